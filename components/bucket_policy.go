@@ -1,0 +1,43 @@
+package components
+
+// bucketPolicy is what a bucket refuses, whoever asks.
+type bucketPolicy struct {
+	denyInsecureTransport bool
+	denyForeignKeys       bool
+}
+
+// document writes the policy of the bucket with this ARN. It only ever denies,
+// so it opens nothing.
+//
+// A request that names no encryption is not refused: it gets the bucket's
+// default. "StringNotEquals" alone would refuse it too, since a key that is
+// absent equals nothing; so each rule also asks that the header be there.
+// Sources: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+// and https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+func (p bucketPolicy) document(bucketARN string, key keyARN) (string, error) {
+	const (
+		algorithm = "s3:x-amz-server-side-encryption"
+		keyID     = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+		customer  = "s3:x-amz-server-side-encryption-customer-algorithm"
+	)
+	objects := bucketARN + "/*"
+	d := policyDocument{Version: "2012-10-17", ID: "kms-baseline"}
+	deny := func(sid, action string, resources []string, c conditions) {
+		d.add(statement{Sid: sid, Effect: "Deny", Principal: "*", Action: oneOrMany{action}, Resource: resources, Condition: c})
+	}
+	if p.denyInsecureTransport {
+		deny("DenyInsecureTransport", "s3:*", []string{bucketARN, objects}, conditions{"Bool": {"aws:SecureTransport": {"false"}}})
+	}
+	if p.denyForeignKeys {
+		deny("DenyOtherAlgorithm", "s3:PutObject", []string{objects}, conditions{
+			"Null":            {algorithm: {"false"}},
+			"StringNotEquals": {algorithm: {"aws:kms"}},
+		})
+		deny("DenyOtherKey", "s3:PutObject", []string{objects}, conditions{
+			"Null":            {keyID: {"false"}},
+			"StringNotEquals": {keyID: {key.arn}},
+		})
+		deny("DenyCustomerProvidedKey", "s3:PutObject", []string{objects}, conditions{"Null": {customer: {"false"}}})
+	}
+	return d.json()
+}

@@ -1,0 +1,296 @@
+package components
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/kms"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// CustomerKeyType is the type token of [CustomerKey].
+const CustomerKeyType = "kms-baseline:index:CustomerKey"
+
+// CustomerKey is a symmetric customer managed KMS key (usage ENCRYPT_DECRYPT,
+// origin AWS_KMS) that rotates, with its alias and its policy; or a key that
+// is there already, looked at and left as it is.
+type CustomerKey struct {
+	pulumi.ResourceState
+
+	// KeyArn is the key's ARN.
+	KeyArn pulumi.StringOutput `pulumi:"keyArn"`
+	// KeyId is the key's id, the last part of its ARN.
+	KeyId pulumi.StringOutput `pulumi:"keyId"`
+	// AliasName is the alias, "alias/..."; empty for an existing key.
+	AliasName pulumi.StringOutput `pulumi:"aliasName"`
+	// AliasArn is the alias's ARN; empty for an existing key.
+	AliasArn pulumi.StringOutput `pulumi:"aliasArn"`
+}
+
+// CustomerKeyArgs are the arguments of [NewCustomerKey]. All are optional.
+type CustomerKeyArgs struct {
+	// ExistingKeyArn names a key that is there already, instead of a new one.
+	// It is asked for at preview: it must be in the provider's Region and
+	// account or shared with it, symmetric, for ENCRYPT_DECRYPT, and enabled.
+	// Nothing about it is changed, and no other argument may stand beside it.
+	ExistingKeyArn pulumi.StringInput `pulumi:"existingKeyArn,optional"`
+	// AliasName is the key's alias: "alias/" and 1 to 250 letters, digits, "/",
+	// "_" and "-", not beginning with "alias/aws/". The default is "alias/" and
+	// the component's name.
+	// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html
+	AliasName string `pulumi:"aliasName,optional"`
+	// Description is what the key is for, at most 8192 characters. The default
+	// names the component.
+	Description string `pulumi:"description,optional"`
+	// RotationPeriodInDays is how often KMS makes new key material: 90 to 2560
+	// days. The default is 365. Rotation is always on (CIS AWS 3.6).
+	// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKeyRotation.html
+	RotationPeriodInDays *int `pulumi:"rotationPeriodInDays,optional"`
+	// DeletionWindowInDays is how long a deleted key can still be rescued: 7 to
+	// 30 days. The default is 30. What it has encrypted is lost after that.
+	// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_ScheduleKeyDeletion.html
+	DeletionWindowInDays *int `pulumi:"deletionWindowInDays,optional"`
+	// MultiRegion makes a multi-Region primary key, of which [NewReplicaKey]
+	// makes replicas. The default is false. KMS cannot convert a key: changing
+	// it later makes a new key, which preview shows as a replacement, and what
+	// the old key encrypted still needs the old key.
+	MultiRegion bool `pulumi:"multiRegion,optional"`
+	// Administrators are the ARNs of IAM roles and users who manage the key but
+	// do not use it. They must exist, or KMS refuses the policy.
+	Administrators pulumi.StringArrayInput `pulumi:"administrators,optional"`
+	// Users are the ARNs of IAM roles and users who use the key, through S3 and
+	// EC2 only. They must exist, or KMS refuses the policy. Principals whose IAM
+	// policies allow the key's use need not be named here.
+	Users pulumi.StringArrayInput `pulumi:"users,optional"`
+	// Accounts are the numbers of other accounts whose principals may use the
+	// key through S3 and EC2, as far as their own IAM policies let them.
+	Accounts []string `pulumi:"accounts,optional"`
+	// Services are service principals that may use the key on this account's
+	// behalf, as in "cloudtrail.amazonaws.com".
+	Services []string `pulumi:"services,optional"`
+	// AllowAutoScaling lets the Auto Scaling service-linked role use the key,
+	// which Auto Scaling groups need to launch instances with encrypted volumes.
+	// The default is false: in an account where that role does not exist yet,
+	// KMS refuses a policy that names it.
+	AllowAutoScaling bool `pulumi:"allowAutoScaling,optional"`
+	// Statements are further statements of the key policy.
+	Statements []PolicyStatement `pulumi:"statements,optional"`
+	// Policy is the key policy, whole, as a JSON document, instead of the one
+	// that the arguments above make. It must leave the account in command of the
+	// key: a statement that allows kms:* to the account root.
+	Policy pulumi.StringInput `pulumi:"policy,optional"`
+	// Tags are the key's tags.
+	Tags pulumi.StringMapInput `pulumi:"tags,optional"`
+}
+
+// NewCustomerKey makes a customer managed key, or looks at an existing one.
+func NewCustomerKey(ctx *pulumi.Context, name string, args *CustomerKeyArgs, opts ...pulumi.ResourceOption) (*CustomerKey, error) {
+	if args == nil {
+		args = &CustomerKeyArgs{}
+	}
+	if err := args.validate(name); err != nil {
+		return nil, err
+	}
+	c := &CustomerKey{}
+	if err := ctx.RegisterComponentResource(CustomerKeyType, name, c, opts...); err != nil {
+		return nil, err
+	}
+	var err error
+	if args.ExistingKeyArn != nil {
+		c.useExisting(ctx, args.ExistingKeyArn)
+	} else if err = c.create(ctx, name, args); err != nil {
+		return nil, err
+	}
+	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
+		"keyArn": c.KeyArn, "keyId": c.KeyId, "aliasName": c.AliasName, "aliasArn": c.AliasArn,
+	})
+}
+
+func (a *CustomerKeyArgs) alias(name string) string {
+	if a.AliasName != "" {
+		return a.AliasName
+	}
+	return "alias/" + name
+}
+
+func (a *CustomerKeyArgs) validate(name string) error {
+	if a.ExistingKeyArn != nil {
+		var extra error
+		if a.AliasName != "" || a.Description != "" || a.RotationPeriodInDays != nil || a.DeletionWindowInDays != nil || a.MultiRegion || a.Policy != nil || a.Tags != nil || a.hasPolicyArgs() {
+			extra = errors.New("ExistingKeyArn and the arguments of a new key exclude each other: give one or the other")
+		}
+		return validateAll("CustomerKey", name, extra, checkPlain(a.ExistingKeyArn, func(s string) error {
+			_, err := parseKeyARN("ExistingKeyArn", s)
+			return err
+		}))
+	}
+	var errs []error
+	errs = append(errs, validateAliasName("AliasName", a.alias(name)))
+	_, err := days("RotationPeriodInDays", a.RotationPeriodInDays, 90, 2560, 365)
+	errs = append(errs, err)
+	_, err = days("DeletionWindowInDays", a.DeletionWindowInDays, 7, 30, 30)
+	errs = append(errs, err)
+	if len(a.Description) > 8192 {
+		errs = append(errs, fmt.Errorf("Description: it has %d characters; 8192 are allowed", len(a.Description)))
+	}
+	for _, p := range plainStrings(a.Administrators) {
+		errs = append(errs, validatePrincipal("Administrators", p))
+	}
+	for _, p := range plainStrings(a.Users) {
+		errs = append(errs, validatePrincipal("Users", p))
+	}
+	for _, p := range a.Accounts {
+		errs = append(errs, validateAccount("Accounts", p))
+	}
+	for _, p := range a.Services {
+		errs = append(errs, validateService("Services", p))
+	}
+	for _, s := range a.Statements {
+		errs = append(errs, s.validate("Statements"))
+	}
+	if a.Policy != nil {
+		if a.hasPolicyArgs() {
+			errs = append(errs, errors.New("Policy and Administrators, Users, Accounts, Services, AllowAutoScaling or Statements exclude each other: Policy is the whole policy"))
+		}
+		errs = append(errs, checkPlain(a.Policy, func(s string) error { return validateKeyPolicy("Policy", s, "") }))
+	}
+	return validateAll("CustomerKey", name, errs...)
+}
+
+func (a *CustomerKeyArgs) hasPolicyArgs() bool {
+	return a.Administrators != nil || a.Users != nil || len(a.Accounts)+len(a.Services)+len(a.Statements) > 0 || a.AllowAutoScaling
+}
+
+func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKeyArgs) error {
+	rotation, err := days("RotationPeriodInDays", args.RotationPeriodInDays, 90, 2560, 365)
+	if err != nil {
+		return err
+	}
+	window, err := days("DeletionWindowInDays", args.DeletionWindowInDays, 7, 30, 30)
+	if err != nil {
+		return err
+	}
+	description := args.Description
+	if description == "" {
+		description = "customer managed key of " + name
+	}
+	key, err := kms.NewKey(ctx, name+"-key", &kms.KeyArgs{
+		Description:           pulumi.String(description),
+		KeyUsage:              pulumi.String("ENCRYPT_DECRYPT"),
+		CustomerMasterKeySpec: pulumi.String("SYMMETRIC_DEFAULT"),
+		IsEnabled:             pulumi.Bool(true),
+		EnableKeyRotation:     pulumi.Bool(true),
+		RotationPeriodInDays:  pulumi.Int(rotation),
+		DeletionWindowInDays:  pulumi.Int(window),
+		MultiRegion:           pulumi.Bool(args.MultiRegion),
+		Tags:                  args.Tags,
+	}, child(c)...)
+	if err != nil {
+		return fmt.Errorf("creating the key of %s: %w", name, err)
+	}
+	policy, err := newKeyPolicy(ctx, name, c, key, key.Arn, key.KeyId, args)
+	if err != nil {
+		return err
+	}
+	// After the policy: whoever finds the key by its alias finds it ready.
+	alias, err := kms.NewAlias(ctx, name+"-alias", &kms.AliasArgs{
+		Name:        pulumi.String(args.alias(name)),
+		TargetKeyId: key.KeyId,
+	}, child(c, pulumi.DependsOn([]pulumi.Resource{policy}))...)
+	if err != nil {
+		return fmt.Errorf("creating the alias of %s: %w", name, err)
+	}
+	c.KeyArn, c.KeyId, c.AliasName, c.AliasArn = key.Arn, key.KeyId, alias.Name, alias.Arn
+	return nil
+}
+
+// newKeyPolicy sets the policy once the key is there, because the policy needs
+// the account's number and the key's ARN has it: no call to ask for it. Until
+// then the key has AWS's default policy, which gives it to the account alone.
+func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource, keyArn, keyID pulumi.StringOutput, args *CustomerKeyArgs) (*kms.KeyPolicy, error) {
+	var policy pulumi.StringOutput
+	if args.Policy != nil {
+		policy = pulumi.All(keyArn, args.Policy).ApplyT(func(v []any) (string, error) {
+			arn, err := parseKeyARN("KeyArn", v[0].(string))
+			if err != nil {
+				return "", err
+			}
+			document := v[1].(string)
+			return document, validateKeyPolicy("Policy", document, arn.account)
+		}).(pulumi.StringOutput)
+	} else {
+		policy = pulumi.All(keyArn, orEmpty(args.Administrators), orEmpty(args.Users)).ApplyT(func(v []any) (string, error) {
+			arn, err := parseKeyARN("KeyArn", v[0].(string))
+			if err != nil {
+				return "", err
+			}
+			p := keyPolicy{
+				administrators: v[1].([]string), users: v[2].([]string), accounts: args.Accounts, services: args.Services,
+				allowAutoScaling: args.AllowAutoScaling, statements: args.Statements,
+			}
+			for _, a := range p.administrators {
+				err = errors.Join(err, validatePrincipal("Administrators", a))
+			}
+			for _, a := range p.users {
+				err = errors.Join(err, validatePrincipal("Users", a))
+			}
+			if err != nil {
+				return "", err
+			}
+			return p.document(arn)
+		}).(pulumi.StringOutput)
+	}
+	// Deleted with the key: setting the default policy on a key that is about to
+	// be deleted would be a call for nothing.
+	kp, err := kms.NewKeyPolicy(ctx, name+"-key-policy", &kms.KeyPolicyArgs{
+		KeyId:  keyID,
+		Policy: policy,
+	}, child(parent, pulumi.DeletedWith(key))...)
+	if err != nil {
+		return nil, fmt.Errorf("setting the key policy of %s: %w", name, err)
+	}
+	return kp, nil
+}
+
+func orEmpty(in pulumi.StringArrayInput) pulumi.StringArrayOutput {
+	if in == nil {
+		return pulumi.StringArray{}.ToStringArrayOutput()
+	}
+	return in.ToStringArrayOutput()
+}
+
+// useExisting looks at the key at preview, so that what could only fail after
+// minutes of retries fails before anything is made.
+func (c *CustomerKey) useExisting(ctx *pulumi.Context, arn pulumi.StringInput) {
+	key := arn.ToStringOutput().ApplyT(func(s string) (kms.LookupKeyResult, error) {
+		want, err := parseKeyARN("ExistingKeyArn", s)
+		if err != nil {
+			return kms.LookupKeyResult{}, err
+		}
+		key, err := kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: s}, pulumi.Parent(c))
+		if err != nil {
+			return kms.LookupKeyResult{}, fmt.Errorf("ExistingKeyArn: %s cannot be used: KMS does not show it in the provider's Region (is the key in %s, and may you call kms:DescribeKey on it?): %w", s, want.region, err)
+		}
+		return *key, checkExistingKey(*key)
+	}).(kms.LookupKeyResultOutput)
+	c.KeyArn, c.KeyId = key.Arn(), key.Id()
+	c.AliasName, c.AliasArn = pulumi.String("").ToStringOutput(), pulumi.String("").ToStringOutput()
+}
+
+// checkExistingKey says why a key cannot serve S3 and EBS.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
+func checkExistingKey(k kms.LookupKeyResult) error {
+	switch {
+	case k.KeySpec != "" && k.KeySpec != "SYMMETRIC_DEFAULT":
+		return fmt.Errorf("ExistingKeyArn: %s is a key of spec %s; S3 and EBS encrypt with symmetric keys (SYMMETRIC_DEFAULT) only", k.Arn, k.KeySpec)
+	case k.KeyUsage != "ENCRYPT_DECRYPT":
+		return fmt.Errorf("ExistingKeyArn: %s is for %s; S3 and EBS need a key for ENCRYPT_DECRYPT", k.Arn, k.KeyUsage)
+	case k.KeyState == "PendingDeletion" || k.KeyState == "PendingReplicaDeletion":
+		return fmt.Errorf("ExistingKeyArn: %s is waiting to be deleted on %s: choose another, or rescue it with `aws kms cancel-key-deletion --key-id %s` and `aws kms enable-key --key-id %s`", k.Arn, k.DeletionDate, k.Arn, k.Arn)
+	case k.KeyState != "Enabled":
+		return fmt.Errorf("ExistingKeyArn: %s is in state %s; enable it with `aws kms enable-key --key-id %s`", k.Arn, k.KeyState, k.Arn)
+	case k.KeyManager != "CUSTOMER":
+		return fmt.Errorf("ExistingKeyArn: %s is managed by AWS; this baseline is for a key of your own", k.Arn)
+	}
+	return nil
+}

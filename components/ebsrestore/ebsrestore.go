@@ -1,0 +1,82 @@
+// Package ebsrestore puts a Region's EBS defaults back to what they were before
+// a stack set them. It is for the delete hook of
+// components.EBSDefaultEncryption and stands apart from package components
+// because it needs the AWS SDK, which only those who opt in should pay for.
+package ebsrestore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/securethecloud/kms-baseline/components"
+)
+
+var _ components.EBSRestorer = Restore
+
+// Restore sets the EBS defaults of region to before, with the credentials of
+// the environment (AWS_PROFILE, SSO, AWS_ENDPOINT_URL and so on; not those that
+// a Pulumi provider is configured with). It changes nothing and fails where
+// they are another account's than ours, the ARN of the key that the stack had
+// set. It changes nothing where the default key is no longer ours: then
+// somebody else has taken it since.
+//
+// Where the customer managed key of before cannot be used any more, it leaves
+// the AWS-managed key, since no volume could be created under the other.
+func Restore(ctx context.Context, region, ours string, before components.EBSSettings) error {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
+	if err != nil {
+		return fmt.Errorf("restoring the EBS defaults of %s: loading the AWS configuration: %w", region, err)
+	}
+	who, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("restoring the EBS defaults of %s: %w", region, err)
+	}
+	if account := strings.Split(ours, ":")[4]; *who.Account != account {
+		return fmt.Errorf("restoring the EBS defaults of %s: the environment's credentials are of account %s and the stack is in %s: nothing was changed; set AWS_PROFILE to credentials of %s and destroy again", region, *who.Account, account, account)
+	}
+	client := ec2.NewFromConfig(cfg)
+	current, err := client.GetEbsDefaultKmsKeyId(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("restoring the EBS defaults of %s: %w", region, err)
+	}
+	if *current.KmsKeyId != ours {
+		return nil
+	}
+	// The key first: whatever happens after it, new volumes can be created.
+	if usable(ctx, kms.NewFromConfig(cfg), before.KmsKeyArn) {
+		_, err = client.ModifyEbsDefaultKmsKeyId(ctx, &ec2.ModifyEbsDefaultKmsKeyIdInput{KmsKeyId: &before.KmsKeyArn})
+	} else {
+		_, err = client.ResetEbsDefaultKmsKeyId(ctx, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("restoring the default EBS key of %s to %s: %w", region, before.KmsKeyArn, err)
+	}
+	if before.Enabled {
+		_, err = client.EnableEbsEncryptionByDefault(ctx, nil)
+	} else {
+		_, err = client.DisableEbsEncryptionByDefault(ctx, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("restoring EBS encryption by default of %s to %t: %w", region, before.Enabled, err)
+	}
+	return nil
+}
+
+// usable says whether arn is a customer managed key that can be a default. A
+// key that we may not look at counts: EC2 itself has the last word.
+func usable(ctx context.Context, client *kms.Client, arn string) bool {
+	if !strings.HasPrefix(arn, "arn:") || strings.Contains(arn, ":alias/aws/") {
+		return false
+	}
+	key, err := client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &arn})
+	if err != nil {
+		return !strings.Contains(err.Error(), "NotFoundException")
+	}
+	return key.KeyMetadata.Enabled && key.KeyMetadata.KeyManager != "AWS"
+}

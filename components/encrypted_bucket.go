@@ -1,0 +1,448 @@
+package components
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/s3"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// EncryptedBucketType is the type token of [EncryptedBucket].
+const EncryptedBucketType = "kms-baseline:index:EncryptedBucket"
+
+// EncryptedBucket is a private, versioned bucket that encrypts with a customer
+// managed key by default and answers over TLS only.
+type EncryptedBucket struct {
+	pulumi.ResourceState
+
+	// BucketName is the bucket's name. It resolves once the bucket is ready to
+	// be written to: an object written before the bucket's encryption is
+	// configured would be encrypted with SSE-S3 for ever.
+	BucketName pulumi.StringOutput `pulumi:"bucketName"`
+	// BucketArn is the bucket's ARN, ready as BucketName is.
+	BucketArn pulumi.StringOutput `pulumi:"bucketArn"`
+	// KmsKeyArn is the ARN of the key that the bucket encrypts with; for an
+	// existing bucket the one that was given, or empty.
+	KmsKeyArn pulumi.StringOutput `pulumi:"kmsKeyArn"`
+}
+
+// EncryptedBucketArgs are the arguments of [NewEncryptedBucket].
+type EncryptedBucketArgs struct {
+	// ExistingBucketName names a bucket that is there already, instead of a new
+	// one. It is looked up at preview; nothing about it is changed, since its
+	// settings and its data are somebody else's. Only KmsKeyArn may stand
+	// beside it.
+	ExistingBucketName pulumi.StringInput `pulumi:"existingBucketName,optional"`
+	// BucketName is the bucket's name: 3 to 63 lower-case letters, digits, "."
+	// and "-". The default is a name that begins with BucketPrefix.
+	// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+	BucketName pulumi.StringInput `pulumi:"bucketName,optional"`
+	// BucketPrefix is what a name made up by the provider begins with, 1 to 37
+	// characters. It counts when the bucket is made and not afterwards. The
+	// default is "NAME-ACCOUNT-", of the component's name and the number of the
+	// key's account. BucketName and BucketPrefix exclude each other.
+	BucketPrefix pulumi.StringInput `pulumi:"bucketPrefix,optional"`
+	// KmsKeyArn is the ARN of the key to encrypt with: an ARN, not an alias,
+	// which is resolved in the account of whoever writes. Required.
+	KmsKeyArn pulumi.StringInput `pulumi:"kmsKeyArn,optional"`
+	// BucketKeyEnabled makes S3 use a bucket-level data key, which saves about
+	// 99 % of the calls to KMS, and of the events that show them. The default is
+	// true.
+	// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html
+	BucketKeyEnabled *bool `pulumi:"bucketKeyEnabled,optional"`
+	// Versioning keeps the versions of objects that are overwritten or deleted.
+	// The default is true.
+	Versioning *bool `pulumi:"versioning,optional"`
+	// ForceDestroy lets destroy delete the bucket with all objects in it. The
+	// default is false: destroy refuses a bucket that is not empty. It takes
+	// effect with an up before the destroy.
+	ForceDestroy bool `pulumi:"forceDestroy,optional"`
+	// DenyInsecureTransport refuses requests without TLS. The default is true
+	// (CIS AWS 2.1.1, Security Hub S3.5).
+	DenyInsecureTransport *bool `pulumi:"denyInsecureTransport,optional"`
+	// DenyForeignKeys refuses uploads that name another algorithm or another
+	// key, or bring a key of their own (SSE-C). An upload that names no
+	// encryption is not refused: it gets the bucket's default. The default is
+	// true.
+	DenyForeignKeys *bool `pulumi:"denyForeignKeys,optional"`
+	// LifecycleRules say when objects move to another storage class or expire.
+	// The default is none.
+	LifecycleRules []LifecycleRule `pulumi:"lifecycleRules,optional"`
+	// Logging sends the bucket's access log to another bucket. The default is
+	// no access log.
+	Logging *AccessLogging `pulumi:"logging,optional"`
+	// ObjectLock keeps objects from being deleted or overwritten. It can only be
+	// turned on when the bucket is made, and needs Versioning. The default is
+	// off.
+	ObjectLock *ObjectLock `pulumi:"objectLock,optional"`
+	// Tags are the bucket's tags.
+	Tags pulumi.StringMapInput `pulumi:"tags,optional"`
+}
+
+// LifecycleRule is one rule of a bucket's lifecycle.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lifecycle-mgmt.html
+type LifecycleRule struct {
+	// ID names the rule, 1 to 255 characters. Required.
+	ID string `pulumi:"id"`
+	// Prefix limits the rule to keys that begin so. The default is all keys.
+	Prefix string `pulumi:"prefix,optional"`
+	// ExpirationDays deletes objects so many days after they were written; in a
+	// versioned bucket it puts a delete marker on them. At least 1.
+	ExpirationDays *int `pulumi:"expirationDays,optional"`
+	// NoncurrentExpirationDays deletes versions so many days after they were
+	// replaced. At least 1.
+	NoncurrentExpirationDays *int `pulumi:"noncurrentExpirationDays,optional"`
+	// AbortIncompleteMultipartDays removes uploads that were begun and not
+	// finished. At least 1.
+	AbortIncompleteMultipartDays *int `pulumi:"abortIncompleteMultipartDays,optional"`
+	// Transitions move objects to cheaper storage.
+	Transitions []LifecycleTransition `pulumi:"transitions,optional"`
+}
+
+// LifecycleTransition moves objects to another storage class.
+type LifecycleTransition struct {
+	// Days after the object was written. At least 0; S3 wants 30 for
+	// STANDARD_IA and ONEZONE_IA.
+	Days int `pulumi:"days"`
+	// StorageClass is STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER,
+	// GLACIER_IR or DEEP_ARCHIVE.
+	StorageClass string `pulumi:"storageClass"`
+}
+
+// AccessLogging sends a bucket's access log elsewhere.
+type AccessLogging struct {
+	// TargetBucket is the bucket that takes the log, in the same Region and
+	// account. Its policy must let logging.s3.amazonaws.com write there, and it
+	// must be encrypted with SSE-S3 or a key that the log service may use.
+	TargetBucket pulumi.StringInput `pulumi:"targetBucket"`
+	// TargetPrefix is what the log's keys begin with. The default is the name of
+	// the component and "/".
+	TargetPrefix string `pulumi:"targetPrefix,optional"`
+}
+
+// ObjectLock is the retention that new objects get.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html
+type ObjectLock struct {
+	// Mode is GOVERNANCE, which some may be allowed to bypass, or COMPLIANCE,
+	// which nobody can, the account root included. The default is no retention:
+	// objects are locked one by one.
+	Mode string `pulumi:"mode,optional"`
+	// Days is how long, 1 to 36500. Required with Mode.
+	Days *int `pulumi:"days,optional"`
+}
+
+// NewEncryptedBucket makes a bucket, or looks at an existing one.
+func NewEncryptedBucket(ctx *pulumi.Context, name string, args *EncryptedBucketArgs, opts ...pulumi.ResourceOption) (*EncryptedBucket, error) {
+	if args == nil {
+		args = &EncryptedBucketArgs{}
+	}
+	if err := args.validate(name); err != nil {
+		return nil, err
+	}
+	c := &EncryptedBucket{}
+	if err := ctx.RegisterComponentResource(EncryptedBucketType, name, c, opts...); err != nil {
+		return nil, err
+	}
+	if args.ExistingBucketName != nil {
+		c.useExisting(ctx, args)
+	} else if err := c.create(ctx, name, args); err != nil {
+		return nil, err
+	}
+	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
+		"bucketName": c.BucketName, "bucketArn": c.BucketArn, "kmsKeyArn": c.KmsKeyArn,
+	})
+}
+
+func (a *EncryptedBucketArgs) validate(name string) error {
+	var errs []error
+	if a.KmsKeyArn != nil {
+		errs = append(errs, checkPlain(a.KmsKeyArn, validateKeyArn))
+	}
+	if a.ExistingBucketName != nil {
+		if a.BucketName != nil || a.BucketPrefix != nil || a.BucketKeyEnabled != nil || a.Versioning != nil || a.ForceDestroy || a.DenyInsecureTransport != nil ||
+			a.DenyForeignKeys != nil || a.LifecycleRules != nil || a.Logging != nil || a.ObjectLock != nil || a.Tags != nil {
+			errs = append(errs, errors.New("ExistingBucketName and the arguments of a new bucket exclude each other: give one or the other"))
+		}
+		errs = append(errs, checkPlain(a.ExistingBucketName, func(s string) error { return validateBucketName("ExistingBucketName", s) }))
+		return validateAll("EncryptedBucket", name, errs...)
+	}
+	if a.KmsKeyArn == nil {
+		errs = append(errs, errors.New("KmsKeyArn: it is required: the ARN of the key to encrypt with"))
+	}
+	switch {
+	case a.BucketName != nil && a.BucketPrefix != nil:
+		errs = append(errs, errors.New("BucketName and BucketPrefix exclude each other: give one or the other"))
+	case a.BucketName != nil:
+		errs = append(errs, checkPlain(a.BucketName, func(s string) error { return validateBucketName("BucketName", s) }))
+	case a.BucketPrefix != nil:
+		errs = append(errs, checkPlain(a.BucketPrefix, func(s string) error { return validateBucketPrefix("BucketPrefix", s) }))
+	default:
+		if err := validateBucketPrefix("BucketPrefix", defaultPrefix(name, "000000000000")); err != nil {
+			errs = append(errs, fmt.Errorf("BucketName or BucketPrefix: give one, since none can be made of the component's name: %w", err))
+		}
+	}
+	seen := map[string]bool{}
+	for i, r := range a.LifecycleRules {
+		errs = append(errs, r.validate(fmt.Sprintf("LifecycleRules[%d]", i)))
+		if seen[r.ID] {
+			errs = append(errs, fmt.Errorf("LifecycleRules[%d].ID: two rules are named %q", i, r.ID))
+		}
+		seen[r.ID] = true
+	}
+	if a.Logging != nil && a.Logging.TargetBucket == nil {
+		errs = append(errs, errors.New("Logging.TargetBucket: it is required"))
+	}
+	if a.ObjectLock != nil {
+		if !orTrue(a.Versioning) {
+			errs = append(errs, errors.New("ObjectLock needs Versioning"))
+		}
+		errs = append(errs, a.ObjectLock.validate())
+	}
+	return validateAll("EncryptedBucket", name, errs...)
+}
+
+func validateKeyArn(s string) error {
+	_, err := parseKeyARN("KmsKeyArn", s)
+	return err
+}
+
+func defaultPrefix(name, account string) string { return name + "-" + account + "-" }
+
+func (r LifecycleRule) validate(field string) error {
+	var errs []error
+	if r.ID == "" || len(r.ID) > 255 {
+		errs = append(errs, invalid(field+".ID", r.ID, "it must have 1 to 255 characters"))
+	}
+	for _, d := range []struct {
+		name string
+		v    *int
+	}{
+		{"ExpirationDays", r.ExpirationDays},
+		{"NoncurrentExpirationDays", r.NoncurrentExpirationDays},
+		{"AbortIncompleteMultipartDays", r.AbortIncompleteMultipartDays},
+	} {
+		if d.v != nil && *d.v < 1 {
+			errs = append(errs, fmt.Errorf("%s.%s: %d is not valid: it must be at least 1 day", field, d.name, *d.v))
+		}
+	}
+	for _, t := range r.Transitions {
+		least := 0
+		switch t.StorageClass {
+		case "STANDARD_IA", "ONEZONE_IA":
+			least = 30
+		case "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE":
+		default:
+			errs = append(errs, invalid(field+".Transitions.StorageClass", t.StorageClass, "it must be STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER, GLACIER_IR or DEEP_ARCHIVE"))
+		}
+		if t.Days < least {
+			errs = append(errs, fmt.Errorf("%s.Transitions.Days: %d is not valid: %s wants at least %d", field, t.Days, t.StorageClass, least))
+		}
+	}
+	if r.ExpirationDays == nil && r.NoncurrentExpirationDays == nil && r.AbortIncompleteMultipartDays == nil && len(r.Transitions) == 0 {
+		errs = append(errs, fmt.Errorf("%s: rule %q does nothing: give ExpirationDays, NoncurrentExpirationDays, AbortIncompleteMultipartDays or Transitions", field, r.ID))
+	}
+	return errors.Join(errs...)
+}
+
+func (l ObjectLock) validate() error {
+	switch {
+	case l.Mode == "" && l.Days == nil:
+		return nil
+	case l.Mode != "GOVERNANCE" && l.Mode != "COMPLIANCE":
+		return invalid("ObjectLock.Mode", l.Mode, "it must be GOVERNANCE or COMPLIANCE")
+	case l.Days == nil:
+		return errors.New("ObjectLock.Days: it is required with Mode")
+	}
+	_, err := days("ObjectLock.Days", l.Days, 1, 36500, 0)
+	return err
+}
+
+func orTrue(b *bool) bool { return b == nil || *b }
+
+// create makes the bucket and then its settings one after the other: S3 answers
+// 409 OperationAborted to two changes of one bucket at the same moment.
+//
+// Every setting is "deleted with" the bucket: destroy does not strip a bucket
+// of its protection before it finds that the bucket is not empty and has to
+// stay.
+func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *EncryptedBucketArgs) error {
+	keyArn := checked(args.KmsKeyArn, validateKeyArn)
+	bucketArgs := &s3.BucketV2Args{ForceDestroy: pulumi.Bool(args.ForceDestroy), Tags: args.Tags}
+	switch {
+	case args.BucketName != nil:
+		bucketArgs.Bucket = checked(args.BucketName, func(s string) error { return validateBucketName("BucketName", s) })
+	case args.BucketPrefix != nil:
+		bucketArgs.BucketPrefix = checked(args.BucketPrefix, func(s string) error { return validateBucketPrefix("BucketPrefix", s) })
+	default:
+		bucketArgs.BucketPrefix = keyArn.ApplyT(func(arn string) (string, error) {
+			key, err := parseKeyARN("KmsKeyArn", arn)
+			return defaultPrefix(name, key.account), err
+		}).(pulumi.StringOutput)
+	}
+	if args.ObjectLock != nil {
+		bucketArgs.ObjectLockEnabled = pulumi.Bool(true)
+	}
+	// A bucket with data in it is not replaced because a prefix has changed, or
+	// is not known yet.
+	bucket, err := s3.NewBucketV2(ctx, name+"-bucket", bucketArgs, child(c, pulumi.IgnoreChanges([]string{"bucketPrefix"}))...)
+	if err != nil {
+		return fmt.Errorf("creating the bucket of %s: %w", name, err)
+	}
+	var last pulumi.Resource = bucket
+	next := func() []pulumi.ResourceOption {
+		return child(c, pulumi.DependsOn([]pulumi.Resource{last}), pulumi.DeletedWith(bucket))
+	}
+
+	encryption, err := s3.NewBucketServerSideEncryptionConfigurationV2(ctx, name+"-encryption", &s3.BucketServerSideEncryptionConfigurationV2Args{
+		Bucket: bucket.Bucket,
+		Rules: s3.BucketServerSideEncryptionConfigurationV2RuleArray{s3.BucketServerSideEncryptionConfigurationV2RuleArgs{
+			ApplyServerSideEncryptionByDefault: s3.BucketServerSideEncryptionConfigurationV2RuleApplyServerSideEncryptionByDefaultArgs{
+				SseAlgorithm:   pulumi.String("aws:kms"),
+				KmsMasterKeyId: keyArn,
+			},
+			BucketKeyEnabled: pulumi.Bool(orTrue(args.BucketKeyEnabled)),
+		}},
+	}, next()...)
+	if err != nil {
+		return fmt.Errorf("setting the encryption of %s: %w", name, err)
+	}
+	last = encryption
+	ready, readyKey := encryption.Bucket, encryption.Rules.Index(pulumi.Int(0)).ApplyServerSideEncryptionByDefault().KmsMasterKeyId().Elem()
+
+	access, err := s3.NewBucketPublicAccessBlock(ctx, name+"-public-access", &s3.BucketPublicAccessBlockArgs{
+		Bucket:                bucket.Bucket,
+		BlockPublicAcls:       pulumi.Bool(true),
+		BlockPublicPolicy:     pulumi.Bool(true),
+		IgnorePublicAcls:      pulumi.Bool(true),
+		RestrictPublicBuckets: pulumi.Bool(true),
+	}, next()...)
+	if err != nil {
+		return fmt.Errorf("blocking public access to %s: %w", name, err)
+	}
+	last = access
+
+	ownership, err := s3.NewBucketOwnershipControls(ctx, name+"-ownership", &s3.BucketOwnershipControlsArgs{
+		Bucket: bucket.Bucket,
+		Rule:   s3.BucketOwnershipControlsRuleArgs{ObjectOwnership: pulumi.String("BucketOwnerEnforced")},
+	}, next()...)
+	if err != nil {
+		return fmt.Errorf("setting the ownership of %s: %w", name, err)
+	}
+	last = ownership
+
+	if orTrue(args.Versioning) {
+		versioning, err := s3.NewBucketVersioningV2(ctx, name+"-versioning", &s3.BucketVersioningV2Args{
+			Bucket:                  bucket.Bucket,
+			VersioningConfiguration: s3.BucketVersioningV2VersioningConfigurationArgs{Status: pulumi.String("Enabled")},
+		}, next()...)
+		if err != nil {
+			return fmt.Errorf("turning on versioning of %s: %w", name, err)
+		}
+		last = versioning
+	}
+	if args.ObjectLock != nil && args.ObjectLock.Mode != "" {
+		lock, err := s3.NewBucketObjectLockConfigurationV2(ctx, name+"-object-lock", &s3.BucketObjectLockConfigurationV2Args{
+			Bucket: bucket.Bucket,
+			Rule: s3.BucketObjectLockConfigurationV2RuleArgs{DefaultRetention: s3.BucketObjectLockConfigurationV2RuleDefaultRetentionArgs{
+				Mode: pulumi.String(args.ObjectLock.Mode),
+				Days: pulumi.IntPtrFromPtr(args.ObjectLock.Days),
+			}},
+		}, next()...)
+		if err != nil {
+			return fmt.Errorf("locking the objects of %s: %w", name, err)
+		}
+		last = lock
+	}
+	if len(args.LifecycleRules) > 0 {
+		lifecycle, err := s3.NewBucketLifecycleConfigurationV2(ctx, name+"-lifecycle", &s3.BucketLifecycleConfigurationV2Args{
+			Bucket: bucket.Bucket,
+			Rules:  lifecycleRules(args.LifecycleRules),
+		}, next()...)
+		if err != nil {
+			return fmt.Errorf("setting the lifecycle of %s: %w", name, err)
+		}
+		last = lifecycle
+	}
+	if args.Logging != nil {
+		prefix := args.Logging.TargetPrefix
+		if prefix == "" {
+			prefix = name + "/"
+		}
+		logging, err := s3.NewBucketLoggingV2(ctx, name+"-logging", &s3.BucketLoggingV2Args{
+			Bucket: bucket.Bucket, TargetBucket: args.Logging.TargetBucket, TargetPrefix: pulumi.String(prefix),
+		}, next()...)
+		if err != nil {
+			return fmt.Errorf("setting the access log of %s: %w", name, err)
+		}
+		last = logging
+	}
+	policy := bucketPolicy{denyInsecureTransport: orTrue(args.DenyInsecureTransport), denyForeignKeys: orTrue(args.DenyForeignKeys)}
+	if policy != (bucketPolicy{}) {
+		bp, err := s3.NewBucketPolicy(ctx, name+"-policy", &s3.BucketPolicyArgs{
+			Bucket: bucket.Bucket,
+			Policy: pulumi.All(bucket.Arn, keyArn).ApplyT(func(v []any) (string, error) {
+				key, err := parseKeyARN("KmsKeyArn", v[1].(string))
+				if err != nil {
+					return "", err
+				}
+				return policy.document(v[0].(string), key)
+			}).(pulumi.StringOutput),
+		}, next()...)
+		if err != nil {
+			return fmt.Errorf("setting the policy of %s: %w", name, err)
+		}
+		ready = bp.Bucket // the last setting: whoever writes waits for all of them
+	}
+	c.BucketName, c.KmsKeyArn = ready, readyKey
+	c.BucketArn = pulumi.All(bucket.Arn, ready).ApplyT(func(v []any) string { return v[0].(string) }).(pulumi.StringOutput)
+	return nil
+}
+
+func lifecycleRules(rules []LifecycleRule) s3.BucketLifecycleConfigurationV2RuleArray {
+	var out s3.BucketLifecycleConfigurationV2RuleArray
+	for _, r := range rules {
+		rule := s3.BucketLifecycleConfigurationV2RuleArgs{
+			Id:     pulumi.String(r.ID),
+			Status: pulumi.String("Enabled"),
+			Filter: s3.BucketLifecycleConfigurationV2RuleFilterArgs{Prefix: pulumi.String(r.Prefix)},
+		}
+		if r.ExpirationDays != nil {
+			rule.Expiration = s3.BucketLifecycleConfigurationV2RuleExpirationArgs{Days: pulumi.Int(*r.ExpirationDays)}
+		}
+		if r.NoncurrentExpirationDays != nil {
+			rule.NoncurrentVersionExpiration = s3.BucketLifecycleConfigurationV2RuleNoncurrentVersionExpirationArgs{NoncurrentDays: pulumi.Int(*r.NoncurrentExpirationDays)}
+		}
+		if r.AbortIncompleteMultipartDays != nil {
+			rule.AbortIncompleteMultipartUpload = s3.BucketLifecycleConfigurationV2RuleAbortIncompleteMultipartUploadArgs{DaysAfterInitiation: pulumi.Int(*r.AbortIncompleteMultipartDays)}
+		}
+		var transitions s3.BucketLifecycleConfigurationV2RuleTransitionArray
+		for _, t := range r.Transitions {
+			transitions = append(transitions, s3.BucketLifecycleConfigurationV2RuleTransitionArgs{Days: pulumi.Int(t.Days), StorageClass: pulumi.String(t.StorageClass)})
+		}
+		if transitions != nil {
+			rule.Transitions = transitions
+		}
+		out = append(out, rule)
+	}
+	return out
+}
+
+// useExisting finds the bucket at preview.
+func (c *EncryptedBucket) useExisting(ctx *pulumi.Context, args *EncryptedBucketArgs) {
+	bucket := args.ExistingBucketName.ToStringOutput().ApplyT(func(name string) (s3.LookupBucketResult, error) {
+		if err := validateBucketName("ExistingBucketName", name); err != nil {
+			return s3.LookupBucketResult{}, err
+		}
+		b, err := s3.LookupBucket(ctx, &s3.LookupBucketArgs{Bucket: name}, pulumi.Parent(c))
+		if err != nil {
+			return s3.LookupBucketResult{}, fmt.Errorf("ExistingBucketName: bucket %s cannot be used (does it exist, and may you call s3:ListBucket on it?): %w", name, err)
+		}
+		return *b, nil
+	}).(s3.LookupBucketResultOutput)
+	c.BucketName, c.BucketArn = bucket.Bucket(), bucket.Arn()
+	c.KmsKeyArn = pulumi.String("").ToStringOutput()
+	if args.KmsKeyArn != nil {
+		c.KmsKeyArn = checked(args.KmsKeyArn, validateKeyArn)
+	}
+}

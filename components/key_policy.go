@@ -1,0 +1,293 @@
+package components
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// PolicyStatement is one statement of a key policy, for what the arguments of
+// [CustomerKeyArgs] do not say. The key itself is its resource.
+type PolicyStatement struct {
+	// Sid names the statement: letters and digits. Required, and unlike any
+	// other in the policy.
+	Sid string `pulumi:"sid"`
+	// Effect is "Allow" or "Deny". The default is "Allow".
+	Effect string `pulumi:"effect,optional"`
+	// Principals are ARNs of IAM roles, users or account roots.
+	Principals []string `pulumi:"principals,optional"`
+	// Services are service principals: "cloudtrail.amazonaws.com".
+	Services []string `pulumi:"services,optional"`
+	// Actions are KMS actions: "kms:Decrypt", "kms:GenerateDataKey*". Required.
+	Actions []string `pulumi:"actions"`
+	// Conditions narrow it: operator -> condition key -> values, as in
+	// {"StringEquals": {"kms:CallerAccount": ["111122223333"]}}.
+	Conditions map[string]map[string][]string `pulumi:"conditions,optional"`
+}
+
+func (s PolicyStatement) validate(field string) error {
+	switch {
+	case s.Sid == "" || strings.ContainsFunc(s.Sid, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}):
+		return invalid(field+".Sid", s.Sid, "it must be letters and digits, and not empty")
+	case s.Effect != "" && s.Effect != "Allow" && s.Effect != "Deny":
+		return invalid(field+".Effect", s.Effect, "it must be Allow or Deny")
+	case len(s.Principals)+len(s.Services) == 0:
+		return fmt.Errorf("%s: statement %q names nobody: give Principals or Services", field, s.Sid)
+	case len(s.Actions) == 0:
+		return fmt.Errorf("%s: statement %q has no Actions", field, s.Sid)
+	}
+	for _, p := range s.Principals {
+		if err := validatePrincipal(field+".Principals", p); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.Services {
+		if err := validateService(field+".Services", p); err != nil {
+			return err
+		}
+	}
+	for _, a := range s.Actions {
+		if !strings.HasPrefix(a, "kms:") {
+			return invalid(field+".Actions", a, `it must begin with "kms:"`)
+		}
+	}
+	if s.Effect == "Deny" && len(s.Conditions) == 0 && slices.ContainsFunc(s.Principals, func(p string) bool { return strings.HasSuffix(p, ":root") }) {
+		return fmt.Errorf("%s: statement %q would deny the account root without a condition, and so lock the account out of its key", field, s.Sid)
+	}
+	return nil
+}
+
+// Actions as the AWS console's default key policy groups them.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+var (
+	adminActions = []string{
+		"kms:CancelKeyDeletion", "kms:Create*", "kms:Delete*", "kms:Describe*", "kms:Disable*",
+		"kms:Enable*", "kms:Get*", "kms:List*", "kms:Put*", "kms:ReplicateKey", "kms:Revoke*",
+		"kms:RotateKeyOnDemand", "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:Update*",
+	}
+	useActions   = []string{"kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"}
+	grantActions = []string{"kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"}
+)
+
+// keyPolicy is who may do what with a key.
+type keyPolicy struct {
+	administrators   []string
+	users            []string
+	accounts         []string
+	services         []string
+	allowAutoScaling bool
+	statements       []PolicyStatement
+}
+
+// document writes the policy of key. The same policy gives the same bytes:
+// principals are sorted and named once, and a single one is a scalar, which is
+// how KMS itself answers. The first statement keeps the account in command of
+// its key whatever else is said.
+func (p keyPolicy) document(key keyARN) (string, error) {
+	viaS3, viaEC2 := "s3."+key.region+"."+key.dnsSuffix(), "ec2."+key.region+"."+key.dnsSuffix()
+	d := policyDocument{Version: "2012-10-17", ID: "kms-baseline"}
+	d.allow("AccountRoot", aws(key.root()), []string{"kms:*"}, nil)
+	if len(p.administrators) > 0 {
+		d.allow("Administrators", aws(p.administrators...), adminActions, nil)
+	}
+	use := func(sid string, principals []string) {
+		d.allow(sid, aws(principals...), useActions, conditions{"StringEquals": {"kms:ViaService": {viaEC2, viaS3}}})
+		d.allow(sid+"Grants", aws(principals...), grantActions, conditions{
+			"Bool":         {"kms:GrantIsForAWSResource": {"true"}},
+			"StringEquals": {"kms:ViaService": {viaEC2}},
+		})
+	}
+	if len(p.users) > 0 {
+		use("Users", p.users)
+	}
+	if len(p.accounts) > 0 {
+		roots := make([]string, len(p.accounts))
+		for i, a := range p.accounts {
+			roots[i] = rootARN(key.partition, a)
+		}
+		use("Accounts", roots)
+	}
+	if len(p.services) > 0 {
+		// Without the source account, a service could be made to use the key on
+		// behalf of a stranger: the confused deputy.
+		d.allow("Services", principals{"Service": p.services}, useActions, conditions{"StringEquals": {"aws:SourceAccount": {key.account}}})
+	}
+	if p.allowAutoScaling {
+		// Source: https://docs.aws.amazon.com/autoscaling/ec2/userguide/key-policy-requirements-EBS-encryption.html
+		role := aws("arn:" + key.partition + ":iam::" + key.account + ":role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling")
+		d.allow("AutoScaling", role, useActions, nil)
+		d.allow("AutoScalingGrants", role, []string{"kms:CreateGrant"}, conditions{"Bool": {"kms:GrantIsForAWSResource": {"true"}}})
+	}
+	for _, s := range p.statements {
+		pr := principals{}
+		if len(s.Principals) > 0 {
+			pr["AWS"] = s.Principals
+		}
+		if len(s.Services) > 0 {
+			pr["Service"] = s.Services
+		}
+		d.add(statement{Sid: s.Sid, Effect: cmp.Or(s.Effect, "Allow"), Principal: pr.json(), Action: s.Actions, Resource: []string{"*"}, Condition: conditions(s.Conditions)})
+	}
+	seen := map[string]bool{}
+	for _, s := range d.Statement {
+		if seen[s.Sid] {
+			return "", fmt.Errorf("Statements: two statements of the key policy are named %q", s.Sid)
+		}
+		seen[s.Sid] = true
+	}
+	out, err := d.json()
+	if err == nil && len(out) > maxKeyPolicy {
+		err = fmt.Errorf("the key policy has %d bytes, and KMS takes %d: name fewer principals, or give roles permission through IAM policies, which the key policy's first statement lets them have", len(out), maxKeyPolicy)
+	}
+	return out, err
+}
+
+// maxKeyPolicy is the largest key policy that KMS takes, in bytes.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html
+const maxKeyPolicy = 32 * 1024
+
+// validateKeyPolicy refuses a policy given whole that would lock the account
+// out of the key: one that lets neither the account root nor anybody else in
+// it change the policy again. account is empty where it is not known yet.
+func validateKeyPolicy(field, document, account string) error {
+	var d struct {
+		Statement json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(document), &d); err != nil {
+		return fmt.Errorf("%s: not a JSON policy document: %w", field, err)
+	}
+	type rawStatement struct {
+		Effect    string
+		Principal any
+		Action    oneOrMany
+		Condition map[string]any
+	}
+	var statements []rawStatement
+	if err := json.Unmarshal(d.Statement, &statements); err != nil {
+		var one rawStatement
+		if err := json.Unmarshal(d.Statement, &one); err != nil {
+			return fmt.Errorf("%s: the policy document has no list of statements: %w", field, err)
+		}
+		statements = []rawStatement{one}
+	}
+	for _, s := range statements {
+		if s.Effect == "Allow" && len(s.Condition) == 0 && ownPrincipal(s.Principal, account) &&
+			slices.ContainsFunc(s.Action, func(a string) bool {
+				return slices.Contains([]string{"*", "kms:*", "kms:put*", "kms:putkeypolicy"}, strings.ToLower(a))
+			}) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: the policy would lock the account out of its key: add a statement that allows kms:* to the account root without a condition, as AWS's default key policy does", field)
+}
+
+// ownPrincipal says whether p names somebody in account.
+func ownPrincipal(p any, account string) bool {
+	m, ok := p.(map[string]any)
+	if !ok {
+		return false
+	}
+	b, err := json.Marshal(m["AWS"])
+	if err != nil {
+		return false
+	}
+	var list oneOrMany
+	if json.Unmarshal(b, &list) != nil {
+		return false
+	}
+	return slices.ContainsFunc(list, func(s string) bool {
+		return s == account && account != "" || strings.HasPrefix(s, "arn:") && (account == "" || strings.Contains(s, "::"+account+":"))
+	})
+}
+
+// The JSON of policies, key policies and bucket policies alike.
+
+type policyDocument struct {
+	Version   string
+	ID        string `json:"Id,omitempty"`
+	Statement []statement
+}
+
+// statement has its fields in the order in which AWS writes them.
+type statement struct {
+	Sid       string
+	Effect    string
+	Principal any
+	Action    oneOrMany
+	Resource  oneOrMany
+	Condition conditions `json:",omitempty"`
+}
+
+type (
+	// principals is kind -> names: {"AWS": [...], "Service": [...]}.
+	principals map[string][]string
+	// conditions is operator -> condition key -> values.
+	conditions map[string]map[string][]string
+	// oneOrMany is a scalar in JSON where it has one element.
+	oneOrMany []string
+)
+
+func aws(arns ...string) principals { return principals{"AWS": arns} }
+
+func (p principals) json() map[string]oneOrMany {
+	out := map[string]oneOrMany{}
+	for k, v := range p {
+		out[k] = sorted(v)
+	}
+	return out
+}
+
+func (c conditions) MarshalJSON() ([]byte, error) {
+	out := map[string]map[string]oneOrMany{}
+	for op, keys := range c {
+		out[op] = map[string]oneOrMany{}
+		for k, v := range keys {
+			out[op][k] = sorted(v)
+		}
+	}
+	return json.Marshal(out)
+}
+
+func (o oneOrMany) MarshalJSON() ([]byte, error) {
+	if len(o) == 1 {
+		return json.Marshal(o[0])
+	}
+	return json.Marshal([]string(o))
+}
+
+func (o *oneOrMany) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*o = oneOrMany{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(o))
+}
+
+func (d *policyDocument) allow(sid string, p principals, actions []string, c conditions) {
+	d.add(statement{Sid: sid, Effect: "Allow", Principal: p.json(), Action: actions, Resource: []string{"*"}, Condition: c})
+}
+
+func (d *policyDocument) add(s statement) {
+	s.Action = sorted(s.Action)
+	d.Statement = append(d.Statement, s)
+}
+
+func (d policyDocument) json() (string, error) {
+	b, err := json.Marshal(d)
+	return string(b), err
+}
+
+// sorted is list in order, each element once.
+func sorted(list []string) oneOrMany {
+	set := map[string]struct{}{}
+	for _, s := range list {
+		set[s] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(set))
+}

@@ -1,0 +1,204 @@
+package components
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// invalid says that field has a value it may not have.
+func invalid(field, value, want string) error {
+	return fmt.Errorf("%s: %q is not valid: %s", field, value, want)
+}
+
+var (
+	aliasPattern     = regexp.MustCompile(`^alias/[a-zA-Z0-9/_-]+$`)
+	keyIDPattern     = regexp.MustCompile(`^key/(mrk-[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$`)
+	accountPattern   = regexp.MustCompile(`^\d{12}$`)
+	regionPattern    = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-\d$`)
+	bucketPattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*[a-z0-9]$`)
+	prefixPattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*$`)
+	ipv4Pattern      = regexp.MustCompile(`^\d+\.\d+\.\d+\.\d+$`)
+	principalPattern = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):(iam::\d{12}:(root|user/.+|role/.+)|sts::\d{12}:assumed-role/.+)$`)
+	servicePattern   = regexp.MustCompile(`^[a-z0-9.-]+\.amazonaws\.com(\.cn)?$`)
+)
+
+// validateAliasName holds name to what KMS accepts.
+// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html
+func validateAliasName(field, name string) error {
+	switch {
+	case !strings.HasPrefix(name, "alias/"):
+		return invalid(field, name, `it must begin with "alias/", as in "alias/my-key"`)
+	case strings.HasPrefix(name, "alias/aws/"):
+		return invalid(field, name, `"alias/aws/" is reserved for keys that AWS manages`)
+	case len(name) > 256:
+		return invalid(field, name, fmt.Sprintf("it has %d characters; 7 to 256 are allowed", len(name)))
+	case !aliasPattern.MatchString(name):
+		return invalid(field, name, `after "alias/" it may have letters, digits, "/", "_" and "-" only, and at least one`)
+	}
+	return nil
+}
+
+// keyARN is a KMS key's ARN taken apart. It carries all that policies need to
+// know of where they are, so that no component has to ask AWS for it.
+type keyARN struct {
+	arn, partition, region, account string
+}
+
+// dnsSuffix is what service names end in, in the key's partition.
+func (k keyARN) dnsSuffix() string {
+	if k.partition == "aws-cn" {
+		return "amazonaws.com.cn"
+	}
+	return "amazonaws.com"
+}
+
+func (k keyARN) root() string { return rootARN(k.partition, k.account) }
+
+func rootARN(partition, account string) string {
+	return "arn:" + partition + ":iam::" + account + ":root"
+}
+
+// parseKeyARN accepts the ARN of a key, and says why it does not accept an
+// alias: one is resolved in the account of whoever uses it, so a writer from
+// another account would encrypt under a key of its own.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html
+func parseKeyARN(field, arn string) (keyARN, error) {
+	if strings.HasPrefix(arn, "alias/") || strings.Contains(arn, ":alias/") {
+		return keyARN{}, invalid(field, arn, "it is an alias; give the ARN of the key itself (aws kms describe-key --key-id ALIAS --query KeyMetadata.Arn)")
+	}
+	p := strings.Split(arn, ":")
+	if len(p) != 6 || p[0] != "arn" || p[2] != "kms" || !regionPattern.MatchString(p[3]) || !accountPattern.MatchString(p[4]) || !keyIDPattern.MatchString(p[5]) {
+		return keyARN{}, invalid(field, arn, `it must be a KMS key's ARN, as in "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"`)
+	}
+	switch p[1] {
+	case "aws", "aws-cn", "aws-us-gov":
+	default:
+		return keyARN{}, invalid(field, arn, fmt.Sprintf("the partition %q is not one of aws, aws-cn and aws-us-gov", p[1]))
+	}
+	return keyARN{arn: arn, partition: p[1], region: p[3], account: p[4]}, nil
+}
+
+// validateBucketName holds name to the rules for general purpose buckets.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+func validateBucketName(field, name string) error {
+	if len(name) < 3 || len(name) > 63 {
+		return invalid(field, name, fmt.Sprintf("it has %d characters; 3 to 63 are allowed", len(name)))
+	}
+	if !bucketPattern.MatchString(name) {
+		return invalid(field, name, `it may have lower-case letters, digits, "." and "-" only, and must begin and end with a letter or a digit`)
+	}
+	return validateBucketStart(field, name)
+}
+
+// validateBucketPrefix holds prefix to the same rules; the provider adds 26
+// characters to it.
+func validateBucketPrefix(field, prefix string) error {
+	if len(prefix) < 1 || len(prefix) > 37 {
+		return invalid(field, prefix, fmt.Sprintf("it has %d characters; 1 to 37 are allowed, since 26 are added to it", len(prefix)))
+	}
+	if !prefixPattern.MatchString(prefix) {
+		return invalid(field, prefix, `it may have lower-case letters, digits, "." and "-" only, and must begin with a letter or a digit`)
+	}
+	return validateBucketStart(field, prefix)
+}
+
+func validateBucketStart(field, name string) error {
+	if strings.Contains(name, "..") {
+		return invalid(field, name, "two periods may not stand beside each other")
+	}
+	if ipv4Pattern.MatchString(name) {
+		return invalid(field, name, "it may not look like an IP address")
+	}
+	for _, p := range []string{"xn--", "sthree-", "amzn-s3-demo-"} {
+		if strings.HasPrefix(name, p) {
+			return invalid(field, name, fmt.Sprintf("names that begin with %q are reserved", p))
+		}
+	}
+	for _, s := range []string{"-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"} {
+		if strings.HasSuffix(name, s) {
+			return invalid(field, name, fmt.Sprintf("names that end in %q are reserved", s))
+		}
+	}
+	return nil
+}
+
+// days checks an optional number of days and fills in its default.
+func days(field string, v *int, low, high, otherwise int) (int, error) {
+	if v == nil {
+		return otherwise, nil
+	}
+	if *v < low || *v > high {
+		return 0, fmt.Errorf("%s: %d is not valid: it must be %d to %d days", field, *v, low, high)
+	}
+	return *v, nil
+}
+
+// validatePrincipal accepts the ARN of an IAM role, user, session or account
+// root. It refuses "*": a key policy is no place for everybody.
+func validatePrincipal(field, arn string) error {
+	if !principalPattern.MatchString(arn) {
+		return invalid(field, arn, `it must be the ARN of an IAM role, user or account root, as in "arn:aws:iam::111122223333:role/admin"`)
+	}
+	return nil
+}
+
+func validateService(field, service string) error {
+	if !servicePattern.MatchString(service) {
+		return invalid(field, service, `it must be a service principal, as in "cloudtrail.amazonaws.com"`)
+	}
+	return nil
+}
+
+func validateAccount(field, account string) error {
+	if !accountPattern.MatchString(account) {
+		return invalid(field, account, "it must be an account number of 12 digits")
+	}
+	return nil
+}
+
+// plainString is what in holds where that is known before anything runs, so
+// that a mistake in it can be refused before a resource is registered. What
+// only turns out later is checked by [checked].
+func plainString(in pulumi.StringInput) (string, bool) {
+	s, ok := in.(pulumi.String)
+	return string(s), ok
+}
+
+// plainStrings is plainString for a list; what is not known is left out.
+func plainStrings(in pulumi.StringArrayInput) []string {
+	var out []string
+	list, _ := in.(pulumi.StringArray)
+	for _, x := range list {
+		if s, ok := plainString(x); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// checked is in, held to check once its value is known: what depends on it is
+// not made where it fails.
+func checked(in pulumi.StringInput, check func(string) error) pulumi.StringOutput {
+	return in.ToStringOutput().ApplyT(func(s string) (string, error) { return s, check(s) }).(pulumi.StringOutput)
+}
+
+// checkPlain runs check on in where it is known now, and on nothing otherwise.
+func checkPlain(in pulumi.StringInput, check func(string) error) error {
+	if s, ok := plainString(in); ok {
+		return check(s)
+	}
+	return nil
+}
+
+// validateAll joins the errors of all checks, so that a reader mends them in
+// one go.
+func validateAll(component, name string, errs ...error) error {
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%s %q: %w", component, name, err)
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
+
+	"github.com/securethecloud/kms-baseline/components"
+)
+
+// settings are the stack's configuration, with the course's values where
+// nothing is set. docs/configuration.md says what each is for.
+type settings struct {
+	aliasName      string
+	description    string
+	rotation       *int
+	deletionWindow *int
+	administrators []string
+	users          []string
+	autoScaling    bool
+	existingKeyArn string
+
+	bucketName       string
+	bucketPrefix     string
+	bucketKeyEnabled bool
+	versioning       bool
+	forceDestroy     bool
+
+	ebsOnDestroy string
+	ebsTakeOver  bool
+	ebsExisting  bool
+	skipEBS      bool
+
+	tags map[string]string
+}
+
+// readSettings reads everything before anything is made, and says everything
+// that is wrong at once.
+func readSettings(ctx *pulumi.Context) (*settings, error) {
+	r := reader{cfg: config.New(ctx, "")}
+	s := &settings{
+		aliasName:      r.text("aliasName", "alias/masterclass-cmk"),
+		description:    r.text("keyDescription", "Masterclass Day1 CMK"),
+		rotation:       r.number("rotationPeriodInDays", 365),
+		deletionWindow: r.number("deletionWindowInDays", 30),
+		administrators: read[[]string](&r, "administrators", nil, `'["arn:aws:iam::111122223333:role/admin"]'`),
+		users:          read[[]string](&r, "users", nil, `'["arn:aws:iam::111122223333:role/app"]'`),
+		autoScaling:    r.flag("allowAutoScaling", false),
+		existingKeyArn: r.text("existingKeyArn", ""),
+
+		bucketName:       r.text("bucketName", ""),
+		bucketPrefix:     r.text("bucketPrefix", ""),
+		bucketKeyEnabled: r.flag("bucketKeyEnabled", true),
+		versioning:       r.flag("versioning", true),
+		forceDestroy:     r.flag("forceDestroy", false),
+
+		ebsOnDestroy: r.text("ebsOnDestroy", components.EBSKeepOn),
+		ebsTakeOver:  r.flag("ebsTakeOver", false),
+		ebsExisting:  r.flag("ebsExisting", false),
+		skipEBS:      r.flag("skipEbs", false),
+
+		tags: read(&r, "tags", map[string]string{"project": "cloud-kms-masterclass"}, `'{"project": "my-project"}'`),
+	}
+	if config.Get(ctx, "aws:region") == "" && os.Getenv("AWS_REGION") == "" && os.Getenv("AWS_DEFAULT_REGION") == "" {
+		r.errs = append(r.errs, errors.New("the Region is not set: pulumi config set aws:region us-east-1"))
+	}
+	if s.existingKeyArn != "" {
+		// The course's defaults are for a new key.
+		for _, k := range []string{"aliasName", "keyDescription", "rotationPeriodInDays", "deletionWindowInDays", "administrators", "users", "allowAutoScaling"} {
+			if r.cfg.Get(k) != "" {
+				r.errs = append(r.errs, fmt.Errorf("existingKeyArn and %s exclude each other: pulumi config rm %s", k, k))
+			}
+		}
+	}
+	return s, errors.Join(r.errs...)
+}
+
+func (s *settings) key() *components.CustomerKeyArgs {
+	if s.existingKeyArn != "" {
+		return &components.CustomerKeyArgs{ExistingKeyArn: pulumi.String(s.existingKeyArn)}
+	}
+	k := &components.CustomerKeyArgs{
+		AliasName: s.aliasName, Description: s.description, RotationPeriodInDays: s.rotation, DeletionWindowInDays: s.deletionWindow,
+		AllowAutoScaling: s.autoScaling,
+	}
+	if len(s.administrators) > 0 {
+		k.Administrators = pulumi.ToStringArray(s.administrators)
+	}
+	if len(s.users) > 0 {
+		k.Users = pulumi.ToStringArray(s.users)
+	}
+	return k
+}
+
+func (s *settings) bucket() *components.EncryptedBucketArgs {
+	b := &components.EncryptedBucketArgs{BucketKeyEnabled: &s.bucketKeyEnabled, Versioning: &s.versioning, ForceDestroy: s.forceDestroy}
+	if s.bucketName != "" {
+		b.BucketName = pulumi.String(s.bucketName)
+	}
+	if s.bucketPrefix != "" {
+		b.BucketPrefix = pulumi.String(s.bucketPrefix)
+	}
+	return b
+}
+
+func (s *settings) ebs(restorer components.EBSRestorer) *components.EBSDefaultEncryptionArgs {
+	if s.skipEBS {
+		return nil
+	}
+	if s.ebsExisting {
+		return &components.EBSDefaultEncryptionArgs{Existing: true}
+	}
+	return &components.EBSDefaultEncryptionArgs{TakeOver: s.ebsTakeOver, OnDestroy: s.ebsOnDestroy, Restorer: restorer}
+}
+
+// reader collects what is wrong with the settings it reads.
+type reader struct {
+	cfg  *config.Config
+	errs []error
+}
+
+func (r *reader) text(key, otherwise string) string {
+	if v := r.cfg.Get(key); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+func (r *reader) flag(key string, otherwise bool) bool { return read(r, key, otherwise, "true") }
+
+func (r *reader) number(key string, otherwise int) *int {
+	n := read(r, key, otherwise, fmt.Sprint(otherwise))
+	return &n
+}
+
+// read reads a setting that is not text.
+func read[T any](r *reader, key string, otherwise T, example string) T {
+	if r.cfg.Get(key) == "" {
+		return otherwise
+	}
+	var v T
+	if err := r.cfg.TryObject(key, &v); err != nil {
+		r.errs = append(r.errs, fmt.Errorf("%s is %q, which is not %s: pulumi config set %s %s", key, r.cfg.Get(key), kind(otherwise), key, example))
+		return otherwise
+	}
+	return v
+}
+
+func kind(v any) string {
+	switch v.(type) {
+	case bool:
+		return "true or false"
+	case int:
+		return "a whole number"
+	case []string:
+		return "a list"
+	}
+	return "a map"
+}

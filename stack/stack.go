@@ -1,0 +1,63 @@
+// Package stack is this repository's own stack: configuration in, one
+// [components.EncryptionBaseline] and the course's proof object, outputs out.
+// Whoever wants the baseline in a stack of their own imports package
+// components instead.
+package stack
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/s3"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/securethecloud/kms-baseline/components"
+	"github.com/securethecloud/kms-baseline/components/ebsrestore"
+)
+
+// The course's proof object.
+const (
+	proofKey     = "test/hello.txt"
+	proofContent = "hello kms day1\n"
+)
+
+// Deploy makes the stack. Every setting is in docs/configuration.md.
+func Deploy(ctx *pulumi.Context) error {
+	c, err := readSettings(ctx)
+	if err != nil {
+		return err
+	}
+	tags := pulumi.ToStringMap(c.tags)
+	baseline, err := components.NewEncryptionBaseline(ctx, "ckms", &components.EncryptionBaselineArgs{
+		Key: c.key(), Bucket: c.bucket(), EBS: c.ebs(ebsrestore.Restore), SkipEBS: c.skipEBS, Tags: tags,
+	})
+	if err != nil {
+		return err
+	}
+	proof, err := s3.NewBucketObjectv2(ctx, "proof", &s3.BucketObjectv2Args{
+		// The name resolves once the bucket encrypts by default; the object names
+		// no encryption of its own, because that is what it is to prove.
+		Bucket:      baseline.BucketName,
+		Key:         pulumi.String(proofKey),
+		Content:     pulumi.String(proofContent),
+		ContentType: pulumi.String("text/plain"),
+		Tags:        tags,
+	})
+	if err != nil {
+		return fmt.Errorf("writing the proof object: %w", err)
+	}
+	arnPart := func(i int) pulumi.StringOutput {
+		return baseline.KeyArn.ApplyT(func(arn string) string { return strings.Split(arn, ":")[i] }).(pulumi.StringOutput)
+	}
+	ctx.Export("keyArn", baseline.KeyArn)
+	ctx.Export("keyId", baseline.KeyId)
+	ctx.Export("aliasName", baseline.AliasName)
+	ctx.Export("aliasArn", baseline.AliasArn)
+	ctx.Export("bucketName", baseline.BucketName)
+	ctx.Export("objectKey", proof.Key)
+	ctx.Export("region", arnPart(3))
+	ctx.Export("accountId", arnPart(4))
+	ctx.Export("ebsEncryptionByDefault", baseline.EBSEncryptionByDefault)
+	ctx.Export("ebsDefaultKeyArn", baseline.EBSKmsKeyArn)
+	return nil
+}
