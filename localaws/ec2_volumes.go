@@ -1,0 +1,514 @@
+package localaws
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// volume is an EBS volume: no data, but the data key that would encrypt it.
+type volume struct {
+	ID         string            `json:"id"`
+	Zone       string            `json:"zone"`
+	Type       string            `json:"type"`
+	Size       int               `json:"size"` // GiB
+	IOPS       int               `json:"iops,omitempty"`
+	Throughput int               `json:"throughput,omitempty"` // MiB/s
+	KeyARN     string            `json:"keyArn,omitempty"`     // empty: not encrypted
+	DataKey    []byte            `json:"dataKey,omitempty"`    // wrapped under the key
+	Created    time.Time         `json:"created"`
+	Tags       map[string]string `json:"tags,omitempty"`
+	// Token and Request recognize a repeated CreateVolume.
+	Token   string `json:"token,omitempty"`
+	Request string `json:"request,omitempty"`
+}
+
+// volumeTypes has each type's sizes in GiB and the default IOPS of a size.
+// Source: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html
+var volumeTypes = map[string]struct {
+	min, max int
+	iops     func(size int) int
+	choose   bool // whether Iops may be, and where there is no default must be, given
+}{
+	"standard": {1, 1024, func(int) int { return 0 }, false},
+	"gp2":      {1, 16384, func(size int) int { return min(max(100, 3*size), 16000) }, false},
+	"gp3":      {1, 65536, func(int) int { return 3000 }, true},
+	"io1":      {4, 16384, func(int) int { return 0 }, true},
+	"io2":      {4, 65536, func(int) int { return 0 }, true},
+	"st1":      {125, 16384, func(int) int { return 0 }, false},
+	"sc1":      {125, 16384, func(int) int { return 0 }, false},
+}
+
+type ec2Tag struct {
+	Key   string `xml:"key"`
+	Value string `xml:"value"`
+}
+
+type volumeAnswer struct {
+	ID          string   `xml:"volumeId"`
+	Size        int      `xml:"size"`
+	SnapshotID  string   `xml:"snapshotId"`
+	Zone        string   `xml:"availabilityZone"`
+	ZoneID      string   `xml:"availabilityZoneId"`
+	Status      string   `xml:"status"`
+	Created     string   `xml:"createTime"`
+	Attachments struct{} `xml:"attachmentSet"`
+	Tags        []ec2Tag `xml:"tagSet>item,omitempty"`
+	Type        string   `xml:"volumeType"`
+	IOPS        int      `xml:"iops,omitempty"`
+	Throughput  int      `xml:"throughput,omitempty"`
+	Encrypted   bool     `xml:"encrypted"`
+	KeyID       string   `xml:"kmsKeyId,omitempty"`
+	MultiAttach bool     `xml:"multiAttachEnabled"`
+}
+
+func (v volume) answer(region, status string) volumeAnswer {
+	return volumeAnswer{
+		ID: v.ID, Size: v.Size, Zone: v.Zone, ZoneID: zoneID(region, slices.Index(zones(region), v.Zone)), Status: status,
+		Created: v.Created.UTC().Format("2006-01-02T15:04:05.000Z"), Tags: sortedTags(v.Tags), Type: v.Type,
+		IOPS: v.IOPS, Throughput: v.Throughput, Encrypted: v.KeyARN != "", KeyID: v.KeyARN,
+	}
+}
+
+func sortedTags(tags map[string]string) []ec2Tag {
+	var list []ec2Tag
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		list = append(list, ec2Tag{k, tags[k]})
+	}
+	return list
+}
+
+func volumeARN(r *request, id string) trailResource {
+	return trailResource{"arn:aws:ec2:" + r.region + ":" + r.who.Account + ":volume/" + id, "AWS::EC2::Volume"}
+}
+
+func (r *request) volumeKey(id string) string { return storeKey(r.who.Account, r.region, id) }
+
+func createVolume(r *request, e *trailEvent) (any, error) {
+	f := r.form()
+	v, err := newVolume(r, f)
+	if err != nil {
+		return nil, err
+	}
+	keyID, err := volumeKMSKey(r, f)
+	if err != nil {
+		return nil, err
+	}
+	// The SDKs repeat a call whose answer was lost, with the same token.
+	if before, err := r.repeatedVolume(v); err != nil || before != nil {
+		if err != nil {
+			return nil, err
+		}
+		e.resources = []trailResource{volumeARN(r, before.ID)}
+		return before.answer(r.region, "creating"), nil
+	}
+	if keyID != "" {
+		arn, err := r.usableEBSKey(keyID)
+		if err != nil {
+			return nil, err
+		}
+		key, apiErr := r.s.generateDataKey(kmsUse{
+			who: r.who, region: r.region, account: r.who.Account, via: "ec2",
+			context: map[string]string{"aws:ebs:id": v.ID}, r: r,
+		}, arn)
+		if apiErr != nil {
+			return nil, errInvalidKMSKey(apiErr.Message)
+		}
+		clear(key.Plaintext) // nothing is written to the volume
+		v.KeyARN, v.DataKey = key.KeyARN, key.Ciphertext
+	}
+	err = r.s.db.Batch(func(tx *bolt.Tx) error { return save(tx, boltVolumes, r.volumeKey(v.ID), v) })
+	if err != nil {
+		return nil, err
+	}
+	e.resources = []trailResource{volumeARN(r, v.ID)}
+	e.response = map[string]any{
+		"requestId": r.id, "volumeId": v.ID, "size": strconv.Itoa(v.Size), "zone": v.Zone, "status": "creating",
+		"createTime": v.Created.UnixMilli(), "volumeType": v.Type, "iops": v.IOPS, "encrypted": v.KeyARN != "",
+	}
+	return v.answer(r.region, "creating"), nil
+}
+
+// newVolume reads a CreateVolume request, apart from encryption.
+func newVolume(r *request, f url.Values) (volume, error) {
+	v := volume{ID: newVolumeID(), Zone: f.Get("AvailabilityZone"), Type: f.Get("VolumeType"), Created: r.now, Token: f.Get("ClientToken"), Request: f.Encode()}
+	if f.Get("SnapshotId") != "" {
+		return v, errNotImplemented("ec2", "CreateVolume from a snapshot")
+	}
+	if v.Zone == "" {
+		return v, missingParameter("AvailabilityZone")
+	}
+	if !slices.Contains(zones(r.region), v.Zone) {
+		return v, errf(http.StatusBadRequest, "InvalidZone.NotFound", "The zone '%s' does not exist.", v.Zone)
+	}
+	if v.Type == "" {
+		v.Type = "gp2"
+	}
+	kind, ok := volumeTypes[v.Type]
+	if !ok {
+		return v, errf(http.StatusBadRequest, "UnknownVolumeType", "Unsupported volume type '%s' for volume creation.", v.Type)
+	}
+	var given bool
+	var err error
+	if v.Size, given, err = formInt(f, "Size"); err != nil {
+		return v, err
+	} else if !given {
+		return v, errf(http.StatusBadRequest, "MissingParameter", "The request must contain the parameter size/snapshot")
+	}
+	if v.Size < kind.min || v.Size > kind.max {
+		return v, errf(http.StatusBadRequest, "InvalidParameterValue", "Volume of %dGiB is not allowed for volume type %s; it is from %d to %d GiB.", v.Size, v.Type, kind.min, kind.max)
+	}
+	if v.IOPS, given, err = formInt(f, "Iops"); err != nil {
+		return v, err
+	}
+	switch {
+	case !given:
+		v.IOPS = kind.iops(v.Size)
+		if kind.choose && v.IOPS == 0 {
+			return v, errf(http.StatusBadRequest, "MissingParameter", "The parameter iops must be specified for %s volumes.", v.Type)
+		}
+	case !kind.choose:
+		return v, errf(http.StatusBadRequest, "InvalidParameterCombination", "The parameter iops is not supported for %s volumes.", v.Type)
+	case v.IOPS < 100 || v.IOPS > 256000:
+		return v, invalidParameter("Iops", strconv.Itoa(v.IOPS), "It is from 100 to 256000.")
+	}
+	if v.Throughput, given, err = formInt(f, "Throughput"); err != nil {
+		return v, err
+	}
+	switch {
+	case given && v.Type != "gp3":
+		return v, errf(http.StatusBadRequest, "InvalidParameterCombination", "The parameter throughput is not supported for %s volumes.", v.Type)
+	case given && (v.Throughput < 125 || v.Throughput > 2000):
+		return v, invalidParameter("Throughput", strconv.Itoa(v.Throughput), "It is from 125 to 2000 MiB/s.")
+	case !given && v.Type == "gp3":
+		v.Throughput = 125
+	}
+	for _, n := range formNumbers(f, "TagSpecification") {
+		spec := "TagSpecification." + n
+		if kind := f.Get(spec + ".ResourceType"); kind != "volume" {
+			return v, invalidParameter("ResourceType", kind, "Only volumes are created.")
+		}
+		if v.Tags, err = withTags(v.Tags, f, spec+".Tag"); err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+// volumeKMSKey says under which key a new volume is encrypted: the one named,
+// else the Region's default, where the request or the Region's switch asks for
+// encryption. It is empty where neither does. Encrypted=false does not switch
+// off what the Region demands.
+func volumeKMSKey(r *request, f url.Values) (string, error) {
+	encrypted, err := formBool(f, "Encrypted")
+	if err != nil {
+		return "", err
+	}
+	if key := f.Get("KmsKeyId"); key != "" {
+		if !encrypted {
+			return "", errf(http.StatusBadRequest, "InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
+		}
+		return key, nil
+	}
+	d, err := r.s.loadEBSDefaults(r.who.Account, r.region)
+	if err != nil || !encrypted && !d.Encrypt {
+		return "", err
+	}
+	return d.key(), nil
+}
+
+// usableEBSKey is [request.ebsKey] in a transaction of its own.
+func (r *request) usableEBSKey(keyID string) (arn string, err error) {
+	err = r.s.db.Update(func(tx *bolt.Tx) error { // the AWS-managed key is made on first use
+		arn, err = r.ebsKey(tx, keyID)
+		return err
+	})
+	return arn, err
+}
+
+// repeatedVolume answers with the volume that an earlier call with the same
+// client token made, or nil.
+func (r *request) repeatedVolume(v volume) (before *volume, err error) {
+	if v.Token == "" {
+		return nil, nil
+	}
+	err = r.s.db.View(func(tx *bolt.Tx) error {
+		return each(tx, boltVolumes, r.volumeKey(""), func(_ string, old volume) error {
+			if old.Token == v.Token {
+				before = &old
+			}
+			return nil
+		})
+	})
+	if before != nil && before.Request != v.Request {
+		return nil, errf(http.StatusBadRequest, "IdempotentParameterMismatch", "The client token was used before, with other parameters.")
+	}
+	return before, err
+}
+
+func newVolumeID() string {
+	b := make([]byte, 9)
+	_, _ = rand.Read(b) // never fails: see crypto/rand.Read
+	return "vol-" + hex.EncodeToString(b)[:17]
+}
+
+var volumeID = regexp.MustCompile(`^vol-([0-9a-f]{8}|[0-9a-f]{17})$`)
+
+// loadVolume refuses an id that is no volume's.
+func (r *request) loadVolume(tx *bolt.Tx, id string) (volume, error) {
+	if !volumeID.MatchString(id) {
+		return volume{}, invalidParameter("VolumeId", id, "Expected: 'vol-...'.")
+	}
+	v, ok, err := load[volume](tx, boltVolumes, r.volumeKey(id))
+	if err == nil && !ok {
+		err = errf(http.StatusBadRequest, "InvalidVolume.NotFound", "The volume '%s' does not exist.", id)
+	}
+	return v, err
+}
+
+// filter answers with a volume's values under a filter's name.
+func (v volume) filter(name string) []string {
+	switch name {
+	case "volume-id":
+		return []string{v.ID}
+	case "encrypted":
+		return []string{strconv.FormatBool(v.KeyARN != "")}
+	case "availability-zone":
+		return []string{v.Zone}
+	case "status":
+		return []string{"available"}
+	case "size":
+		return []string{strconv.Itoa(v.Size)}
+	case "volume-type":
+		return []string{v.Type}
+	case "tag-key":
+		return append([]string{}, slices.Collect(maps.Keys(v.Tags))...)
+	}
+	if key, ok := strings.CutPrefix(name, "tag:"); ok {
+		if value, ok := v.Tags[key]; ok {
+			return []string{value}
+		}
+		return []string{}
+	}
+	return nil
+}
+
+func describeVolumes(r *request, _ *trailEvent) (any, error) {
+	f := r.form()
+	ids, filters := formList(f, "VolumeId"), formFilters(f)
+	if _, err := filters.match(volume{}.filter); err != nil {
+		return nil, err
+	}
+	size, after, err := ec2Page(f, len(ids) > 0)
+	if err != nil {
+		return nil, err
+	}
+	var found []volume
+	err = r.s.db.View(func(tx *bolt.Tx) error {
+		for _, id := range ids {
+			if _, err := r.loadVolume(tx, id); err != nil {
+				return err
+			}
+		}
+		return each(tx, boltVolumes, r.volumeKey(""), func(_ string, v volume) error {
+			ok, err := filters.match(v.filter)
+			if ok && v.ID > after && (len(ids) == 0 || slices.Contains(ids, v.ID)) {
+				found = append(found, v)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out struct {
+		Volumes   []volumeAnswer `xml:"volumeSet>item"`
+		NextToken string         `xml:"nextToken,omitempty"`
+	}
+	if size > 0 && len(found) > size {
+		found = found[:size]
+		out.NextToken = base64.StdEncoding.EncodeToString([]byte(found[size-1].ID))
+	}
+	for _, v := range found {
+		out.Volumes = append(out.Volumes, v.answer(r.region, "available"))
+	}
+	return out, nil
+}
+
+// ec2Page reads the size of a page, 0 for all, and the id after which it
+// begins.
+func ec2Page(f url.Values, named bool) (size int, after string, err error) {
+	size, given, err := formInt(f, "MaxResults")
+	if err != nil {
+		return 0, "", err
+	}
+	if given {
+		if named {
+			return 0, "", errf(http.StatusBadRequest, "InvalidParameterCombination", "The parameter volumeSet cannot be used with the parameter maxResults")
+		}
+		if size < 5 {
+			return 0, "", invalidParameter("MaxResults", strconv.Itoa(size), "Expecting a value greater than 5.")
+		}
+		size = min(size, 1000)
+	}
+	token, err := base64.StdEncoding.DecodeString(f.Get("NextToken"))
+	if err != nil || len(token) > 0 && !volumeID.Match(token) {
+		return 0, "", errf(http.StatusBadRequest, "InvalidParameterValue", "Unable to parse pagination token")
+	}
+	return size, string(token), nil
+}
+
+func deleteVolume(r *request, e *trailEvent) (any, error) {
+	id := r.form().Get("VolumeId")
+	if id == "" {
+		return nil, missingParameter("VolumeId")
+	}
+	e.resources = []trailResource{volumeARN(r, id)}
+	e.response = map[string]any{"requestId": r.id, "_return": true}
+	err := r.s.db.Update(func(tx *bolt.Tx) error {
+		if _, err := r.loadVolume(tx, id); err != nil {
+			return err
+		}
+		return remove(tx, boltVolumes, r.volumeKey(id))
+	})
+	return ec2Success{true}, err
+}
+
+const maxTags = 50
+
+// withTags adds the tags of a list in the request to tags.
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
+func withTags(tags map[string]string, f url.Values, list string) (map[string]string, error) {
+	tags = maps.Clone(tags)
+	if tags == nil {
+		tags = map[string]string{}
+	}
+	for _, n := range formNumbers(f, list) {
+		key, value := f.Get(list+"."+n+".Key"), f.Get(list+"."+n+".Value")
+		if key == "" || len([]rune(key)) > 127 || strings.HasPrefix(strings.ToLower(key), "aws:") {
+			return nil, errf(http.StatusBadRequest, "InvalidParameterValue", "Tag key '%s' is not valid: it has 1 to 127 characters and does not begin with aws:", key)
+		}
+		if len([]rune(value)) > 255 {
+			return nil, errf(http.StatusBadRequest, "InvalidParameterValue", "Tag value of '%s' exceeds the maximum length of 255 characters", key)
+		}
+		tags[key] = value
+	}
+	if len(tags) > maxTags {
+		return nil, errf(http.StatusBadRequest, "TagLimitExceeded", "The maximum number of tags is %d.", maxTags)
+	}
+	return tags, nil
+}
+
+func createTags(r *request, e *trailEvent) (any, error) {
+	return changeTags(r, e, func(v *volume) (err error) {
+		v.Tags, err = withTags(v.Tags, r.form(), "Tag")
+		return err
+	})
+}
+
+// deleteTags takes away the tags that are named, with the value where one is
+// given; all where none is named.
+func deleteTags(r *request, e *trailEvent) (any, error) {
+	f := r.form()
+	return changeTags(r, e, func(v *volume) error {
+		numbers := formNumbers(f, "Tag")
+		if len(numbers) == 0 {
+			v.Tags = nil
+		}
+		for _, n := range numbers {
+			key, member := f.Get("Tag."+n+".Key"), "Tag."+n+".Value"
+			if !f.Has(member) || v.Tags[key] == f.Get(member) {
+				delete(v.Tags, key)
+			}
+		}
+		return nil
+	})
+}
+
+// changeTags lets change alter each volume that is named, all or none.
+func changeTags(r *request, e *trailEvent, change func(*volume) error) (any, error) {
+	ids := formList(r.form(), "ResourceId")
+	if len(ids) == 0 {
+		return nil, missingParameter("ResourceId")
+	}
+	for _, id := range ids {
+		e.resources = append(e.resources, volumeARN(r, id))
+	}
+	e.response = map[string]any{"requestId": r.id, "_return": true}
+	err := r.s.db.Update(func(tx *bolt.Tx) error {
+		for _, id := range ids {
+			v, err := r.loadVolume(tx, id)
+			if err != nil {
+				return err
+			}
+			if err := change(&v); err != nil {
+				return err
+			}
+			if err := save(tx, boltVolumes, r.volumeKey(id), v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ec2Success{true}, err
+}
+
+type tagAnswer struct {
+	ResourceID   string `xml:"resourceId"`
+	ResourceType string `xml:"resourceType"`
+	ec2Tag
+}
+
+func describeTags(r *request, _ *trailEvent) (any, error) {
+	filters := formFilters(r.form())
+	if _, err := filters.match(tagAnswer{}.filter); err != nil {
+		return nil, err
+	}
+	var out struct {
+		Tags []tagAnswer `xml:"tagSet>item"`
+	}
+	err := r.s.db.View(func(tx *bolt.Tx) error {
+		return each(tx, boltVolumes, r.volumeKey(""), func(_ string, v volume) error {
+			for _, tag := range sortedTags(v.Tags) {
+				t := tagAnswer{v.ID, "volume", tag}
+				if ok, err := filters.match(t.filter); err != nil {
+					return err
+				} else if ok {
+					out.Tags = append(out.Tags, t)
+				}
+			}
+			return nil
+		})
+	})
+	return out, err
+}
+
+func (t tagAnswer) filter(name string) []string {
+	switch name {
+	case "resource-id":
+		return []string{t.ResourceID}
+	case "resource-type":
+		return []string{t.ResourceType}
+	case "key":
+		return []string{t.Key}
+	case "value":
+		return []string{t.Value}
+	}
+	if key, ok := strings.CutPrefix(name, "tag:"); ok {
+		if key == t.Key {
+			return []string{t.Value}
+		}
+		return []string{}
+	}
+	return nil
+}

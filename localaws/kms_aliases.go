@@ -1,0 +1,200 @@
+package localaws
+
+import (
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Aliases. An alias belongs to an account and a Region, and so does its key.
+
+// maxAliases is how many aliases a key may have.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html
+const maxAliases = 50
+
+// checkAliasName refuses a name that a user cannot give, or take away.
+func checkAliasName(name string) error {
+	switch {
+	case name == "":
+		return required("aliasName", name)
+	case !strings.HasPrefix(name, "alias/"):
+		return kmsError("ValidationException", `Alias must start with the prefix "alias/". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html`)
+	case strings.HasPrefix(name, "alias/aws/"):
+		return kmsError("NotAuthorizedException", "Aliases that begin with alias/aws/ are reserved for AWS-managed keys: %s", name)
+	case len(name) > 256:
+		return invalid("aliasName", name[:50]+"...", "have length less than or equal to 256")
+	case strings.Contains(name, ":"):
+		return kmsError("ValidationException", "%s contains invalid characters for an alias", name)
+	case !aliasPattern.MatchString(name):
+		return invalid("aliasName", name, "satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$")
+	}
+	return nil
+}
+
+// ownTarget answers with the key that an alias is to stand for: one of the
+// caller's own account and Region that users manage.
+func (c *kmsCall) ownTarget(tx *bolt.Tx, id string) (kmsKey, error) {
+	k, err := c.allowed(tx, id, idOrARN, notDying)
+	if err == nil && k.Account != c.account {
+		err = kmsError("NotFoundException", "Key '%s' does not exist", k.arn())
+	}
+	return k, err
+}
+
+type aliasInput struct {
+	AliasName   string
+	TargetKeyId string //nolint:revive // AWS's name
+}
+
+func createAlias(c *kmsCall, in aliasInput) (any, error) {
+	if err := checkAliasName(in.AliasName); err != nil {
+		return nil, err
+	}
+	if err := required("targetKeyId", in.TargetKeyId); err != nil {
+		return nil, err
+	}
+	arn := c.namesAlias(in.AliasName)
+	if err := c.authorizeOn(arn, c.operation); err != nil {
+		return nil, err
+	}
+	return nil, c.update(func(tx *bolt.Tx) error {
+		k, err := c.ownTarget(tx, in.TargetKeyId)
+		if err != nil {
+			return err
+		}
+		at := storeKey(c.account, c.r.region, in.AliasName)
+		if _, exists, err := load[kmsAlias](tx, boltKMSAliases, at); err != nil {
+			return err
+		} else if exists {
+			return kmsError("AlreadyExistsException", "An alias with the name %s already exists", arn)
+		}
+		if err := roomForAlias(tx, k); err != nil {
+			return err
+		}
+		return save(tx, boltKMSAliases, at, kmsAlias{in.AliasName, k.ID, c.r.now, c.r.now})
+	})
+}
+
+func roomForAlias(tx *bolt.Tx, k kmsKey) error {
+	aliases, err := aliasesOf(tx, k)
+	if err == nil && len(aliases) >= maxAliases {
+		err = kmsError("LimitExceededException", "%s has %d aliases already, which is the limit", k.arn(), maxAliases)
+	}
+	return err
+}
+
+// namesAlias puts the alias into the event.
+func (c *kmsCall) namesAlias(name string) (arn string) {
+	arn = aliasARN(c.account, c.r.region, name)
+	c.aliasARNs = append(c.aliasARNs, arn)
+	return arn
+}
+
+// existing answers with an alias and the key that it stands for, which the
+// caller may do the operation to.
+func (c *kmsCall) existing(tx *bolt.Tx, name, arn string) (kmsAlias, kmsKey, error) {
+	a, ok, err := load[kmsAlias](tx, boltKMSAliases, storeKey(c.account, c.r.region, name))
+	if err != nil {
+		return a, kmsKey{}, err
+	}
+	if !ok {
+		return a, kmsKey{}, kmsError("NotFoundException", "Alias %s is not found.", arn)
+	}
+	k, err := c.allowed(tx, a.KeyID, idOrARN, nil)
+	return a, k, err
+}
+
+func updateAlias(c *kmsCall, in aliasInput) (any, error) {
+	if err := checkAliasName(in.AliasName); err != nil {
+		return nil, err
+	}
+	if err := required("targetKeyId", in.TargetKeyId); err != nil {
+		return nil, err
+	}
+	arn := c.namesAlias(in.AliasName)
+	if err := c.authorizeOn(arn, c.operation); err != nil {
+		return nil, err
+	}
+	return nil, c.update(func(tx *bolt.Tx) error {
+		a, old, err := c.existing(tx, in.AliasName, arn)
+		if err != nil {
+			return err
+		}
+		k, err := c.ownTarget(tx, in.TargetKeyId)
+		if err != nil {
+			return err
+		}
+		if k.ID != old.ID {
+			if err := roomForAlias(tx, k); err != nil {
+				return err
+			}
+		}
+		a.KeyID, a.Updated = k.ID, c.r.now
+		return save(tx, boltKMSAliases, storeKey(c.account, c.r.region, in.AliasName), a)
+	})
+}
+
+type deleteAliasInput struct {
+	AliasName string
+}
+
+func deleteAlias(c *kmsCall, in deleteAliasInput) (any, error) {
+	if err := checkAliasName(in.AliasName); err != nil {
+		return nil, err
+	}
+	arn := c.namesAlias(in.AliasName)
+	if err := c.authorizeOn(arn, c.operation); err != nil {
+		return nil, err
+	}
+	return nil, c.update(func(tx *bolt.Tx) error {
+		if _, _, err := c.existing(tx, in.AliasName, arn); err != nil {
+			return err
+		}
+		return remove(tx, boltKMSAliases, storeKey(c.account, c.r.region, in.AliasName))
+	})
+}
+
+type listAliasesInput struct {
+	KeyId string //nolint:revive // AWS's name
+	paging
+}
+
+type aliasEntry struct {
+	AliasName       string
+	AliasArn        string
+	TargetKeyId     string //nolint:revive // AWS's name
+	CreationDate    epoch
+	LastUpdatedDate epoch
+}
+
+// listAliases does not list the AWS-managed aliases that have no key yet.
+func listAliases(c *kmsCall, in listAliasesInput) (any, error) {
+	if err := c.authorizeOn("*", "ListAliases"); err != nil {
+		return nil, err
+	}
+	var all []aliasEntry
+	err := c.view(func(tx *bolt.Tx) error {
+		only := ""
+		if in.KeyId != "" {
+			k, err := c.find(tx, in.KeyId, idOrARN)
+			if err != nil {
+				return err
+			}
+			only = k.ID
+		}
+		return each(tx, boltKMSAliases, storeKey(c.account, c.r.region, ""), func(_ string, a kmsAlias) error {
+			if only == "" || a.KeyID == only {
+				all = append(all, aliasEntry{a.Name, aliasARN(c.account, c.r.region, a.Name), a.KeyID, epoch(a.Created), epoch(a.Updated)})
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	aliases, p, err := cut(in.paging, 100, 50, all, func(a aliasEntry) string { return a.AliasName })
+	return struct {
+		Aliases []aliasEntry
+		page
+	}{aliases, p}, err
+}

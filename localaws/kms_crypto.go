@@ -1,0 +1,210 @@
+package localaws
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// The vault. Key material lies in the database wrapped with AES-256-GCM under
+// a master key, which is a file of its own, readable by its owner alone, and
+// bound to the key's place, so that no record can be passed off as another's.
+// Whoever has the database alone, a backup of it say, has no key. Whoever can
+// read the whole state directory has them all: there is no hardware here that
+// keeps the master key, which is what real KMS is bought for.
+const masterFile = "kms-master.key"
+
+func (s *Server) openMaster() error {
+	path := filepath.Join(s.opts.Dir, masterFile)
+	master, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if master, err = s.makeMaster(path); err != nil {
+			return err
+		}
+	case err != nil:
+		return fmt.Errorf("localaws: reading the KMS master key: %w", err)
+	case len(master) != 32:
+		return fmt.Errorf("localaws: %s is damaged: it has %d bytes, not 32; put back the one that belongs to this state, without which its keys are lost", path, len(master))
+	}
+	defer clear(master)
+	if s.kms.master, err = newGCM(master); err != nil {
+		return err
+	}
+	return s.db.View(func(tx *bolt.Tx) error {
+		return each(tx, boltKMSKeys, "", func(_ string, k kmsKey) error {
+			material, err := s.material(k, len(k.Versions)-1)
+			clear(material)
+			if err != nil {
+				return fmt.Errorf("localaws: the KMS master key %s does not belong to this state: %w", path, err)
+			}
+			return nil
+		})
+	})
+}
+
+func (s *Server) makeMaster(path string) ([]byte, error) {
+	err := s.db.View(func(tx *bolt.Tx) error {
+		if k, _ := tx.Bucket(boltKMSKeys).Cursor().First(); k != nil {
+			return fmt.Errorf("localaws: the KMS master key %s is missing, without which the keys in this state are lost: put it back, or choose another directory", path)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	master := newMaterial()
+	// On disk before the first key is: O_SYNC, and a name that appears at once.
+	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_SYNC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("localaws: making the KMS master key: %w", err)
+	}
+	_, err = f.Write(master)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(path+".tmp", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("localaws: making the KMS master key: %w", err)
+	}
+	return master, nil
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// addVersion gives k a new current backing key.
+func (s *Server) addVersion(k *kmsKey, id string, material []byte, kind string, now time.Time) error {
+	if len(material) != 32 {
+		return fmt.Errorf("localaws: key material of %d bytes", len(material))
+	}
+	place := fmt.Sprintf("%s/%d", k.storeKey(), len(k.Versions))
+	wrapped := s.kms.master.Seal(nil, nil, material, []byte(place))
+	k.Versions = append(k.Versions, keyVersion{ID: id, Wrapped: wrapped, Made: now, Type: kind})
+	return nil
+}
+
+// material unwraps a backing key. Whoever asked for it clears it.
+func (s *Server) material(k kmsKey, version int) ([]byte, error) {
+	if version < 0 || version >= len(k.Versions) {
+		return nil, fmt.Errorf("localaws: %s has no backing key %d", k.arn(), version)
+	}
+	place := fmt.Sprintf("%s/%d", k.storeKey(), version)
+	material, err := s.kms.master.Open(nil, nil, k.Versions[version].Wrapped, []byte(place))
+	if err != nil {
+		return nil, fmt.Errorf("localaws: the material of %s cannot be unwrapped: %w", k.arn(), err)
+	}
+	return material, nil
+}
+
+// A ciphertext blob is
+//
+//	format (1 byte) | account (12) | length of key id (1) | key id | version (4) | salt (16) | sealed
+//
+// where everything before sealed, and the encryption context, is
+// authenticated. It names no Region: a multi-Region key's other Regions can
+// open it too. Each blob has an encryption key of its own, derived from the
+// backing key and the salt, so that no number of calls wears one out.
+type blobHeader struct {
+	account string
+	keyID   string
+	version int
+}
+
+const (
+	blobFormat = 1
+	saltSize   = 16
+	sealedMin  = 12 + 16 // nonce and tag
+)
+
+// readBlob answers with a blob's header and its sealed part.
+func readBlob(blob []byte) (h blobHeader, head, sealed []byte, ok bool) {
+	const fixed = 1 + 12 + 1
+	if len(blob) < fixed || blob[0] != blobFormat {
+		return h, nil, nil, false
+	}
+	n := fixed + int(blob[fixed-1])
+	end := n + 4 + saltSize
+	if len(blob) < end+sealedMin {
+		return h, nil, nil, false
+	}
+	h.account, h.keyID = string(blob[1:13]), string(blob[fixed:n])
+	version := binary.BigEndian.Uint32(blob[n:])
+	h.version = int(version)
+	return h, blob[:end], blob[end:], accountID.MatchString(h.account) && keyIDPattern.MatchString(h.keyID) && version < 1<<31
+}
+
+// seal encrypts under the current backing key of k.
+func (s *Server) seal(k kmsKey, plaintext []byte, context map[string]string) ([]byte, error) {
+	version := len(k.Versions) - 1
+	head := append([]byte{blobFormat}, k.Account...)
+	head = append(head, byte(len(k.ID)))
+	head = append(head, k.ID...)
+	head = binary.BigEndian.AppendUint32(head, uint32(version))
+	salt := make([]byte, saltSize)
+	_, _ = rand.Read(salt) // never fails: see crypto/rand.Read
+	head = append(head, salt...)
+	gcm, err := s.blobCipher(k, version, salt)
+	if err != nil {
+		return nil, err
+	}
+	return gcm.Seal(head, nil, plaintext, authenticated(head, context)), nil
+}
+
+// unseal decrypts a blob of k. It answers false where the blob was changed, or
+// the context is another one.
+func (s *Server) unseal(k kmsKey, h blobHeader, head, sealed []byte, context map[string]string) (plaintext []byte, ok bool, err error) {
+	if h.version >= len(k.Versions) {
+		return nil, false, nil
+	}
+	gcm, err := s.blobCipher(k, h.version, head[len(head)-saltSize:])
+	if err != nil {
+		return nil, false, err
+	}
+	plaintext, err = gcm.Open(nil, nil, sealed, authenticated(head, context))
+	return plaintext, err == nil, nil
+}
+
+func (s *Server) blobCipher(k kmsKey, version int, salt []byte) (cipher.AEAD, error) {
+	material, err := s.material(k, version)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(material)
+	key, err := hkdf.Key(sha256.New, material, salt, "localaws kms blob", 32)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	return newGCM(key)
+}
+
+// authenticated is what a blob is bound to: its header, and the encryption
+// context in one unambiguous form, whatever order it was given in.
+func authenticated(head []byte, context map[string]string) []byte {
+	out := slices.Clone(head)
+	for _, k := range slices.Sorted(maps.Keys(context)) {
+		for _, part := range []string{k, context[k]} {
+			out = binary.BigEndian.AppendUint32(out, uint32(len(part)))
+			out = append(out, part...)
+		}
+	}
+	return out
+}

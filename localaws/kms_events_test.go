@@ -1,0 +1,150 @@
+package localaws
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	trailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/stretchr/testify/require"
+)
+
+// kmsEvent is the newest event of an operation, as alice finds it.
+func kmsEvent(t *testing.T, s *Server, operation string) (whole string, e trailRecord) {
+	t.Helper()
+	events := lookUp(t, cloudtrail.NewFromConfig(awsConfig(t, s, "alice")), trailtypes.LookupAttributeKeyEventName, operation)
+	require.NotEmpty(t, events, "no event of %s", operation)
+	whole = *events[0].CloudTrailEvent
+	require.NoError(t, json.Unmarshal([]byte(whole), &e))
+	return whole, e
+}
+
+func TestKMS_Events(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, unthrottled)
+	c := kmsClient(t, s, "alice")
+	k, other := made(t, c), made(t, c)
+	_, code, message := raw(s, "alice", "CreateAlias", `{"AliasName":"alias/there","TargetKeyId":"`+*k.KeyId+`"}`)
+	require.Empty(t, code, message)
+	// Plaintext and ciphertext that would be recognized in an event.
+	const plain = "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
+	blob := base64.StdEncoding.EncodeToString(encrypted(t, c, *k.KeyId, "secret-secret-secret", map[string]string{"Dept": "it"}))
+	fill := strings.NewReplacer("KEY", *k.KeyId, "ARN", *k.Arn, "OTHER", *other.Arn, "PLAIN", plain, "BLOB", blob)
+
+	for _, tc := range []struct {
+		operation, body      string
+		readOnly             bool
+		parameters, response string // JSON; "" where it is not looked at
+		resources, errorCode string
+	}{
+		{"CreateKey", `{"Description":"d","Tags":[{"TagKey":"Team","TagValue":"Blue"}]}`, false,
+			`{"description":"d","keySpec":"SYMMETRIC_DEFAULT","customerMasterKeySpec":"SYMMETRIC_DEFAULT","keyUsage":"ENCRYPT_DECRYPT","origin":"AWS_KMS",
+			"bypassPolicyLockoutSafetyCheck":false,"multiRegion":false,"tags":[{"tagKey":"Team","tagValue":"Blue"}]}`, "", "", ""},
+		{"DescribeKey", `{"KeyId":"alias/there"}`, true, `{"keyId":"alias/there"}`, `null`, "ARN", ""},
+		{"ListKeys", `{}`, true, `null`, `null`, "", ""},
+		{"ListAliases", `{"KeyId":"KEY","Limit":5}`, true, `{"keyId":"KEY","limit":5}`, `null`, "ARN", ""},
+		{"GetKeyPolicy", `{"KeyId":"KEY","PolicyName":"default"}`, true, `{"keyId":"KEY","policyName":"default"}`, `null`, "ARN", ""},
+		{"GetKeyRotationStatus", `{"KeyId":"KEY"}`, true, `{"keyId":"KEY"}`, `null`, "ARN", ""},
+		{"ListResourceTags", `{"KeyId":"KEY"}`, true, `{"keyId":"KEY"}`, `null`, "ARN", ""},
+		{"EnableKeyRotation", `{"KeyId":"KEY","RotationPeriodInDays":90}`, false, `{"keyId":"KEY","rotationPeriodInDays":90}`, `{"keyId":"ARN"}`, "ARN", ""},
+		{"TagResource", `{"KeyId":"KEY","Tags":[{"TagKey":"a","TagValue":"b"}]}`, false, `{"keyId":"KEY","tags":[{"tagKey":"a","tagValue":"b"}]}`, `{"keyId":"ARN"}`, "ARN", ""},
+		{"CreateAlias", `{"AliasName":"alias/new","TargetKeyId":"KEY"}`, false, `{"aliasName":"alias/new","targetKeyId":"KEY"}`, `{"keyId":"ARN"}`,
+			"arn:aws:kms:us-east-1:123456789012:alias/new ARN", ""},
+		{"CreateAlias", `{"AliasName":"alias/new","TargetKeyId":"KEY"}`, false, `{"aliasName":"alias/new","targetKeyId":"KEY"}`, `null`,
+			"arn:aws:kms:us-east-1:123456789012:alias/new ARN", "AlreadyExistsException"},
+		{"DeleteAlias", `{"AliasName":"alias/new"}`, false, `{"aliasName":"alias/new"}`, `{"keyId":"ARN"}`,
+			"arn:aws:kms:us-east-1:123456789012:alias/new ARN", ""},
+		{"Encrypt", `{"KeyId":"KEY","Plaintext":"PLAIN","EncryptionContext":{"Dept":"it"}}`, true,
+			`{"keyId":"KEY","encryptionContext":{"Dept":"it"},"encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`, `null`, "ARN", ""},
+		{"Decrypt", `{"CiphertextBlob":"BLOB","EncryptionContext":{"Dept":"it"}}`, true,
+			`{"encryptionContext":{"Dept":"it"},"encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`, `null`, "ARN", ""},
+		{"Decrypt", `{"CiphertextBlob":"BLOB","EncryptionContext":{"Dept":"hr"}}`, true,
+			`{"encryptionContext":{"Dept":"hr"},"encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`, `null`, "ARN", "InvalidCiphertextException"},
+		{"GenerateDataKey", `{"KeyId":"KEY","KeySpec":"AES_256","EncryptionContext":{"aws:s3:arn":"x"}}`, true,
+			`{"keyId":"KEY","keySpec":"AES_256","encryptionContext":{"aws:s3:arn":"x"}}`, `null`, "ARN", ""},
+		{"GenerateDataKeyWithoutPlaintext", `{"KeyId":"KEY","NumberOfBytes":24}`, true, `{"keyId":"KEY","numberOfBytes":24}`, `null`, "ARN", ""},
+		{"ReEncrypt", `{"CiphertextBlob":"BLOB","SourceEncryptionContext":{"Dept":"it"},"DestinationKeyId":"OTHER"}`, true,
+			`{"sourceEncryptionContext":{"Dept":"it"},"destinationKeyId":"OTHER","sourceEncryptionAlgorithm":"SYMMETRIC_DEFAULT","destinationEncryptionAlgorithm":"SYMMETRIC_DEFAULT"}`,
+			`null`, "ARN OTHER", ""},
+		{"GenerateRandom", `{"NumberOfBytes":24}`, true, `null`, `null`, "", ""},
+		{"RetireGrant", `{"GrantToken":"c2VjcmV0"}`, false, `null`, `null`, "", "InvalidGrantTokenException"},
+		{"DisableKey", `{"KeyId":"KEY"}`, false, `{"keyId":"KEY"}`, `{"keyId":"ARN"}`, "ARN", ""},
+		{"Encrypt", `{"KeyId":"KEY","Plaintext":"PLAIN"}`, true, `{"keyId":"KEY","encryptionAlgorithm":"SYMMETRIC_DEFAULT"}`, `null`, "ARN", "DisabledException"},
+		{"ScheduleKeyDeletion", `{"KeyId":"KEY"}`, false, `{"keyId":"KEY"}`, "", "ARN", ""},
+		{"DescribeKey", `{"KeyId":"alias/none"}`, true, `{"keyId":"alias/none"}`, `null`, "", "NotFoundException"},
+	} {
+		_, code, message := raw(s, "alice", tc.operation, fill.Replace(tc.body))
+		require.Equal(t, tc.errorCode, code, "%s: %s", tc.operation, message)
+		whole, e := kmsEvent(t, s, tc.operation)
+		require.Equal(t, "kms.amazonaws.com", e.EventSource)
+		require.Equal(t, tc.readOnly, e.ReadOnly, tc.operation)
+		require.Equal(t, tc.errorCode, e.ErrorCode, tc.operation)
+		var got struct{ RequestParameters, ResponseElements json.RawMessage }
+		require.NoError(t, json.Unmarshal([]byte(whole), &got))
+		require.JSONEq(t, fill.Replace(tc.parameters), string(got.RequestParameters), tc.operation)
+		if tc.response != "" {
+			require.JSONEq(t, fill.Replace(tc.response), string(got.ResponseElements), tc.operation)
+		}
+		if tc.operation != "CreateKey" {
+			var arns []string
+			for _, r := range e.Resources {
+				arns = append(arns, r.ARN)
+			}
+			require.Equal(t, fill.Replace(tc.resources), strings.Join(arns, " "), tc.operation)
+		}
+		require.NotContains(t, whole, plain, tc.operation)
+		require.NotContains(t, whole, "secret-secret-secret", tc.operation)
+		require.NotContains(t, whole, blob, tc.operation)
+	}
+
+	_, e := kmsEvent(t, s, "CreateKey")
+	answer, err := json.Marshal(e.ResponseElements)
+	require.NoError(t, err)
+	require.Contains(t, string(answer), `"keyMetadata":{"AWSAccountId":"123456789012","arn":"`+e.Resources[0].ARN)
+	_, e = kmsEvent(t, s, "ScheduleKeyDeletion")
+	require.Equal(t, "PendingDeletion", e.ResponseElements.(map[string]any)["keyState"])
+}
+
+func TestKMS_Events_DeniedAndByAService(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, unthrottled)
+	c := kmsClient(t, s, "alice")
+	k := made(t, c)
+	require.NoError(t, s.SetIdentityPolicy("arn:aws:iam::123456789012:user/bob", `{"Statement":{"Effect":"Deny","Action":"kms:*","Resource":"*"}}`))
+	_, code, _ := raw(s, "bob", "DescribeKey", `{"KeyId":"`+*k.KeyId+`"}`)
+	require.Equal(t, "AccessDeniedException", code)
+	_, e := kmsEvent(t, s, "DescribeKey")
+	require.Equal(t, "AccessDenied", e.ErrorCode)
+	require.Contains(t, e.ErrorMessage, "explicit deny")
+	require.Equal(t, "bob", e.UserIdentity.UserName)
+	require.Equal(t, *k.Arn, e.Resources[0].ARN)
+
+	context := map[string]string{"aws:s3:arn": "arn:aws:s3:::bucket/key"}
+	dk, apiErr := s.generateDataKey(useBy(s, "alice", "s3", context), *k.Arn)
+	require.Nil(t, apiErr)
+	require.Len(t, dk.Plaintext, 32)
+	_, apiErr = s.decryptDataKey(useBy(s, "alice", "s3", context), dk.Ciphertext)
+	require.Nil(t, apiErr)
+	for operation, parameters := range map[string]map[string]any{
+		"GenerateDataKey": {"keyId": *k.Arn, "keySpec": "AES_256", "encryptionContext": map[string]any{"aws:s3:arn": "arn:aws:s3:::bucket/key"}},
+		"Decrypt":         {"encryptionAlgorithm": "SYMMETRIC_DEFAULT", "encryptionContext": map[string]any{"aws:s3:arn": "arn:aws:s3:::bucket/key"}},
+	} {
+		whole, e := kmsEvent(t, s, operation)
+		require.Equal(t, "fas.s3.amazonaws.com", e.UserIdentity.InvokedBy)
+		require.Equal(t, "alice", e.UserIdentity.UserName)
+		require.True(t, e.ReadOnly)
+		require.Equal(t, parameters, e.RequestParameters)
+		require.Nil(t, e.ResponseElements)
+		require.Equal(t, *k.Arn, e.Resources[0].ARN)
+		require.NotContains(t, whole, base64.StdEncoding.EncodeToString(dk.Ciphertext))
+	}
+
+	dk, apiErr = s.generateDataKey(useBy(s, "alice", "ec2", map[string]string{"aws:ebs:id": "vol-1"}), *k.Arn)
+	require.Nil(t, apiErr)
+	require.Empty(t, dk.Plaintext)
+	_, e = kmsEvent(t, s, "GenerateDataKeyWithoutPlaintext")
+	require.Equal(t, map[string]any{"keyId": *k.Arn, "numberOfBytes": 64.0, "encryptionContext": map[string]any{"aws:ebs:id": "vol-1"}}, e.RequestParameters)
+	require.NotEmpty(t, e.UserIdentity.InvokedBy)
+}

@@ -1,0 +1,208 @@
+// Package localaws is the AWS that this project runs against where there is no
+// account: KMS, S3, the EBS encryption defaults, STS and CloudTrail event
+// history, small and exact, in one process. Its cryptography is real, its
+// state survives a kill, and an unmodified client (AWS CLI, SDK, Pulumi
+// provider) is the judge of what it answers.
+//
+// It is not an AWS emulator for general use: an operation that this project
+// does not need answers NotImplemented in its service's own error shape.
+// It checks that a request is signed, but not the signature itself, since it
+// knows nobody's secret; it therefore listens on loopback only.
+package localaws
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Options says where a [Server] keeps its state and how it behaves. The zero
+// value of every field but Dir is usable.
+type Options struct {
+	// Dir holds the state: the database and the encrypted objects. It is
+	// created, readable by its owner alone. Required.
+	Dir string
+	// CertDir holds the certificate authority. The default is Dir/certs.
+	CertDir string
+	// TrailDelay is how long an event takes to show up in LookupEvents. AWS
+	// takes about five minutes on average; the default is 0.
+	TrailDelay time.Duration
+	// TrailRate is how many LookupEvents calls a second one account may make in
+	// one Region before it is throttled. The default is 2, as in AWS.
+	// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html
+	TrailRate int
+	// Now is the clock. The default is time.Now.
+	Now func() time.Time
+	// Log, where set, is told of every call once it has been answered. It is
+	// called from several goroutines.
+	Log func(Call)
+}
+
+// Call is one answered request.
+type Call struct {
+	Time      time.Time     `json:"time"`
+	Service   string        `json:"service"`   // "kms", "s3", "ec2", "sts", "cloudtrail"
+	Operation string        `json:"operation"` // "GenerateDataKey"
+	Region    string        `json:"region"`
+	Principal string        `json:"principal"`       // ARN; empty for an unsigned request
+	Status    int           `json:"status"`          // HTTP status; 0 where the connection was dropped on demand
+	Error     string        `json:"error,omitempty"` // AWS error code
+	Took      time.Duration `json:"took"`            // nanoseconds
+}
+
+// Server answers for AWS. It is safe for concurrent use. Make it with [Open].
+type Server struct {
+	opts      Options
+	db        *bolt.DB
+	authority *authority
+	faults    faults
+	calls     callCounter
+	policies  identityPolicies
+
+	kms   kmsService
+	s3    s3Service
+	trail trailService
+
+	mu      sync.Mutex
+	servers []*http.Server
+	url     string
+	plain   string
+}
+
+// Open opens the state in o.Dir, or makes it. One process at a time can hold
+// it: a second Open of the same directory fails after a second. Close it.
+func Open(o Options) (*Server, error) {
+	if o.Dir == "" {
+		return nil, errors.New("localaws: no directory for the state")
+	}
+	if o.CertDir == "" {
+		o.CertDir = filepath.Join(o.Dir, "certs")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.TrailRate == 0 {
+		o.TrailRate = 2
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("localaws: making the state directory: %w", err)
+	}
+	ca, err := openAuthority(o.CertDir)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openStore(filepath.Join(o.Dir, "localaws.db"))
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: o, db: db, authority: ca}
+	for _, open := range []func() error{s.openPolicies, s.openKMS, s.openS3, s.openTrail} {
+		if err := open(); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	return s, nil
+}
+
+// Start listens for HTTPS on addr ("127.0.0.1:4566"; port 0 picks a free one)
+// and returns once it answers. An address that is not loopback is refused.
+func (s *Server) Start(addr string) error {
+	l, err := listenLoopback(addr)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.url = "https://" + l.Addr().String()
+	s.mu.Unlock()
+	s.serve(tls.NewListener(l, s.authority.serverConfig()))
+	return nil
+}
+
+// StartPlain listens for plain HTTP, which bucket policies see as insecure
+// transport (aws:SecureTransport is false).
+func (s *Server) StartPlain(addr string) error {
+	l, err := listenLoopback(addr)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.plain = "http://" + l.Addr().String()
+	s.mu.Unlock()
+	s.serve(l)
+	return nil
+}
+
+// URL is the HTTPS endpoint, for AWS_ENDPOINT_URL; empty before Start.
+func (s *Server) URL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.url
+}
+
+// PlainURL is the plain HTTP endpoint; empty before StartPlain.
+func (s *Server) PlainURL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.plain
+}
+
+// CAFile is the certificate authority's PEM file, for AWS_CA_BUNDLE.
+func (s *Server) CAFile() string { return s.authority.file }
+
+// Close stops listening, lets the requests under way finish (for five seconds
+// at most) and closes the state.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	servers := s.servers
+	s.servers = nil
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	var errs []error
+	for _, h := range servers {
+		if err := h.Shutdown(ctx); err != nil {
+			errs = append(errs, h.Close())
+		}
+	}
+	return errors.Join(append(errs, s.db.Close())...)
+}
+
+func (s *Server) serve(l net.Listener) {
+	h := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		// Clients that hang up in a handshake are no news to anybody.
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+	s.mu.Lock()
+	s.servers = append(s.servers, h)
+	s.mu.Unlock()
+	go func() { _ = h.Serve(l) }() // always ends with http.ErrServerClosed, by Close
+}
+
+func listenLoopback(addr string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("localaws: address %q is not HOST:PORT: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("localaws: refusing to listen on %q: it checks no signatures, so it listens on loopback only (127.0.0.1, ::1 or localhost)", host)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("localaws: %w", err)
+	}
+	return l, nil
+}

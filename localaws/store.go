@@ -1,0 +1,97 @@
+package localaws
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// The database has one bbolt bucket per kind of record, values in JSON, and
+// keys that begin with what the record belongs to: "account/region/...", made
+// by [storeKey].
+var (
+	boltKMSKeys    = []byte("kms-keys")     // account/region/key-id
+	boltKMSAliases = []byte("kms-aliases")  // account/region/alias-name
+	boltS3Buckets  = []byte("s3-buckets")   // bucket
+	boltS3Objects  = []byte("s3-objects")   // see s3_objects.go
+	boltS3Uploads  = []byte("s3-uploads")   // bucket/upload-id
+	boltEBS        = []byte("ebs-defaults") // account/region
+	boltVolumes    = []byte("ebs-volumes")  // account/region/volume-id
+	boltTrail      = []byte("trail")        // see cloudtrail.go
+	boltPolicies   = []byte("identity-policies")
+)
+
+var boltBuckets = [][]byte{
+	boltKMSKeys, boltKMSAliases, boltS3Buckets, boltS3Objects, boltS3Uploads,
+	boltEBS, boltVolumes, boltTrail, boltPolicies,
+}
+
+func openStore(path string) (*bolt.DB, error) {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second})
+	if err != nil {
+		if errors.Is(err, bolt.ErrTimeout) {
+			return nil, fmt.Errorf("localaws: the state in %s is in use by another process: stop it, or choose another directory", path)
+		}
+		return nil, fmt.Errorf("localaws: opening the state %s: %w", path, err)
+	}
+	// Commits of several clients share one sync to disk; the default of 10 ms
+	// would be most of a small request's time.
+	db.MaxBatchDelay = time.Millisecond
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, b := range boltBuckets {
+			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("localaws: preparing the state %s: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+func storeKey(parts ...string) string { return strings.Join(parts, "/") }
+
+// load reads one record; ok says whether there is one.
+func load[T any](tx *bolt.Tx, bucket []byte, key string) (v T, ok bool, err error) {
+	b := tx.Bucket(bucket).Get([]byte(key))
+	if b == nil {
+		return v, false, nil
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return v, false, fmt.Errorf("localaws: damaged record %s %s: %w", bucket, key, err)
+	}
+	return v, true, nil
+}
+
+func save(tx *bolt.Tx, bucket []byte, key string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucket).Put([]byte(key), b)
+}
+
+func remove(tx *bolt.Tx, bucket []byte, key string) error {
+	return tx.Bucket(bucket).Delete([]byte(key))
+}
+
+// each calls f with every record whose key begins with prefix, in key order.
+func each[T any](tx *bolt.Tx, bucket []byte, prefix string, f func(key string, v T) error) error {
+	c := tx.Bucket(bucket).Cursor()
+	for k, b := c.Seek([]byte(prefix)); k != nil && strings.HasPrefix(string(k), prefix); k, b = c.Next() {
+		var v T
+		if err := json.Unmarshal(b, &v); err != nil {
+			return fmt.Errorf("localaws: damaged record %s %s: %w", bucket, k, err)
+		}
+		if err := f(string(k), v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
