@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
+	"github.com/spf13/cobra"
+
+	"github.com/securethecloud/kms-baseline/localaws"
+	"github.com/securethecloud/kms-baseline/sandbox/engine"
+	"github.com/securethecloud/kms-baseline/stack"
+)
+
+func newDemo(at *place) *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "The course's whole day: up, the evidence, drift, repair, proof, destroy",
+		Long: `Brings the stack up in an account of its own, shows the evidence (what AWS
+answers, and an object as it lies on disk), finds and repairs a change made
+behind Pulumi's back, has verify prove the result, and takes everything down
+again. It exits with 0 only if every step was as it should be, and leaves
+nothing running.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			root, paths, err := at.paths()
+			if err != nil {
+				return err
+			}
+			d := &demo{out: cmd.OutOrStdout(), progress: cmd.ErrOrStderr(), root: root, start: time.Now()}
+			return d.run(cmd.Context(), paths.Dir)
+		},
+	}
+}
+
+// demo is one run of the demonstration.
+type demo struct {
+	out, progress io.Writer
+	root          string
+	start         time.Time
+
+	aws    *localaws.Server
+	env    engine.Environment
+	stack  auto.Stack
+	look   *clients
+	key    string // ARN
+	bucket string
+	report string // what verify printed
+
+	steps  []string // one line each, for the summary
+	failed int
+}
+
+// run leaves nothing behind in dir, whatever happens.
+func (d *demo) run(ctx context.Context, dir string) (err error) {
+	tools, err := engine.Install(ctx, d.root, d.progress)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	place, err := os.MkdirTemp(dir, "demo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(place)) }()
+	paths := engine.Paths{Dir: place}
+	d.aws, err = localaws.Open(localaws.Options{Dir: paths.State(), CertDir: paths.Certs()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.aws.Close()) }()
+	if err := d.aws.Start("127.0.0.1:0"); err != nil {
+		return err
+	}
+	d.env = engine.Env(tools, paths, d.aws.URL(), d.aws.CAFile())
+	if d.look, err = newClients(ctx, d.aws); err != nil {
+		return err
+	}
+	d.stack, err = engine.OpenStack(ctx, engine.StackOptions{
+		Tools: tools, Paths: paths, Env: d.env, Stack: stackName, Program: stack.Deploy,
+		ProjectFile: filepath.Join(d.root, "Pulumi.yaml"), ConfigFile: filepath.Join(d.root, "Pulumi."+stackName+".yaml"),
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.out, "localaws, an AWS of your own, answers at %s\n", d.aws.URL())
+
+	for i, step := range []struct {
+		title string
+		do    func(context.Context) (string, error)
+	}{
+		{"pulumi up: a key, a bucket, EBS encryption by default", d.up},
+		{"The evidence: what AWS answers, and what lies on the disk", d.evidence},
+		{"pulumi preview --refresh: nothing to do", d.clean},
+		{"A change behind Pulumi's back, and the preview that finds it", d.drift},
+		{"pulumi up --refresh: the repair", d.repair},
+		{"verify: the proof", d.verify},
+		{"pulumi destroy, and a look at what is left", d.destroy},
+	} {
+		fmt.Fprintf(d.out, "\n== %d. %s\n\n", i+1, step.title)
+		said, err := step.do(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		sign := "ok  "
+		if err != nil {
+			d.failed++
+			sign, said = "FAIL", err.Error()
+			fmt.Fprintf(d.out, "not as it should be: %v\n", err)
+		}
+		d.steps = append(d.steps, fmt.Sprintf("  %s  %s: %s", sign, step.title, said))
+		if err != nil && d.bucket == "" {
+			break // nothing that follows could work
+		}
+	}
+	if d.report != "" {
+		fmt.Fprintf(d.out, "\n== The report of verify, once more\n\n%s", d.report)
+	}
+	fmt.Fprintf(d.out, "\n== Summary (%s)\n\n%s\n", time.Since(d.start).Round(time.Second), strings.Join(d.steps, "\n"))
+	if d.failed > 0 {
+		return fmt.Errorf("%d of the demo's steps were not as they should be: see above", d.failed)
+	}
+	return nil
+}
+
+func (d *demo) up(ctx context.Context) (string, error) {
+	r, err := d.stack.Up(ctx, optup.ProgressStreams(d.out), optup.ErrorProgressStreams(d.progress), optup.Color(color(d.out)))
+	if err != nil {
+		return "", brief(err)
+	}
+	d.key, _ = r.Outputs["keyArn"].Value.(string)
+	d.bucket, _ = r.Outputs["bucketName"].Value.(string)
+	return fmt.Sprintf("%d resources made", (*r.Summary.ResourceChanges)["create"]), nil
+}
+
+// preview refreshes and counts what up would change. The engine prints a line
+// per resource that it looks at; here the changes alone are of interest.
+func (d *demo) preview(ctx context.Context) (changes int, err error) {
+	r, err := d.stack.Preview(ctx, optpreview.Refresh(), optpreview.ErrorProgressStreams(d.progress))
+	if err != nil {
+		return 0, brief(err)
+	}
+	for op, n := range r.ChangeSummary {
+		if op != apitype.OpSame {
+			changes += n
+		}
+	}
+	for line := range strings.Lines(r.StdOut) {
+		if strings.Contains(line, "[diff:") && !strings.Contains(line, "refresh") {
+			fmt.Fprint(d.out, line)
+		}
+	}
+	_, resources, _ := strings.Cut(r.StdOut, "Resources:\n")
+	fmt.Fprintf(d.out, "Resources:\n%s", resources)
+	return changes, nil
+}
+
+func (d *demo) clean(ctx context.Context) (string, error) {
+	changes, err := d.preview(ctx)
+	if err == nil && changes > 0 {
+		err = fmt.Errorf("the preview right after up shows %d changes", changes)
+	}
+	return "no changes", err
+}
+
+func (d *demo) drift(ctx context.Context) (string, error) {
+	fmt.Fprintf(d.out, "$ aws s3api put-bucket-encryption --bucket %s ...SSEAlgorithm=AES256\n\n", d.bucket)
+	_, err := d.look.s3.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: &d.bucket,
+		ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{Rules: []types.ServerSideEncryptionRule{{
+			ApplyServerSideEncryptionByDefault: &types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAes256},
+		}}}})
+	if err != nil {
+		return "", err
+	}
+	changes, err := d.preview(ctx)
+	if err == nil && changes == 0 {
+		err = errors.New("the preview does not show that the bucket's default is no longer the key")
+	}
+	return "found", err
+}
+
+func (d *demo) repair(ctx context.Context) (string, error) {
+	if _, err := d.stack.Up(ctx, optup.Refresh(), optup.ProgressStreams(d.out), optup.ErrorProgressStreams(d.progress), optup.Color(color(d.out))); err != nil {
+		return "", brief(err)
+	}
+	e, err := d.look.s3.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &d.bucket})
+	if err != nil {
+		return "", err
+	}
+	rule := e.ServerSideEncryptionConfiguration.Rules[0].ApplyServerSideEncryptionByDefault
+	if rule.KMSMasterKeyID == nil || *rule.KMSMasterKeyID != d.key {
+		return "", errors.New("the bucket's default is not the key again")
+	}
+	return "the bucket's default is the key again", nil
+}
+
+// verify runs the real command, as an auditor would.
+func (d *demo) verify(ctx context.Context) (string, error) {
+	program := filepath.Join(d.root, "bin", "verify")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./verify")
+	build.Dir, build.Stdout, build.Stderr = d.root, d.progress, d.progress
+	if err := build.Run(); err != nil {
+		return "", fmt.Errorf("building verify: %w", err)
+	}
+	args := []string{"--key", d.key, "--alias", "alias/masterclass-cmk", "--account", engine.AccountID, "--bucket", d.bucket, "--object", "test/hello.txt", "--region", engine.Region, "--canary", "--wait", "1m"}
+	fmt.Fprintf(d.out, "$ verify %s\n\n", strings.Join(args, " "))
+	var report strings.Builder
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = d.env.Environ(os.Environ())
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(d.out, &report), d.progress
+	// A canceled canary removes what it has written before it ends.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
+	err := cmd.Run()
+	d.report = report.String()
+	if err != nil {
+		return "", fmt.Errorf("verify: %w", err)
+	}
+	return "every check passes", nil
+}
+
+func (d *demo) destroy(ctx context.Context) (string, error) {
+	if _, err := d.stack.Destroy(ctx, optdestroy.ProgressStreams(d.out), optdestroy.ErrorProgressStreams(d.progress), optdestroy.Color(color(d.out))); err != nil {
+		return "", brief(err)
+	}
+	return d.leftovers(ctx)
+}

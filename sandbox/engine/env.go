@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Paths are the places of one sandbox: several can run beside each other, each
+// with a folder of its own.
+type Paths struct {
+	// Dir holds everything of the sandbox but its programs. The default is the
+	// project's .sandbox.
+	Dir string
+}
+
+// State is localaws's data.
+func (p Paths) State() string { return filepath.Join(p.Dir, "state") }
+
+// Certs is the folder of localaws's certificate authority.
+func (p Paths) Certs() string { return filepath.Join(p.Dir, "certs") }
+
+// CAFile is the PEM file of that authority, for AWS_CA_BUNDLE.
+func (p Paths) CAFile() string { return filepath.Join(p.Certs(), "ca.pem") }
+
+// Backend holds the state of the sandbox's stacks.
+func (p Paths) Backend() string { return filepath.Join(p.Dir, "backend") }
+
+// work is where a stack's project and configuration are laid out.
+func (p Paths) work(project, stack string) string {
+	return filepath.Join(p.Dir, "work", project, stack)
+}
+
+// Environment is what a client of the sandbox needs: variables to set, and those
+// of the caller's to drop. All of the caller's AWS_ and PULUMI_ variables are
+// dropped, so that no profile, token or endpoint of a real account comes in.
+type Environment struct {
+	vars map[string]string
+}
+
+// The account and the credentials of the sandbox. localaws takes a 12-digit
+// access key id for the account.
+const (
+	AccountID = "123456789012"
+	Region    = "us-east-1"
+
+	secretAccessKey = "sandbox"
+	passphrase      = "sandbox"
+)
+
+// Env is the environment of a client of the localaws at url, whose certificate
+// authority is in the PEM file caFile (empty for plain HTTP). Without tools, it is
+// that of an AWS client alone.
+func Env(tools *Tools, paths Paths, url, caFile string) Environment {
+	vars := map[string]string{
+		"AWS_ENDPOINT_URL":            url,
+		"AWS_ACCESS_KEY_ID":           AccountID,
+		"AWS_SECRET_ACCESS_KEY":       secretAccessKey,
+		"AWS_REGION":                  Region,
+		"AWS_DEFAULT_REGION":          Region,
+		"AWS_EC2_METADATA_DISABLED":   "true",
+		"AWS_CONFIG_FILE":             os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+		"AWS_PAGER":                   "",
+	}
+	if caFile != "" {
+		vars["AWS_CA_BUNDLE"] = caFile
+	}
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		vars[name] = withLoopback(os.Getenv(name))
+	}
+	if tools != nil {
+		maps.Copy(vars, map[string]string{
+			"PULUMI_HOME":                                 tools.PulumiHome,
+			"PULUMI_BACKEND_URL":                          "file://" + filepath.ToSlash(paths.Backend()),
+			"PULUMI_CONFIG_PASSPHRASE":                    passphrase,
+			"PULUMI_SKIP_UPDATE_CHECK":                    "true",
+			"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+			"PATH": firstOnPath(tools.Bin, os.Getenv("PATH")),
+		})
+	}
+	return Environment{vars: vars}
+}
+
+// withLoopback keeps clients from asking a proxy for the sandbox.
+func withLoopback(noProxy string) string {
+	hosts := slices.DeleteFunc(strings.Split(noProxy, ","), func(h string) bool { return h == "" })
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		if !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return strings.Join(hosts, ",")
+}
+
+// firstOnPath puts dir first, once.
+func firstOnPath(dir, path string) string {
+	dirs := slices.DeleteFunc(filepath.SplitList(path), func(d string) bool { return d == dir })
+	return strings.Join(append([]string{dir}, dirs...), string(os.PathListSeparator))
+}
+
+// With returns a copy with one variable set otherwise.
+func (e Environment) With(name, value string) Environment {
+	vars := maps.Clone(e.vars)
+	vars[name] = value
+	return Environment{vars: vars}
+}
+
+// Get returns a variable that the environment sets.
+func (e Environment) Get(name string) string { return e.vars[name] }
+
+// Environ is base, in the form of os.Environ, as the sandbox's client needs it.
+func (e Environment) Environ(base []string) []string {
+	env := slices.DeleteFunc(slices.Clone(base), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		_, set := e.vars[name]
+		return set || dropped.MatchString(name)
+	})
+	for _, name := range slices.Sorted(maps.Keys(e.vars)) {
+		env = append(env, name+"="+e.vars[name])
+	}
+	return env
+}
+
+// Exports is the environment as a POSIX shell's commands, for eval: it unsets
+// what base has and the sandbox must not, and sets the rest.
+func (e Environment) Exports(base []string) string {
+	var b strings.Builder
+	var drop []string
+	for _, entry := range base {
+		name, _, _ := strings.Cut(entry, "=")
+		if _, set := e.vars[name]; !set && dropped.MatchString(name) {
+			drop = append(drop, name)
+		}
+	}
+	slices.Sort(drop)
+	for _, name := range drop {
+		fmt.Fprintf(&b, "unset %s\n", name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.vars)) {
+		fmt.Fprintf(&b, "export %s=%s\n", name, shellQuote(e.vars[name]))
+	}
+	return b.String()
+}
+
+var dropped = regexp.MustCompile(`^(AWS|PULUMI)_[A-Za-z0-9_]*$`)
+
+// shellQuote quotes a word for a POSIX shell.
+func shellQuote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

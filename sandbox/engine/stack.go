@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/blang/semver"
+	"github.com/pulumi/pulumi/sdk/v3"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/diag"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/diag/colors"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// StackOptions say which stack OpenStack opens.
+type StackOptions struct {
+	// Tools are the programs, from Install. Required.
+	Tools *Tools
+	// Env is what they get in their environment, from Env with the same tools.
+	// Required.
+	Env Environment
+	// Paths says where the stack's project and configuration are laid out: below
+	// Dir, one folder per stack. Required.
+	Paths Paths
+	// ProjectFile is the Pulumi.yaml to take the project from. It is read and
+	// never written. Without it, the project has nothing but Project as its name.
+	ProjectFile string
+	// Project is the project's name where there is no ProjectFile.
+	Project string
+	// Stack is the stack's name. Required.
+	Stack string
+	// ConfigFile is the Pulumi.STACK.yaml to take configuration from. It is read
+	// and never written. The default is none.
+	ConfigFile string
+	// Config sets configuration over that of ConfigFile. A key without a
+	// namespace is the project's. A value that is a JSON object or list is taken
+	// as such.
+	Config map[string]string
+	// Program is run in this process. Required.
+	Program pulumi.RunFunc
+}
+
+// OpenStack returns the stack, made where it does not exist yet. Once its context
+// is done, an operation asks the engine to stop after the steps that are under
+// way, and returns when the engine and its children have ended; one more interrupt
+// from the terminal and the engine stops at once.
+//
+// A stack may be opened by several processes; the engine's lock keeps them from
+// changing it at the same time.
+func OpenStack(ctx context.Context, o StackOptions) (auto.Stack, error) {
+	project, err := o.project()
+	if err != nil {
+		return auto.Stack{}, err
+	}
+	work := o.Paths.work(project.Name.String(), o.Stack)
+	settings, err := o.settings(project, filepath.Join(work, "Pulumi."+o.Stack+".yaml"))
+	if err != nil {
+		return auto.Stack{}, err
+	}
+	for _, dir := range []string{work, o.Paths.Backend()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return auto.Stack{}, fmt.Errorf("making the stack's folder: %w", err)
+		}
+	}
+	stack, err := auto.UpsertStackInlineSource(ctx, o.Stack, project.Name.String(), o.Program,
+		auto.WorkDir(work),
+		auto.Project(*project),
+		auto.Stacks(map[string]workspace.ProjectStack{o.Stack: *settings}),
+		auto.Pulumi(command{program: o.Tools.Pulumi, env: o.Env}),
+	)
+	if err != nil {
+		return auto.Stack{}, fmt.Errorf("opening the stack %s: %w", o.Stack, err)
+	}
+	return stack, nil
+}
+
+func (o StackOptions) project() (*workspace.Project, error) {
+	if o.ProjectFile == "" {
+		return &workspace.Project{
+			Name:    tokens.PackageName(o.Project),
+			Runtime: workspace.NewProjectRuntimeInfo("go", nil),
+		}, nil
+	}
+	project, err := workspace.LoadProject(o.ProjectFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the project: %w", err)
+	}
+	return project, nil
+}
+
+// settings are the stack's configuration. The salt of its secrets is kept from
+// the laid-out file of the last time, unless the given file has one.
+func (o StackOptions) settings(project *workspace.Project, laidOut string) (*workspace.ProjectStack, error) {
+	sink := diag.DefaultSink(io.Discard, io.Discard, diag.FormatOptions{Color: colors.Never})
+	settings := &workspace.ProjectStack{Config: config.Map{}}
+	if o.ConfigFile != "" {
+		if _, err := os.Stat(o.ConfigFile); err != nil {
+			return nil, fmt.Errorf("reading the stack's configuration: %w", err)
+		}
+		var err error
+		if settings, err = workspace.LoadProjectStack(sink, project, o.ConfigFile); err != nil {
+			return nil, fmt.Errorf("reading the stack's configuration: %w", err)
+		}
+	}
+	if settings.EncryptionSalt == "" {
+		if last, err := workspace.LoadProjectStack(sink, project, laidOut); err == nil {
+			settings.EncryptionSalt = last.EncryptionSalt
+		}
+	}
+	for name, value := range o.Config {
+		if !strings.Contains(name, ":") {
+			name = project.Name.String() + ":" + name
+		}
+		key, err := config.ParseKey(name)
+		if err != nil {
+			return nil, fmt.Errorf("configuration key %q: %w", name, err)
+		}
+		if strings.HasPrefix(value, "{") || strings.HasPrefix(value, "[") {
+			settings.Config[key] = config.NewObjectValue(value)
+		} else {
+			settings.Config[key] = config.NewValue(value)
+		}
+	}
+	return settings, nil
+}
+
+// command runs the pulumi CLI for the Automation API. In place of the API's own
+// it gives the CLI the sandbox's environment only, and a process group of its
+// own, so that an interrupt from the terminal reaches it once and through us.
+type command struct {
+	program string
+	env     Environment
+}
+
+// Version is the SDK's: Install puts no older CLI in place.
+func (c command) Version() semver.Version { return sdk.Version }
+
+// Run runs a CLI command without ever asking its user anything.
+func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdout, stderr []io.Writer, env []string, args ...string) (string, string, int, error) {
+	var out, errOut bytes.Buffer
+	cmd := exec.CommandContext(ctx, c.program, append([]string{"--non-interactive"}, args...)...)
+	cmd.Dir = workdir
+	cmd.Env = append(c.env.Environ(os.Environ()), append(env, "PULUMI_AUTOMATION_API=true")...)
+	cmd.Stdin = stdin
+	cmd.Stdout = io.MultiWriter(append(stdout, &out)...)
+	cmd.Stderr = io.MultiWriter(append(stderr, &errOut)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-done:
+			return
+		}
+		again := make(chan os.Signal, 1)
+		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+		defer signal.Stop(again)
+		select {
+		case <-again:
+			_ = cmd.Process.Signal(os.Interrupt)
+		case <-done:
+		}
+	}()
+	err := cmd.Run()
+	code := -1
+	if cmd.ProcessState != nil {
+		code = cmd.ProcessState.ExitCode()
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		err = fmt.Errorf("%w: run `go run ./sandbox install`", err)
+	}
+	return out.String(), errOut.String(), code, err
+}

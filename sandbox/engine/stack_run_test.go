@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
+	"github.com/stretchr/testify/require"
+)
+
+// realTools are the installed programs: these tests run the real engine, with
+// programs that need no provider.
+func realTools(t *testing.T) *Tools {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	require.NoError(t, err)
+	tools := ToolsIn(root)
+	if _, err := os.Stat(tools.Pulumi); err != nil {
+		t.Skip("the Pulumi engine is not installed: go run ./sandbox install")
+	}
+	return tools
+}
+
+func open(t *testing.T, dir string, program pulumi.RunFunc) auto.Stack {
+	t.Helper()
+	tools := realTools(t)
+	paths := Paths{Dir: dir}
+	configFile := filepath.Join(dir, "given.yaml")
+	require.NoError(t, os.WriteFile(configFile, []byte("config:\n  small:from: file\n"), 0o444))
+	stack, err := OpenStack(t.Context(), StackOptions{
+		Tools:      tools,
+		Env:        Env(tools, paths, "https://127.0.0.1:1", ""),
+		Paths:      paths,
+		Project:    "small",
+		Stack:      "test",
+		ConfigFile: configFile,
+		Config:     map[string]string{"set": "directly"},
+		Program:    program,
+	})
+	require.NoError(t, err)
+	return stack
+}
+
+func TestOpenStack_RunsAProgram(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	program := func(ctx *pulumi.Context) error {
+		ctx.Export("from", pulumi.String(config.Require(ctx, "from")))
+		ctx.Export("set", pulumi.ToSecret(pulumi.String(config.Require(ctx, "set"))))
+		return nil
+	}
+	stack := open(t, dir, program)
+	result, err := stack.Up(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "file", result.Outputs["from"].Value)
+	require.Equal(t, "directly", result.Outputs["set"].Value)
+	require.True(t, result.Outputs["set"].Secret)
+
+	// Another time, as another process would: the secrets can still be read.
+	require.NoError(t, os.Remove(filepath.Join(dir, "given.yaml")))
+	stack = open(t, dir, program)
+	_, err = stack.Preview(t.Context(), optpreview.Refresh(), optpreview.ExpectNoChanges())
+	require.NoError(t, err)
+	outputs, err := stack.Outputs(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "directly", outputs["set"].Value)
+
+	_, err = stack.Destroy(t.Context())
+	require.NoError(t, err)
+	given, err := os.ReadFile(filepath.Join(dir, "given.yaml"))
+	require.NoError(t, err)
+	require.Equal(t, "config:\n  small:from: file\n", string(given), "the given file is read, not written")
+}
+
+func TestOpenStack_ReportsTheProgramsError(t *testing.T) {
+	t.Parallel()
+	stack := open(t, t.TempDir(), func(*pulumi.Context) error { return fmt.Errorf("a setting is missing") })
+	_, err := stack.Up(t.Context())
+	require.ErrorContains(t, err, "a setting is missing")
+}
+
+func TestOpenStack_StopsTheEngineWithItsContext(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	started := make(chan struct{})
+	stack := open(t, dir, func(ctx *pulumi.Context) error {
+		close(started)
+		<-ctx.Context().Done()
+		return ctx.Context().Err()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-started; cancel() }()
+	_, err := stack.Up(ctx)
+	require.Error(t, err)
+	require.Error(t, ctx.Err(), "it was stopped and did not fail by itself: %v", err)
+
+	// Nothing of it is left: no process in its folder (as far as the system tells
+	// by /proc), and no lock.
+	require.Eventually(t, func() bool {
+		folders, err := filepath.Glob("/proc/[0-9]*/cwd")
+		return err == nil && !slices.ContainsFunc(folders, func(link string) bool {
+			at, err := os.Readlink(link)
+			return err == nil && strings.HasPrefix(at, dir)
+		})
+	}, 10*time.Second, 100*time.Millisecond)
+	require.NoError(t, os.Remove(filepath.Join(dir, "given.yaml")))
+	again := open(t, dir, func(*pulumi.Context) error { return nil })
+	_, err = again.Up(t.Context())
+	require.NoError(t, err)
+}

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
+	"github.com/stretchr/testify/require"
+)
+
+func TestStackOptions_Settings(t *testing.T) {
+	t.Parallel()
+	write := func(t *testing.T, name, content string) string {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o444))
+		return file
+	}
+	o := StackOptions{
+		ProjectFile: write(t, "Pulumi.yaml", "name: kms-baseline\nruntime: go\n"),
+		Stack:       "sandbox",
+		ConfigFile:  write(t, "Pulumi.sandbox.yaml", "config:\n  aws:region: us-east-1\n  kms-baseline:days: 30\n"),
+		Config:      map[string]string{"days": "7", "aws:skipRegionValidation": "true", "tags": `{"a":"b"}`},
+	}
+	project, err := o.project()
+	require.NoError(t, err)
+	require.Equal(t, "kms-baseline", project.Name.String())
+	last := write(t, "Pulumi.sandbox.yaml", "encryptionsalt: v1:kept\nconfig:\n  kms-baseline:stale: 1\n")
+
+	settings, err := o.settings(project, last)
+	require.NoError(t, err)
+	require.Equal(t, "v1:kept", settings.EncryptionSalt)
+	values, err := settings.Config.Decrypt(config.NopDecrypter)
+	require.NoError(t, err)
+	got := map[string]string{}
+	for key, value := range values {
+		got[key.String()] = value
+	}
+	require.Equal(t, map[string]string{
+		"aws:region":               "us-east-1",
+		"aws:skipRegionValidation": "true",
+		"kms-baseline:days":        "7",
+		"kms-baseline:tags":        `{"a":"b"}`,
+	}, got)
+
+	o.Config = map[string]string{"a:b:c:d": "x"}
+	_, err = o.settings(project, last)
+	require.ErrorContains(t, err, `configuration key "a:b:c:d"`)
+
+	o.ConfigFile = filepath.Join(t.TempDir(), "missing.yaml")
+	_, err = o.settings(project, last)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestFindRoot(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(root, "go.mod"), []byte("module github.com/securethecloud/kms-baseline\n\ngo 1.26.0\n"), 0o644))
+	nested := filepath.Join(root, "sandbox", "provider")
+	require.NoError(t, os.MkdirAll(nested, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(nested, "go.mod"), []byte("module github.com/securethecloud/kms-baseline/sandbox/provider\n"), 0o644))
+
+	for _, dir := range []string{root, filepath.Dir(nested), nested} {
+		got, err := FindRoot(dir)
+		require.NoError(t, err)
+		require.Equal(t, root, got)
+	}
+	_, err := FindRoot(t.TempDir())
+	require.ErrorContains(t, err, "is not inside the kms-baseline project: change to a folder of it")
+}

@@ -1,0 +1,179 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const servicesGen = `package provider
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-provider-aws/internal/conns"
+	"github.com/hashicorp/terraform-provider-aws/internal/service/account"
+	"github.com/hashicorp/terraform-provider-aws/internal/service/kms"
+	"github.com/hashicorp/terraform-provider-aws/internal/service/s3"
+)
+
+func servicePackages(ctx context.Context) []conns.ServicePackage {
+	return []conns.ServicePackage{
+		account.ServicePackage(ctx),
+		kms.ServicePackage(ctx),
+		s3.ServicePackage(ctx),
+	}
+}
+`
+
+const clientsGen = `package conns
+
+import (
+	"context"
+
+	account_sdkv2 "github.com/aws/aws-sdk-go-v2/service/account"
+	"github.com/aws/aws-sdk-go-v2/service/acm"
+	kms_sdkv2 "github.com/aws/aws-sdk-go-v2/service/kms"
+)
+
+func (c *AWSClient) ACMClient(ctx context.Context) *acm.Client { return nil }
+
+func (c *AWSClient) AccountClient(ctx context.Context) *account_sdkv2.Client { return nil }
+
+func (c *AWSClient) KMSClient(ctx context.Context) *kms_sdkv2.Client { return nil }
+`
+
+// upstreamModuleFiles is a module laid out as the provider's is, in small.
+func upstreamModuleFiles() map[string]string {
+	files := map[string]string{
+		"go.mod":                               "module " + upstreamModule,
+		"LICENSE":                              "MPL",
+		"main.go":                              "package main",
+		"website/docs/x.md":                    "docs",
+		"names/data/names_data.hcl":            "embedded",
+		"version/VERSION":                      "1",
+		"xpprovider/xpprovider.go":             "package xpprovider",
+		"internal/acctest/acctest.go":          "package acctest",
+		"internal/conns/conns.go":              "package conns",
+		"internal/conns/conns_test.go":         "package conns",
+		"internal/service/account/account.go":  "package account",
+		"internal/service/kms/testdata/key.tf": "tf",
+		servicesGenFile:                        servicesGen,
+		clientsGenFile:                         clientsGen,
+	}
+	for _, service := range slices.Concat(keptServices, keptLibraries) {
+		files["internal/service/"+service+"/x.go"] = "package " + service
+	}
+	return files
+}
+
+func writeTree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o444))
+	}
+	return dir
+}
+
+func TestTrim_KeepsWhatTheSandboxUses(t *testing.T) {
+	t.Parallel()
+	dst := filepath.Join(t.TempDir(), "cut")
+	require.NoError(t, Trim(writeTree(t, upstreamModuleFiles()), dst))
+	for name, kept := range map[string]bool{
+		"go.mod":                              true,
+		"LICENSE":                             true,
+		"names/data/names_data.hcl":           true,
+		"internal/conns/conns.go":             true,
+		"internal/service/kms/x.go":           true,
+		"internal/service/organizations/x.go": true,
+		"main.go":                             false,
+		"website":                             false,
+		"internal/acctest":                    false,
+		"internal/conns/conns_test.go":        false,
+		"internal/service/account":            false,
+		"internal/service/kms/testdata":       false,
+	} {
+		_, err := os.Stat(filepath.Join(dst, filepath.FromSlash(name)))
+		require.Equal(t, kept, err == nil, name)
+	}
+}
+
+func TestTrim_CutsTheGeneratedFiles(t *testing.T) {
+	t.Parallel()
+	dst := filepath.Join(t.TempDir(), "cut")
+	require.NoError(t, Trim(writeTree(t, upstreamModuleFiles()), dst))
+
+	services, err := os.ReadFile(filepath.Join(dst, servicesGenFile))
+	require.NoError(t, err)
+	require.NotContains(t, string(services), "account")
+	require.Contains(t, string(services), "kms.ServicePackage(ctx)")
+	require.Contains(t, string(services), "s3.ServicePackage(ctx)")
+	require.Contains(t, string(services), `internal/conns"`)
+
+	clients, err := os.ReadFile(filepath.Join(dst, clientsGenFile))
+	require.NoError(t, err)
+	require.NotContains(t, string(clients), "account")
+	require.NotContains(t, string(clients), "acm", "an import without a name of its own")
+	require.Contains(t, string(clients), "KMSClient(ctx context.Context) *kms_sdkv2.Client")
+}
+
+func TestTrim_RefusesAnotherLayout(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(files map[string]string)
+		want   string
+	}{
+		"a service is gone": {
+			func(files map[string]string) {
+				delete(files, "internal/service/kms/x.go")
+				delete(files, "internal/service/kms/testdata/key.tf")
+			},
+			`has no service "kms"`,
+		},
+		"the list of services is gone": {
+			func(files map[string]string) { delete(files, servicesGenFile) },
+			"reading the provider's generated code",
+		},
+		"the list of services is something else": {
+			func(files map[string]string) { files[servicesGenFile] = "package provider" },
+			"no service import found",
+		},
+		"services are registered in another way": {
+			func(files map[string]string) {
+				files[servicesGenFile] = `package provider
+
+import "github.com/hashicorp/terraform-provider-aws/internal/service/account"
+
+func init() { register(account.ServicePackage) }
+`
+			},
+			"1 service imports were dropped, but 0 list entries",
+		},
+		"the clients are something else": {
+			func(files map[string]string) { files[clientsGenFile] = "package conns" },
+			"no client import found",
+		},
+		"not Go": {
+			func(files map[string]string) { files[clientsGenFile] = "{" },
+			"reading the provider's generated code",
+		},
+		"no module at all": {
+			func(files map[string]string) { clear(files) },
+			"copying the provider's module",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := upstreamModuleFiles()
+			c.change(files)
+			err := Trim(writeTree(t, files), filepath.Join(t.TempDir(), "cut"))
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/securethecloud/kms-baseline/sandbox/engine"
+)
+
+func newInstall() *cobra.Command {
+	return &cobra.Command{
+		Use:   "install",
+		Short: "Put the Pulumi engine and the AWS provider in .sandbox",
+		Long: `Puts the Pulumi engine and the AWS provider in the project's .sandbox folder:
+the official ones where they are on PATH or can be downloaded, else built from
+Go modules, which takes a few minutes the first time.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			root, err := engine.FindRoot(".")
+			if err != nil {
+				return err
+			}
+			tools, err := engine.Install(cmd.Context(), root, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			fmt.Fprintf(out, "engine:   %s (from %s)\n", tools.Pulumi, tools.PulumiSource)
+			fmt.Fprintf(out, "provider: in %s (from %s)\n", filepath.Join(tools.PulumiHome, "plugins"), tools.ProviderSource)
+			return nil
+		},
+	}
+}
