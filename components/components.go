@@ -7,6 +7,8 @@
 // the verify command's work, from the live account.
 package components
 
+//go:generate go run ./internal/gendocs
+
 import "github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 // child is the options of a component's child: below its parent, and what else

@@ -114,12 +114,16 @@ func (a *CustomerKeyArgs) alias(name string) string {
 }
 
 func (a *CustomerKeyArgs) validate(name string) error {
+	return validateAll("CustomerKey", name, a.check(name))
+}
+
+func (a *CustomerKeyArgs) check(name string) error {
 	if a.ExistingKeyArn != nil {
 		var extra error
 		if a.AliasName != "" || a.Description != "" || a.RotationPeriodInDays != nil || a.DeletionWindowInDays != nil || a.MultiRegion || a.Policy != nil || a.Tags != nil || a.hasPolicyArgs() {
 			extra = errors.New("ExistingKeyArn and the arguments of a new key exclude each other: give one or the other")
 		}
-		return validateAll("CustomerKey", name, extra, checkPlain(a.ExistingKeyArn, func(s string) error {
+		return errors.Join(extra, checkPlain(a.ExistingKeyArn, func(s string) error {
 			_, err := parseKeyARN("ExistingKeyArn", s)
 			return err
 		}))
@@ -148,13 +152,25 @@ func (a *CustomerKeyArgs) validate(name string) error {
 	for _, s := range a.Statements {
 		errs = append(errs, s.validate("Statements"))
 	}
+	errs = append(errs, validateTags("Tags", a.Tags))
 	if a.Policy != nil {
 		if a.hasPolicyArgs() {
 			errs = append(errs, errors.New("Policy and Administrators, Users, Accounts, Services, AllowAutoScaling or Statements exclude each other: Policy is the whole policy"))
 		}
 		errs = append(errs, checkPlain(a.Policy, func(s string) error { return validateKeyPolicy("Policy", s, "") }))
+	} else {
+		// Names used twice and a policy too large show with any key's ARN.
+		_, err := a.keyPolicy(plainStrings(a.Administrators), plainStrings(a.Users)).document(keyARN{partition: "aws", region: "us-east-1", account: "111122223333"})
+		errs = append(errs, err)
 	}
-	return validateAll("CustomerKey", name, errs...)
+	return errors.Join(errs...)
+}
+
+func (a *CustomerKeyArgs) keyPolicy(administrators, users []string) keyPolicy {
+	return keyPolicy{
+		administrators: administrators, users: users, accounts: a.Accounts, services: a.Services,
+		allowAutoScaling: a.AllowAutoScaling, statements: a.Statements,
+	}
 }
 
 func (a *CustomerKeyArgs) hasPolicyArgs() bool {
@@ -184,7 +200,7 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 		DeletionWindowInDays:  pulumi.Int(window),
 		MultiRegion:           pulumi.Bool(args.MultiRegion),
 		Tags:                  args.Tags,
-	}, child(c)...)
+	}, child(c, pulumi.HideDiffs([]string{"policy"}))...) // shown by the resource that sets it
 	if err != nil {
 		return fmt.Errorf("creating the key of %s: %w", name, err)
 	}
@@ -224,10 +240,7 @@ func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource,
 			if err != nil {
 				return "", err
 			}
-			p := keyPolicy{
-				administrators: v[1].([]string), users: v[2].([]string), accounts: args.Accounts, services: args.Services,
-				allowAutoScaling: args.AllowAutoScaling, statements: args.Statements,
-			}
+			p := args.keyPolicy(v[1].([]string), v[2].([]string))
 			for _, a := range p.administrators {
 				err = errors.Join(err, validatePrincipal("Administrators", a))
 			}
@@ -287,10 +300,12 @@ func checkExistingKey(k kms.LookupKeyResult) error {
 		return fmt.Errorf("ExistingKeyArn: %s is for %s; S3 and EBS need a key for ENCRYPT_DECRYPT", k.Arn, k.KeyUsage)
 	case k.KeyState == "PendingDeletion" || k.KeyState == "PendingReplicaDeletion":
 		return fmt.Errorf("ExistingKeyArn: %s is waiting to be deleted on %s: choose another, or rescue it with `aws kms cancel-key-deletion --key-id %s` and `aws kms enable-key --key-id %s`", k.Arn, k.DeletionDate, k.Arn, k.Arn)
-	case k.KeyState != "Enabled":
-		return fmt.Errorf("ExistingKeyArn: %s is in state %s; enable it with `aws kms enable-key --key-id %s`", k.Arn, k.KeyState, k.Arn)
 	case k.KeyManager != "CUSTOMER":
 		return fmt.Errorf("ExistingKeyArn: %s is managed by AWS; this baseline is for a key of your own", k.Arn)
+	case k.KeyState == "Disabled":
+		return fmt.Errorf("ExistingKeyArn: %s is disabled; enable it with `aws kms enable-key --key-id %s`", k.Arn, k.Arn)
+	case k.KeyState != "Enabled":
+		return fmt.Errorf("ExistingKeyArn: %s is in state %s and cannot encrypt; only a key in state Enabled can", k.Arn, k.KeyState)
 	}
 	return nil
 }

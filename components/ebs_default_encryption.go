@@ -43,11 +43,13 @@ const (
 
 // EBSSettings are a Region's EBS defaults.
 type EBSSettings struct {
-	Enabled   bool
-	KmsKeyArn string // or "alias/aws/ebs"
+	// Enabled says whether new volumes are encrypted by default.
+	Enabled bool
+	// KmsKeyArn is the default key's ARN, or "alias/aws/ebs".
+	KmsKeyArn string
 }
 
-// EBSRestorer sets the EBS defaults of account in region to before, provided
+// EBSRestorer sets the EBS defaults of region to before, provided
 // that the default key still is ours, the ARN of the key that this stack had
 // set; where it is another's by now, it leaves everything as it is. Package
 // ebsrestore has one, apart from this package for the AWS SDK it needs.
@@ -169,14 +171,25 @@ func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDe
 	}
 	keyArn := pulumi.All(
 		checked(args.KmsKeyArn, validateKeyArn),
-		pulumi.All(current, before.Output).ApplyT(func(v []any) (bool, error) {
+		pulumi.All(current, before.Output).ApplyT(func(v []any) (string, error) {
 			now := v[0].(ebsNow)
 			if err := claim(ctx, now.region, name); err != nil {
-				return false, err
+				return "", err
 			}
-			return true, c.mayTake(ctx, args, now, recorded(v[1]))
+			before, err := recorded(v[1])
+			if err != nil {
+				return "", err
+			}
+			return now.region, c.mayTake(ctx, args, now, before)
 		}),
-	).ApplyT(func(v []any) string { return v[0].(string) }).(pulumi.StringOutput)
+	).ApplyT(func(v []any) (string, error) {
+		arn, region := v[0].(string), v[1].(string)
+		key, err := parseKeyARN("KmsKeyArn", arn)
+		if err == nil && key.region != region {
+			err = invalid("KmsKeyArn", arn, fmt.Sprintf("the key is in %s and these are the EBS defaults of %s: give a key of that Region, or a replica", key.region, region))
+		}
+		return arn, err
+	}).(pulumi.StringOutput)
 
 	key, err := ebs.NewDefaultKmsKey(ctx, name+"-default-key", &ebs.DefaultKmsKeyArgs{KeyArn: keyArn}, child(c,
 		pulumi.DependsOn([]pulumi.Resource{before}),
@@ -216,23 +229,7 @@ func (c *EBSDefaultEncryption) remember(ctx *pulumi.Context, name string, args *
 	)
 	if args.OnDestroy == EBSRestore {
 		hook, err := ctx.RegisterResourceHook("restore EBS defaults of "+name, func(h *pulumi.ResourceHookArgs) error {
-			output, ok := h.OldOutputs["output"]
-			if !ok {
-				return fmt.Errorf("the state of %s has no record of the EBS defaults to restore", h.URN)
-			}
-			key, err := internals.UnsafeAwaitOutput(ctx.Context(), args.KmsKeyArn.ToStringOutput())
-			if err != nil {
-				return err
-			}
-			ours, ok := key.Value.(string)
-			if !ok {
-				return fmt.Errorf("restoring the EBS defaults of %s: the key's ARN is not known; nothing was changed", name)
-			}
-			k, err := parseKeyARN("KmsKeyArn", ours)
-			if err != nil {
-				return err
-			}
-			return args.Restorer(ctx.Context(), k.region, ours, recorded(output.Mappable()))
+			return args.restore(ctx.Context(), name, h)
 		}, nil)
 		if err != nil {
 			return nil, fmt.Errorf("preparing to restore the EBS defaults of %s: %w", name, err)
@@ -251,12 +248,38 @@ func (c *EBSDefaultEncryption) remember(ctx *pulumi.Context, name string, args *
 	return before, nil
 }
 
-// recorded reads what remember wrote.
-func recorded(v any) EBSSettings {
+// restore is the delete hook of what remember made. Whatever it cannot read,
+// it changes nothing.
+func (a *EBSDefaultEncryptionArgs) restore(ctx context.Context, name string, h *pulumi.ResourceHookArgs) error {
+	before, err := recorded(h.OldOutputs["output"].Mappable())
+	if err != nil {
+		return fmt.Errorf("restoring the EBS defaults of %s: %w; nothing was changed", name, err)
+	}
+	key, err := internals.UnsafeAwaitOutput(ctx, a.KmsKeyArn.ToStringOutput())
+	if err != nil {
+		return err
+	}
+	ours, ok := key.Value.(string)
+	if !ok {
+		return fmt.Errorf("restoring the EBS defaults of %s: the key's ARN is not known; nothing was changed", name)
+	}
+	k, err := parseKeyARN("KmsKeyArn", ours)
+	if err != nil {
+		return err
+	}
+	return a.Restorer(ctx, k.region, ours, before)
+}
+
+// recorded reads what remember wrote. What it cannot read is an error, not
+// "off": restoring that would switch encryption off.
+func recorded(v any) (EBSSettings, error) {
 	m, _ := v.(map[string]any)
-	enabled, _ := m["enabled"].(bool)
-	key, _ := m["kmsKeyArn"].(string)
-	return EBSSettings{Enabled: enabled, KmsKeyArn: key}
+	enabled, okEnabled := m["enabled"].(bool)
+	key, okKey := m["kmsKeyArn"].(string)
+	if !okEnabled || !okKey {
+		return EBSSettings{}, errors.New("the stack's record of the EBS defaults before the first up cannot be read")
+	}
+	return EBSSettings{Enabled: enabled, KmsKeyArn: key}, nil
 }
 
 // mayTake refuses to take the default from a customer managed key that was
@@ -289,7 +312,7 @@ type claimKey struct {
 // claim refuses a second component that would set the same Region's defaults:
 // the two would undo each other at every up.
 func claim(ctx *pulumi.Context, region, name string) error {
-	if other, taken := claims.LoadOrStore(claimKey{ctx, region}, name); taken && other != name {
+	if other, taken := claims.LoadOrStore(claimKey{ctx, region}, name); taken {
 		return fmt.Errorf("EBSDefaultEncryption %q: %q sets the EBS defaults of %s already, and there is one set per account and Region: give one of them Existing (in an EncryptionBaseline: SkipEBS)", name, other, region)
 	}
 	return nil

@@ -88,7 +88,8 @@ type LifecycleRule struct {
 	// Prefix limits the rule to keys that begin so. The default is all keys.
 	Prefix string `pulumi:"prefix,optional"`
 	// ExpirationDays deletes objects so many days after they were written; in a
-	// versioned bucket it puts a delete marker on them. At least 1.
+	// versioned bucket it puts a delete marker on them. At least 1, and more than
+	// the days of any of Transitions.
 	ExpirationDays *int `pulumi:"expirationDays,optional"`
 	// NoncurrentExpirationDays deletes versions so many days after they were
 	// replaced. At least 1.
@@ -190,9 +191,13 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 		}
 		seen[r.ID] = true
 	}
-	if a.Logging != nil && a.Logging.TargetBucket == nil {
-		errs = append(errs, errors.New("Logging.TargetBucket: it is required"))
+	if a.Logging != nil {
+		if a.Logging.TargetBucket == nil {
+			errs = append(errs, errors.New("Logging.TargetBucket: it is required"))
+		}
+		errs = append(errs, checkPlain(a.Logging.TargetBucket, validateTarget))
 	}
+	errs = append(errs, validateTags("Tags", a.Tags))
 	if a.ObjectLock != nil {
 		if !orTrue(a.Versioning) {
 			errs = append(errs, errors.New("ObjectLock needs Versioning"))
@@ -206,6 +211,8 @@ func validateKeyArn(s string) error {
 	_, err := parseKeyARN("KmsKeyArn", s)
 	return err
 }
+
+func validateTarget(s string) error { return validateBucketName("Logging.TargetBucket", s) }
 
 func defaultPrefix(name, account string) string { return name + "-" + account + "-" }
 
@@ -237,6 +244,9 @@ func (r LifecycleRule) validate(field string) error {
 		}
 		if t.Days < least {
 			errs = append(errs, fmt.Errorf("%s.Transitions.Days: %d is not valid: %s wants at least %d", field, t.Days, t.StorageClass, least))
+		}
+		if r.ExpirationDays != nil && *r.ExpirationDays <= t.Days {
+			errs = append(errs, fmt.Errorf("%s.ExpirationDays: %d is not valid: it must be more than the %d days after which objects move to %s", field, *r.ExpirationDays, t.Days, t.StorageClass))
 		}
 	}
 	if r.ExpirationDays == nil && r.NoncurrentExpirationDays == nil && r.AbortIncompleteMultipartDays == nil && len(r.Transitions) == 0 {
@@ -285,7 +295,12 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 	}
 	// A bucket with data in it is not replaced because a prefix has changed, or
 	// is not known yet.
-	bucket, err := s3.NewBucketV2(ctx, name+"-bucket", bucketArgs, child(c, pulumi.IgnoreChanges([]string{"bucketPrefix"}))...)
+	bucket, err := s3.NewBucketV2(ctx, name+"-bucket", bucketArgs, child(c,
+		pulumi.IgnoreChanges([]string{"bucketPrefix"}),
+		// The provider reads the settings back into the bucket as well; each is
+		// shown once, by the resource that sets it.
+		pulumi.HideDiffs([]string{"policy", "serverSideEncryptionConfigurations", "versionings"}),
+	)...)
 	if err != nil {
 		return fmt.Errorf("creating the bucket of %s: %w", name, err)
 	}
@@ -308,6 +323,8 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		return fmt.Errorf("setting the encryption of %s: %w", name, err)
 	}
 	last = encryption
+	// ready is the name once the last setting is made: whoever writes waits for
+	// all of them.
 	ready, readyKey := encryption.Bucket, encryption.Rules.Index(pulumi.Int(0)).ApplyServerSideEncryptionByDefault().KmsMasterKeyId().Elem()
 
 	access, err := s3.NewBucketPublicAccessBlock(ctx, name+"-public-access", &s3.BucketPublicAccessBlockArgs{
@@ -320,7 +337,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 	if err != nil {
 		return fmt.Errorf("blocking public access to %s: %w", name, err)
 	}
-	last = access
+	last, ready = access, access.Bucket
 
 	ownership, err := s3.NewBucketOwnershipControls(ctx, name+"-ownership", &s3.BucketOwnershipControlsArgs{
 		Bucket: bucket.Bucket,
@@ -329,7 +346,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 	if err != nil {
 		return fmt.Errorf("setting the ownership of %s: %w", name, err)
 	}
-	last = ownership
+	last, ready = ownership, ownership.Bucket
 
 	if orTrue(args.Versioning) {
 		versioning, err := s3.NewBucketVersioningV2(ctx, name+"-versioning", &s3.BucketVersioningV2Args{
@@ -339,7 +356,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		if err != nil {
 			return fmt.Errorf("turning on versioning of %s: %w", name, err)
 		}
-		last = versioning
+		last, ready = versioning, versioning.Bucket
 	}
 	if args.ObjectLock != nil && args.ObjectLock.Mode != "" {
 		lock, err := s3.NewBucketObjectLockConfigurationV2(ctx, name+"-object-lock", &s3.BucketObjectLockConfigurationV2Args{
@@ -352,7 +369,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		if err != nil {
 			return fmt.Errorf("locking the objects of %s: %w", name, err)
 		}
-		last = lock
+		last, ready = lock, lock.Bucket
 	}
 	if len(args.LifecycleRules) > 0 {
 		lifecycle, err := s3.NewBucketLifecycleConfigurationV2(ctx, name+"-lifecycle", &s3.BucketLifecycleConfigurationV2Args{
@@ -362,7 +379,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		if err != nil {
 			return fmt.Errorf("setting the lifecycle of %s: %w", name, err)
 		}
-		last = lifecycle
+		last, ready = lifecycle, lifecycle.Bucket
 	}
 	if args.Logging != nil {
 		prefix := args.Logging.TargetPrefix
@@ -370,12 +387,12 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 			prefix = name + "/"
 		}
 		logging, err := s3.NewBucketLoggingV2(ctx, name+"-logging", &s3.BucketLoggingV2Args{
-			Bucket: bucket.Bucket, TargetBucket: args.Logging.TargetBucket, TargetPrefix: pulumi.String(prefix),
+			Bucket: bucket.Bucket, TargetBucket: checked(args.Logging.TargetBucket, validateTarget), TargetPrefix: pulumi.String(prefix),
 		}, next()...)
 		if err != nil {
 			return fmt.Errorf("setting the access log of %s: %w", name, err)
 		}
-		last = logging
+		last, ready = logging, logging.Bucket
 	}
 	policy := bucketPolicy{denyInsecureTransport: orTrue(args.DenyInsecureTransport), denyForeignKeys: orTrue(args.DenyForeignKeys)}
 	if policy != (bucketPolicy{}) {
@@ -392,7 +409,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		if err != nil {
 			return fmt.Errorf("setting the policy of %s: %w", name, err)
 		}
-		ready = bp.Bucket // the last setting: whoever writes waits for all of them
+		ready = bp.Bucket
 	}
 	c.BucketName, c.KmsKeyArn = ready, readyKey
 	c.BucketArn = pulumi.All(bucket.Arn, ready).ApplyT(func(v []any) string { return v[0].(string) }).(pulumi.StringOutput)

@@ -59,7 +59,7 @@ func NewEncryptionBaseline(ctx *pulumi.Context, name string, args *EncryptionBas
 	if args == nil {
 		args = &EncryptionBaselineArgs{}
 	}
-	if err := args.validate(name); err != nil {
+	if err := args.Validate(name); err != nil {
 		return nil, err
 	}
 	b := &EncryptionBaseline{}
@@ -98,8 +98,10 @@ func NewEncryptionBaseline(ctx *pulumi.Context, name string, args *EncryptionBas
 	})
 }
 
-// validate checks the parts before the first of them is registered.
-func (a *EncryptionBaselineArgs) validate(name string) error {
+// Validate says everything that is wrong with the arguments, as far as it is
+// known before anything runs; [NewEncryptionBaseline] asks it before it
+// registers the first resource. name is the component's.
+func (a *EncryptionBaselineArgs) Validate(name string) error {
 	var errs []error
 	for _, part := range []struct {
 		name string

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -27,6 +28,8 @@ type PolicyStatement struct {
 	// {"StringEquals": {"kms:CallerAccount": ["111122223333"]}}.
 	Conditions map[string]map[string][]string `pulumi:"conditions,optional"`
 }
+
+var kmsActionPattern = regexp.MustCompile(`^kms:[A-Za-z*?]+$`)
 
 func (s PolicyStatement) validate(field string) error {
 	switch {
@@ -52,8 +55,18 @@ func (s PolicyStatement) validate(field string) error {
 		}
 	}
 	for _, a := range s.Actions {
-		if !strings.HasPrefix(a, "kms:") {
-			return invalid(field+".Actions", a, `it must begin with "kms:"`)
+		if !kmsActionPattern.MatchString(a) {
+			return invalid(field+".Actions", a, `it must be a KMS action, as in "kms:Decrypt" or "kms:GenerateDataKey*"`)
+		}
+	}
+	for op, keys := range s.Conditions {
+		if len(keys) == 0 {
+			return fmt.Errorf("%s: statement %q has a condition %q without a condition key", field, s.Sid, op)
+		}
+		for k, values := range keys {
+			if len(values) == 0 {
+				return fmt.Errorf("%s: statement %q has a condition %q on %q without a value", field, s.Sid, op, k)
+			}
 		}
 	}
 	if s.Effect == "Deny" && len(s.Conditions) == 0 && slices.ContainsFunc(s.Principals, func(p string) bool { return strings.HasSuffix(p, ":root") }) {
@@ -175,34 +188,64 @@ func validateKeyPolicy(field, document, account string) error {
 		}
 		statements = []rawStatement{one}
 	}
+	if len(document) > maxKeyPolicy {
+		return fmt.Errorf("%s: it has %d bytes, and KMS takes %d", field, len(document), maxKeyPolicy)
+	}
+	allowed := false
 	for _, s := range statements {
-		if s.Effect == "Allow" && len(s.Condition) == 0 && ownPrincipal(s.Principal, account) &&
-			slices.ContainsFunc(s.Action, func(a string) bool {
-				return slices.Contains([]string{"*", "kms:*", "kms:put*", "kms:putkeypolicy"}, strings.ToLower(a))
-			}) {
-			return nil
+		if len(s.Condition) > 0 || !slices.ContainsFunc(s.Action, func(a string) bool {
+			return slices.Contains([]string{"*", "kms:*", "kms:put*", "kms:putkeypolicy"}, strings.ToLower(a))
+		}) {
+			continue
 		}
+		switch s.Effect {
+		case "Allow":
+			allowed = allowed || ownPrincipal(s.Principal, account)
+		case "Deny":
+			if everybody(s.Principal, account) {
+				return fmt.Errorf("%s: the policy would lock the account out of its key: a statement denies the whole account kms:PutKeyPolicy without a condition", field)
+			}
+		}
+	}
+	if allowed {
+		return nil
 	}
 	return fmt.Errorf("%s: the policy would lock the account out of its key: add a statement that allows kms:* to the account root without a condition, as AWS's default key policy does", field)
 }
 
 // ownPrincipal says whether p names somebody in account.
 func ownPrincipal(p any, account string) bool {
-	m, ok := p.(map[string]any)
-	if !ok {
-		return false
-	}
-	b, err := json.Marshal(m["AWS"])
-	if err != nil {
-		return false
-	}
-	var list oneOrMany
-	if json.Unmarshal(b, &list) != nil {
-		return false
-	}
-	return slices.ContainsFunc(list, func(s string) bool {
-		return s == account && account != "" || strings.HasPrefix(s, "arn:") && (account == "" || strings.Contains(s, "::"+account+":"))
+	return slices.ContainsFunc(awsPrincipals(p), func(s string) bool {
+		if accountPattern.MatchString(s) {
+			return account == "" || s == account
+		}
+		return strings.HasPrefix(s, "arn:") && (account == "" || strings.Contains(s, "::"+account+":"))
 	})
+}
+
+// everybody says whether p names all of account.
+func everybody(p any, account string) bool {
+	return p == "*" || slices.ContainsFunc(awsPrincipals(p), func(s string) bool {
+		return s == "*" || ownPrincipal(p, account) && (accountPattern.MatchString(s) || strings.HasSuffix(s, ":root"))
+	})
+}
+
+// awsPrincipals is what p has under "AWS".
+func awsPrincipals(p any) []string {
+	m, _ := p.(map[string]any)
+	switch v := m["AWS"].(type) {
+	case string:
+		return []string{v}
+	case []any:
+		var out []string
+		for _, x := range v {
+			if s, ok := x.(string); ok {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	return nil
 }
 
 // The JSON of policies, key policies and bucket policies alike.

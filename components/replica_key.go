@@ -1,6 +1,7 @@
 package components
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -59,16 +60,20 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	if args == nil {
 		args = &ReplicaKeyArgs{}
 	}
-	if args.PrimaryKeyArn == nil {
-		return nil, fmt.Errorf("ReplicaKey %q: PrimaryKeyArn: it is required: the KeyArn of a CustomerKey with MultiRegion", name)
-	}
 	// A replica is governed as any other key is.
 	key := &CustomerKeyArgs{
 		AliasName: args.AliasName, Description: args.Description, DeletionWindowInDays: args.DeletionWindowInDays,
-		Administrators: args.Administrators, Users: args.Users, AllowAutoScaling: args.AllowAutoScaling,
+		Administrators: args.Administrators, Users: args.Users, AllowAutoScaling: args.AllowAutoScaling, Tags: args.Tags,
 	}
-	window, windowErr := days("DeletionWindowInDays", args.DeletionWindowInDays, 7, 30, 30)
-	if err := validateAll("ReplicaKey", name, key.validate(name), checkPlain(args.PrimaryKeyArn, validatePrimary), windowErr); err != nil {
+	var missing error
+	if args.PrimaryKeyArn == nil {
+		missing = errors.New("PrimaryKeyArn: it is required: the KeyArn of a CustomerKey with MultiRegion")
+	}
+	if err := validateAll("ReplicaKey", name, missing, checkPlain(args.PrimaryKeyArn, validatePrimary), key.check(name)); err != nil {
+		return nil, err
+	}
+	window, err := days("DeletionWindowInDays", args.DeletionWindowInDays, 7, 30, 30)
+	if err != nil {
 		return nil, err
 	}
 	c := &ReplicaKey{}

@@ -3,8 +3,11 @@ package components
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
@@ -138,10 +141,11 @@ func days(field string, v *int, low, high, otherwise int) (int, error) {
 }
 
 // validatePrincipal accepts the ARN of an IAM role, user, session or account
-// root. It refuses "*": a key policy is no place for everybody.
+// root. It refuses "*": a key policy is no place for everybody, and IAM takes
+// no wildcard in the middle of a principal.
 func validatePrincipal(field, arn string) error {
-	if !principalPattern.MatchString(arn) {
-		return invalid(field, arn, `it must be the ARN of an IAM role, user or account root, as in "arn:aws:iam::111122223333:role/admin"`)
+	if !principalPattern.MatchString(arn) || strings.ContainsAny(arn, "*? ") {
+		return invalid(field, arn, `it must be the ARN of an IAM role, user or account root, without wildcards, as in "arn:aws:iam::111122223333:role/admin"`)
 	}
 	return nil
 }
@@ -158,6 +162,28 @@ func validateAccount(field, account string) error {
 		return invalid(field, account, "it must be an account number of 12 digits")
 	}
 	return nil
+}
+
+// validateTags holds the tags that are known now to what AWS accepts.
+// Source: https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
+func validateTags(field string, in pulumi.StringMapInput) error {
+	tags, _ := in.(pulumi.StringMap)
+	var errs []error
+	if len(tags) > 50 {
+		errs = append(errs, fmt.Errorf("%s: there are %d; at most 50 are allowed", field, len(tags)))
+	}
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		switch {
+		case k == "" || utf8.RuneCountInString(k) > 128:
+			errs = append(errs, invalid(field, k, "a tag's key must have 1 to 128 characters"))
+		case strings.HasPrefix(strings.ToLower(k), "aws:"):
+			errs = append(errs, invalid(field, k, `keys that begin with "aws:" are reserved`))
+		}
+		if v, ok := plainString(tags[k]); ok && utf8.RuneCountInString(v) > 256 {
+			errs = append(errs, fmt.Errorf("%s: the value of %q has %d characters; at most 256 are allowed", field, k, utf8.RuneCountInString(v)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // plainString is what in holds where that is known before anything runs, so

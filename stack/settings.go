@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
@@ -38,7 +39,8 @@ type settings struct {
 }
 
 // readSettings reads everything before anything is made, and says everything
-// that is wrong at once.
+// that cannot be read at once. Where it says something, the settings that it
+// could not read have their defaults.
 func readSettings(ctx *pulumi.Context) (*settings, error) {
 	r := reader{cfg: config.New(ctx, "")}
 	s := &settings{
@@ -46,8 +48,8 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 		description:    r.text("keyDescription", "Masterclass Day1 CMK"),
 		rotation:       r.number("rotationPeriodInDays", 365),
 		deletionWindow: r.number("deletionWindowInDays", 30),
-		administrators: read[[]string](&r, "administrators", nil, `'["arn:aws:iam::111122223333:role/admin"]'`),
-		users:          read[[]string](&r, "users", nil, `'["arn:aws:iam::111122223333:role/app"]'`),
+		administrators: read[[]string](&r, "administrators", nil, arnsExample),
+		users:          read[[]string](&r, "users", nil, arnsExample),
 		autoScaling:    r.flag("allowAutoScaling", false),
 		existingKeyArn: r.text("existingKeyArn", ""),
 
@@ -62,20 +64,67 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 		ebsExisting:  r.flag("ebsExisting", false),
 		skipEBS:      r.flag("skipEbs", false),
 
-		tags: read(&r, "tags", map[string]string{"project": "cloud-kms-masterclass"}, `'{"project": "my-project"}'`),
+		tags: read(&r, "tags", map[string]string{"project": "cloud-kms-masterclass"}, tagsExample),
 	}
 	if config.Get(ctx, "aws:region") == "" && os.Getenv("AWS_REGION") == "" && os.Getenv("AWS_DEFAULT_REGION") == "" {
 		r.errs = append(r.errs, errors.New("the Region is not set: pulumi config set aws:region us-east-1"))
 	}
+	if len(s.tags) > 10 {
+		r.errs = append(r.errs, fmt.Errorf("tags has %d tags, and S3 takes 10 on the proof object: pulumi config set tags %s", len(s.tags), tagsExample))
+	}
 	if s.existingKeyArn != "" {
 		// The course's defaults are for a new key.
-		for _, k := range []string{"aliasName", "keyDescription", "rotationPeriodInDays", "deletionWindowInDays", "administrators", "users", "allowAutoScaling"} {
-			if r.cfg.Get(k) != "" {
-				r.errs = append(r.errs, fmt.Errorf("existingKeyArn and %s exclude each other: pulumi config rm %s", k, k))
+		r.exclude("existingKeyArn", "aliasName", "keyDescription", "rotationPeriodInDays", "deletionWindowInDays", "administrators", "users", "allowAutoScaling")
+	}
+	if s.bucketName != "" {
+		r.exclude("bucketName", "bucketPrefix")
+	}
+	if s.ebsExisting {
+		r.exclude("ebsExisting", "ebsOnDestroy", "ebsTakeOver")
+	}
+	if s.skipEBS {
+		r.exclude("skipEbs", "ebsExisting", "ebsOnDestroy", "ebsTakeOver")
+	}
+	return s, errors.Join(r.errs...)
+}
+
+// cures has, for an argument of a component, the setting it comes from and a
+// value that would do.
+var cures = []struct{ argument, setting, example string }{
+	{"AliasName", "aliasName", "alias/masterclass-cmk"},
+	{"Description", "keyDescription", "'my key'"},
+	{"RotationPeriodInDays", "rotationPeriodInDays", "365"},
+	{"DeletionWindowInDays", "deletionWindowInDays", "30"},
+	{"Administrators", "administrators", arnsExample},
+	{"Users", "users", arnsExample},
+	{"ExistingKeyArn", "existingKeyArn", "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
+	{"BucketName", "bucketName", "my-bucket"},
+	{"BucketPrefix", "bucketPrefix", "my-bucket-"},
+	{"OnDestroy", "ebsOnDestroy", components.EBSKeepOn},
+	{"Tags", "tags", tagsExample},
+}
+
+const (
+	arnsExample = `'["arn:aws:iam::111122223333:role/admin"]'`
+	tagsExample = `'{"project": "my-project"}'`
+)
+
+// withCures adds, to each line that complains of an argument, the command that
+// sets it.
+func withCures(err error) error {
+	if err == nil {
+		return nil
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		for _, c := range cures {
+			if strings.HasPrefix(line, c.argument+": ") || strings.Contains(line, ": "+c.argument+": ") {
+				lines[i] += fmt.Sprintf(": pulumi config set %s %s", c.setting, c.example)
+				break
 			}
 		}
 	}
-	return s, errors.Join(r.errs...)
+	return errors.New(strings.Join(lines, "\n"))
 }
 
 func (s *settings) key() *components.CustomerKeyArgs {
@@ -97,10 +146,10 @@ func (s *settings) key() *components.CustomerKeyArgs {
 
 func (s *settings) bucket() *components.EncryptedBucketArgs {
 	b := &components.EncryptedBucketArgs{BucketKeyEnabled: &s.bucketKeyEnabled, Versioning: &s.versioning, ForceDestroy: s.forceDestroy}
-	if s.bucketName != "" {
+	switch {
+	case s.bucketName != "":
 		b.BucketName = pulumi.String(s.bucketName)
-	}
-	if s.bucketPrefix != "" {
+	case s.bucketPrefix != "":
 		b.BucketPrefix = pulumi.String(s.bucketPrefix)
 	}
 	return b
@@ -120,6 +169,15 @@ func (s *settings) ebs(restorer components.EBSRestorer) *components.EBSDefaultEn
 type reader struct {
 	cfg  *config.Config
 	errs []error
+}
+
+// exclude complains of each of others that is set beside key.
+func (r *reader) exclude(key string, others ...string) {
+	for _, k := range others {
+		if r.cfg.Get(k) != "" {
+			r.errs = append(r.errs, fmt.Errorf("%s and %s exclude each other: pulumi config rm %s", key, k, k))
+		}
+	}
 }
 
 func (r *reader) text(key, otherwise string) string {
@@ -142,7 +200,7 @@ func read[T any](r *reader, key string, otherwise T, example string) T {
 		return otherwise
 	}
 	var v T
-	if err := r.cfg.TryObject(key, &v); err != nil {
+	if err := r.cfg.TryObject(key, &v); err != nil || r.cfg.Get(key) == "null" {
 		r.errs = append(r.errs, fmt.Errorf("%s is %q, which is not %s: pulumi config set %s %s", key, r.cfg.Get(key), kind(otherwise), key, example))
 		return otherwise
 	}

@@ -5,6 +5,7 @@
 package stack
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -24,13 +25,14 @@ const (
 // Deploy makes the stack. Every setting is in docs/configuration.md.
 func Deploy(ctx *pulumi.Context) error {
 	c, err := readSettings(ctx)
-	if err != nil {
+	tags := pulumi.ToStringMap(c.tags)
+	args := &components.EncryptionBaselineArgs{
+		Key: c.key(), Bucket: c.bucket(), EBS: c.ebs(ebsrestore.Restore), SkipEBS: c.skipEBS, Tags: tags,
+	}
+	if err := errors.Join(err, withCures(args.Validate("ckms"))); err != nil {
 		return err
 	}
-	tags := pulumi.ToStringMap(c.tags)
-	baseline, err := components.NewEncryptionBaseline(ctx, "ckms", &components.EncryptionBaselineArgs{
-		Key: c.key(), Bucket: c.bucket(), EBS: c.ebs(ebsrestore.Restore), SkipEBS: c.skipEBS, Tags: tags,
-	})
+	baseline, err := components.NewEncryptionBaseline(ctx, "ckms", args)
 	if err != nil {
 		return err
 	}
@@ -41,7 +43,10 @@ func Deploy(ctx *pulumi.Context) error {
 		Key:         pulumi.String(proofKey),
 		Content:     pulumi.String(proofContent),
 		ContentType: pulumi.String("text/plain"),
-		Tags:        tags,
+		// Without any, the provider reads back an empty map where it wrote none, and
+		// a refresh shows that as a change.
+		Metadata: pulumi.StringMap{"purpose": pulumi.String("proof")},
+		Tags:     tags,
 	})
 	if err != nil {
 		return fmt.Errorf("writing the proof object: %w", err)

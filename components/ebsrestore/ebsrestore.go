@@ -29,6 +29,11 @@ var _ components.EBSRestorer = Restore
 // Where the customer managed key of before cannot be used any more, it leaves
 // the AWS-managed key, since no volume could be created under the other.
 func Restore(ctx context.Context, region, ours string, before components.EBSSettings) error {
+	key := strings.Split(ours, ":")
+	if len(key) != 6 {
+		return fmt.Errorf("restoring the EBS defaults of %s: %q is not a key's ARN: nothing was changed", region, ours)
+	}
+	account := key[4]
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
 	if err != nil {
 		return fmt.Errorf("restoring the EBS defaults of %s: loading the AWS configuration: %w", region, err)
@@ -37,7 +42,7 @@ func Restore(ctx context.Context, region, ours string, before components.EBSSett
 	if err != nil {
 		return fmt.Errorf("restoring the EBS defaults of %s: %w", region, err)
 	}
-	if account := strings.Split(ours, ":")[4]; *who.Account != account {
+	if *who.Account != account {
 		return fmt.Errorf("restoring the EBS defaults of %s: the environment's credentials are of account %s and the stack is in %s: nothing was changed; set AWS_PROFILE to credentials of %s and destroy again", region, *who.Account, account, account)
 	}
 	client := ec2.NewFromConfig(cfg)
@@ -48,15 +53,7 @@ func Restore(ctx context.Context, region, ours string, before components.EBSSett
 	if *current.KmsKeyId != ours {
 		return nil
 	}
-	// The key first: whatever happens after it, new volumes can be created.
-	if usable(ctx, kms.NewFromConfig(cfg), before.KmsKeyArn) {
-		_, err = client.ModifyEbsDefaultKmsKeyId(ctx, &ec2.ModifyEbsDefaultKmsKeyIdInput{KmsKeyId: &before.KmsKeyArn})
-	} else {
-		_, err = client.ResetEbsDefaultKmsKeyId(ctx, nil)
-	}
-	if err != nil {
-		return fmt.Errorf("restoring the default EBS key of %s to %s: %w", region, before.KmsKeyArn, err)
-	}
+	// The key last: while it is ours, a run that was interrupted is resumed.
 	if before.Enabled {
 		_, err = client.EnableEbsEncryptionByDefault(ctx, nil)
 	} else {
@@ -64,6 +61,14 @@ func Restore(ctx context.Context, region, ours string, before components.EBSSett
 	}
 	if err != nil {
 		return fmt.Errorf("restoring EBS encryption by default of %s to %t: %w", region, before.Enabled, err)
+	}
+	if usable(ctx, kms.NewFromConfig(cfg), before.KmsKeyArn) {
+		_, err = client.ModifyEbsDefaultKmsKeyId(ctx, &ec2.ModifyEbsDefaultKmsKeyIdInput{KmsKeyId: &before.KmsKeyArn})
+	} else {
+		_, err = client.ResetEbsDefaultKmsKeyId(ctx, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("restoring the default EBS key of %s to %s: %w", region, before.KmsKeyArn, err)
 	}
 	return nil
 }

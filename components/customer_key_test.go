@@ -1,0 +1,287 @@
+package components
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/require"
+)
+
+func TestCustomerKey_Defaults(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		c, err := NewCustomerKey(ctx, "app", nil)
+		require.NoError(t, err)
+		require.Equal(t, ownKey, resolved(t, ctx, c.KeyArn))
+		require.Equal(t, "1234abcd-12ab-34cd-56ef-1234567890ab", resolved(t, ctx, c.KeyId))
+		require.Equal(t, "alias/app", resolved(t, ctx, c.AliasName))
+		require.Equal(t, "arn:aws:kms:us-east-1:111122223333:alias/app", resolved(t, ctx, c.AliasArn))
+		return nil
+	}))
+	key := m.get(t, "aws:kms/key:Key", "app-key")
+	require.Equal(t, map[string]any{
+		"description": "customer managed key of app", "keyUsage": "ENCRYPT_DECRYPT", "customerMasterKeySpec": "SYMMETRIC_DEFAULT",
+		"isEnabled": true, "enableKeyRotation": true, "rotationPeriodInDays": 365.0, "deletionWindowInDays": 30.0, "multiRegion": false,
+	}, key.Inputs.Mappable())
+
+	policy := m.get(t, "aws:kms/keyPolicy:KeyPolicy", "app-key-policy")
+	require.Equal(t, "1234abcd-12ab-34cd-56ef-1234567890ab", policy.input("keyId"))
+	require.Equal(t, key.urn, policy.rpc.GetDeletedWith(), "setting a dying key's policy is a call for nothing")
+	require.Equal(t, []string{"AccountRoot"}, sids(t, policy.input("policy").(string)))
+
+	alias := m.get(t, "aws:kms/alias:Alias", "app-alias")
+	require.Equal(t, map[string]any{"name": "alias/app", "targetKeyId": "1234abcd-12ab-34cd-56ef-1234567890ab"}, alias.Inputs.Mappable())
+	require.Contains(t, alias.rpc.GetDependencies(), policy.urn, "whoever finds the key by its alias finds it ready")
+}
+
+func TestCustomerKey_EveryArgument(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{
+			AliasName: "alias/team/app", Description: "d", RotationPeriodInDays: ptr(90), DeletionWindowInDays: ptr(7), MultiRegion: true,
+			Administrators:   pulumi.ToStringArray([]string{adminRole}),
+			Users:            pulumi.StringArray{pulumi.String(userRole).ToStringOutput()},
+			Accounts:         []string{"444455556666"},
+			Services:         []string{"cloudtrail.amazonaws.com"},
+			AllowAutoScaling: true,
+			Statements:       []PolicyStatement{{Sid: "More", Principals: []string{adminRole}, Actions: []string{"kms:Sign"}}},
+			Tags:             pulumi.StringMap{"project": pulumi.String("p")},
+		}, pulumi.Protect(true))
+		return err
+	}))
+	key := m.get(t, "aws:kms/key:Key", "app-key")
+	require.Equal(t, map[string]any{
+		"description": "d", "keyUsage": "ENCRYPT_DECRYPT", "customerMasterKeySpec": "SYMMETRIC_DEFAULT", "isEnabled": true,
+		"enableKeyRotation": true, "rotationPeriodInDays": 90.0, "deletionWindowInDays": 7.0, "multiRegion": true, "tags": map[string]any{"project": "p"},
+	}, key.Inputs.Mappable())
+	require.True(t, key.rpc.GetProtect(), "Protect of the component is its children's too")
+	require.Equal(t, "alias/team/app", m.get(t, "aws:kms/alias:Alias", "app-alias").input("name"))
+	require.Equal(t,
+		[]string{"AccountRoot", "Administrators", "Users", "UsersGrants", "Accounts", "AccountsGrants", "Services", "AutoScaling", "AutoScalingGrants", "More"},
+		sids(t, m.get(t, "aws:kms/keyPolicy:KeyPolicy", "app-key-policy").input("policy").(string)))
+}
+
+func TestCustomerKey_PolicyIsTakenAsItIs(t *testing.T) {
+	t.Parallel()
+	const document = `{ "Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:root"}, "Action": "kms:*", "Resource": "*"} }`
+	m := newMock()
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{Policy: pulumi.String(document)})
+		return err
+	}))
+	require.Equal(t, document, m.get(t, "aws:kms/keyPolicy:KeyPolicy", "app-key-policy").input("policy"))
+}
+
+// TestCustomerKey_PolicyOfAnotherAccount: the account is known once the key is.
+func TestCustomerKey_PolicyOfAnotherAccount(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	err := m.run(func(ctx *pulumi.Context) error {
+		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{Policy: pulumi.String(
+			`{"Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}, "Action": "kms:*"}]}`)})
+		return err
+	})
+	require.ErrorContains(t, err, "Policy: the policy would lock the account out of its key")
+	require.False(t, m.has("aws:kms/keyPolicy:KeyPolicy"))
+}
+
+func TestCustomerKey_PreviewBeforeTheKeyExists(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	m.preview = true
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{Users: pulumi.StringArray{pulumi.String(userRole)}})
+		return err
+	}))
+	require.NotContains(t, m.get(t, "aws:kms/keyPolicy:KeyPolicy", "app-key-policy").Inputs, "policy", "the mock leaves out what is not known")
+}
+
+func TestCustomerKey_Refuses(t *testing.T) {
+	t.Parallel()
+	many := make([]string, 700)
+	for i := range many {
+		many[i] = "arn:aws:iam::111122223333:role/" + strings.Repeat("r", i+1)
+	}
+	statement := func(change func(*PolicyStatement)) *CustomerKeyArgs {
+		s := PolicyStatement{Sid: "More", Principals: []string{adminRole}, Actions: []string{"kms:Sign"}}
+		change(&s)
+		return &CustomerKeyArgs{Statements: []PolicyStatement{s}}
+	}
+	const excludes = "ExistingKeyArn and the arguments of a new key exclude each other"
+	existing := func(a CustomerKeyArgs) *CustomerKeyArgs {
+		a.ExistingKeyArn = pulumi.String(ownKey)
+		return &a
+	}
+	for name, c := range map[string]struct {
+		args *CustomerKeyArgs
+		want []string
+	}{
+		"alias without prefix":      {&CustomerKeyArgs{AliasName: "mine"}, []string{`CustomerKey "app": AliasName: "mine"`, `begin with "alias/"`}},
+		"alias of AWS":              {&CustomerKeyArgs{AliasName: "alias/aws/ebs"}, []string{"AliasName", `"alias/aws/ebs"`, "reserved"}},
+		"rotation too often":        {&CustomerKeyArgs{RotationPeriodInDays: ptr(89)}, []string{"RotationPeriodInDays: 89", "90 to 2560"}},
+		"rotation too seldom":       {&CustomerKeyArgs{RotationPeriodInDays: ptr(2561)}, []string{"RotationPeriodInDays: 2561", "90 to 2560"}},
+		"window too short":          {&CustomerKeyArgs{DeletionWindowInDays: ptr(6)}, []string{"DeletionWindowInDays: 6", "7 to 30"}},
+		"window too long":           {&CustomerKeyArgs{DeletionWindowInDays: ptr(31)}, []string{"DeletionWindowInDays: 31", "7 to 30"}},
+		"description":               {&CustomerKeyArgs{Description: strings.Repeat("d", 8193)}, []string{"Description", "8193", "8192"}},
+		"administrator":             {&CustomerKeyArgs{Administrators: pulumi.StringArray{pulumi.String("*")}}, []string{`Administrators: "*"`, "IAM role"}},
+		"user":                      {&CustomerKeyArgs{Users: pulumi.StringArray{pulumi.String(userRole), pulumi.String("app")}}, []string{`Users: "app"`, "IAM role"}},
+		"account":                   {&CustomerKeyArgs{Accounts: []string{"123"}}, []string{`Accounts: "123"`, "12 digits"}},
+		"service":                   {&CustomerKeyArgs{Services: []string{"s3"}}, []string{`Services: "s3"`, "service principal"}},
+		"tag":                       {&CustomerKeyArgs{Tags: pulumi.StringMap{"aws:x": pulumi.String("")}}, []string{`Tags: "aws:x"`, "reserved"}},
+		"policy too large":          {&CustomerKeyArgs{Users: pulumi.ToStringArray(many)}, []string{"the key policy has", "KMS takes 32768"}},
+		"statement without Sid":     {statement(func(s *PolicyStatement) { s.Sid = "" }), []string{"Statements.Sid", "not empty"}},
+		"statement with odd Sid":    {statement(func(s *PolicyStatement) { s.Sid = "a b" }), []string{`Statements.Sid: "a b"`, "letters and digits"}},
+		"statement's Sid is taken":  {statement(func(s *PolicyStatement) { s.Sid = "AccountRoot" }), []string{"Statements", `named "AccountRoot"`}},
+		"statement's effect":        {statement(func(s *PolicyStatement) { s.Effect = "allow" }), []string{`Statements.Effect: "allow"`, "Allow or Deny"}},
+		"statement for nobody":      {statement(func(s *PolicyStatement) { s.Principals = nil }), []string{`"More" names nobody`}},
+		"statement for everybody":   {statement(func(s *PolicyStatement) { s.Principals = []string{"*"} }), []string{`Statements.Principals: "*"`}},
+		"statement's service":       {statement(func(s *PolicyStatement) { s.Services = []string{"x"} }), []string{`Statements.Services: "x"`}},
+		"statement without actions": {statement(func(s *PolicyStatement) { s.Actions = nil }), []string{`"More" has no Actions`}},
+		"statement's action":        {statement(func(s *PolicyStatement) { s.Actions = []string{"s3:GetObject"} }), []string{`Statements.Actions: "s3:GetObject"`}},
+		"statement's empty action":  {statement(func(s *PolicyStatement) { s.Actions = []string{"kms:"} }), []string{`Statements.Actions: "kms:"`}},
+		"condition without key":     {statement(func(s *PolicyStatement) { s.Conditions = map[string]map[string][]string{"Bool": {}} }), []string{`condition "Bool" without a condition key`}},
+		"condition without value":   {statement(func(s *PolicyStatement) { s.Conditions = map[string]map[string][]string{"Bool": {"aws:x": nil}} }), []string{`"aws:x" without a value`}},
+		"statement locks out": {statement(func(s *PolicyStatement) {
+			s.Effect, s.Principals = "Deny", []string{"arn:aws:iam::111122223333:root"}
+		}), []string{"lock the account out"}},
+		"policy is not JSON":         {&CustomerKeyArgs{Policy: pulumi.String("{")}, []string{"Policy: not a JSON policy document"}},
+		"policy locks out":           {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`)}, []string{"Policy: the policy would lock the account out"}},
+		"policy and users":           {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`), Users: pulumi.StringArray{}}, []string{"Policy and Administrators, Users", "exclude each other"}},
+		"policy and Auto Scaling":    {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`), AllowAutoScaling: true}, []string{"exclude each other"}},
+		"existing is an alias":       {&CustomerKeyArgs{ExistingKeyArn: pulumi.String("alias/mine")}, []string{`ExistingKeyArn: "alias/mine"`, "it is an alias"}},
+		"existing is no ARN":         {&CustomerKeyArgs{ExistingKeyArn: pulumi.String("")}, []string{`ExistingKeyArn: ""`, "must be a KMS key's ARN"}},
+		"existing and alias":         {existing(CustomerKeyArgs{AliasName: "alias/x"}), []string{excludes}},
+		"existing and description":   {existing(CustomerKeyArgs{Description: "x"}), []string{excludes}},
+		"existing and rotation":      {existing(CustomerKeyArgs{RotationPeriodInDays: ptr(365)}), []string{excludes}},
+		"existing and window":        {existing(CustomerKeyArgs{DeletionWindowInDays: ptr(30)}), []string{excludes}},
+		"existing and multi-Region":  {existing(CustomerKeyArgs{MultiRegion: true}), []string{excludes}},
+		"existing and administrator": {existing(CustomerKeyArgs{Administrators: pulumi.StringArray{}}), []string{excludes}},
+		"existing and users":         {existing(CustomerKeyArgs{Users: pulumi.StringArray{}}), []string{excludes}},
+		"existing and accounts":      {existing(CustomerKeyArgs{Accounts: []string{"111122223333"}}), []string{excludes}},
+		"existing and services":      {existing(CustomerKeyArgs{Services: []string{"x"}}), []string{excludes}},
+		"existing and Auto Scaling":  {existing(CustomerKeyArgs{AllowAutoScaling: true}), []string{excludes}},
+		"existing and statements":    {existing(CustomerKeyArgs{Statements: []PolicyStatement{{}}}), []string{excludes}},
+		"existing and policy":        {existing(CustomerKeyArgs{Policy: pulumi.String("{}")}), []string{excludes}},
+		"existing and tags":          {existing(CustomerKeyArgs{Tags: pulumi.StringMap{}}), []string{excludes}},
+		"all at once":                {&CustomerKeyArgs{AliasName: "x", RotationPeriodInDays: ptr(1), DeletionWindowInDays: ptr(1)}, []string{"AliasName", "RotationPeriodInDays", "DeletionWindowInDays"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireRefused(t, func(ctx *pulumi.Context) error {
+				_, err := NewCustomerKey(ctx, "app", c.args)
+				return err
+			}, c.want...)
+		})
+	}
+}
+
+func TestCustomerKey_RefusesANameThatMakesNoAlias(t *testing.T) {
+	t.Parallel()
+	requireRefused(t, func(ctx *pulumi.Context) error {
+		_, err := NewCustomerKey(ctx, "my.app", nil)
+		return err
+	}, `AliasName: "alias/my.app"`, "letters, digits")
+}
+
+// TestCustomerKey_ChecksLateValues: what is not known when the program runs is
+// refused when it is, before anything is made of it.
+func TestCustomerKey_ChecksLateValues(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args CustomerKeyArgs
+		want string
+	}{
+		"administrator": {CustomerKeyArgs{Administrators: pulumi.StringArray{pulumi.String("*").ToStringOutput()}}, `Administrators: "*"`},
+		"list of users": {CustomerKeyArgs{Users: pulumi.ToStringArray([]string{"x"}).ToStringArrayOutput()}, `Users: "x"`},
+		"policy":        {CustomerKeyArgs{Policy: pulumi.String("x").ToStringOutput()}, "Policy: not a JSON policy document"},
+		"existing key":  {CustomerKeyArgs{ExistingKeyArn: pulumi.String("alias/x").ToStringOutput()}, `ExistingKeyArn: "alias/x"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMock()
+			require.ErrorContains(t, m.run(func(ctx *pulumi.Context) error {
+				_, err := NewCustomerKey(ctx, "app", &c.args)
+				return err
+			}), c.want)
+			require.False(t, m.has("aws:kms/keyPolicy:KeyPolicy"))
+			require.False(t, m.has("aws:kms/alias:Alias"))
+		})
+	}
+}
+
+func TestCustomerKey_Existing(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	m.addKey(ownKey, nil)
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		c, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{ExistingKeyArn: pulumi.String(ownKey)})
+		require.NoError(t, err)
+		require.Equal(t, ownKey, resolved(t, ctx, c.KeyArn))
+		require.Equal(t, "1234abcd-12ab-34cd-56ef-1234567890ab", resolved(t, ctx, c.KeyId))
+		require.Empty(t, resolved(t, ctx, c.AliasName))
+		require.Empty(t, resolved(t, ctx, c.AliasArn))
+		return nil
+	}))
+	require.Len(t, m.urns, 1, "nothing but the component: the key is somebody else's")
+}
+
+func TestCustomerKey_ExistingThatCannotServe(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change map[string]any
+		want   []string
+	}{
+		"disabled":              {map[string]any{"keyState": "Disabled", "enabled": false}, []string{"is disabled", "aws kms enable-key --key-id " + ownKey}},
+		"pending deletion":      {map[string]any{"keyState": "PendingDeletion", "deletionDate": "2030-01-02T03:04:05Z"}, []string{"waiting to be deleted on 2030-01-02T03:04:05Z", "cancel-key-deletion"}},
+		"primary that is dying": {map[string]any{"keyState": "PendingReplicaDeletion"}, []string{"waiting to be deleted", "cancel-key-deletion"}},
+		"without material":      {map[string]any{"keyState": "PendingImport"}, []string{"in state PendingImport and cannot encrypt"}},
+		"asymmetric":            {map[string]any{"keySpec": "RSA_2048"}, []string{"of spec RSA_2048", "SYMMETRIC_DEFAULT"}},
+		"other usage":           {map[string]any{"keyUsage": "GENERATE_VERIFY_MAC"}, []string{"for GENERATE_VERIFY_MAC", "ENCRYPT_DECRYPT"}},
+		"managed by AWS":        {map[string]any{"keyManager": "AWS"}, []string{"managed by AWS", "key of your own"}},
+	} {
+		for _, preview := range []bool{true, false} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				m := newMock()
+				m.preview = preview
+				m.addKey(ownKey, c.change)
+				err := m.run(func(ctx *pulumi.Context) error {
+					_, err := NewEncryptionBaseline(ctx, "app", &EncryptionBaselineArgs{Key: &CustomerKeyArgs{ExistingKeyArn: pulumi.String(ownKey)}})
+					return err
+				})
+				require.ErrorContains(t, err, "ExistingKeyArn: "+ownKey)
+				for _, w := range c.want {
+					require.ErrorContains(t, err, w)
+				}
+				require.False(t, m.has("aws:s3/bucketServerSideEncryptionConfigurationV2:BucketServerSideEncryptionConfigurationV2"))
+				require.False(t, m.has("aws:ebs/defaultKmsKey:DefaultKmsKey"))
+			})
+		}
+	}
+}
+
+func TestCustomerKey_ExistingThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	m.preview = true
+	require.ErrorContains(t, m.run(func(ctx *pulumi.Context) error {
+		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{ExistingKeyArn: pulumi.String(ownKey)})
+		return err
+	}), "ExistingKeyArn: "+ownKey+" cannot be used: KMS does not show it in the provider's Region (is the key in us-east-1")
+}
+
+// sids are the names of a policy's statements, in order.
+func sids(t *testing.T, document string) []string {
+	t.Helper()
+	var d struct{ Statement []struct{ Sid string } }
+	require.NoError(t, json.Unmarshal([]byte(document), &d))
+	var out []string
+	for _, s := range d.Statement {
+		out = append(out, s.Sid)
+	}
+	return out
+}

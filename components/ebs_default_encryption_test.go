@@ -1,0 +1,340 @@
+package components
+
+import (
+	"context"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	stashType      = "pulumi:index:Stash"
+	defaultKeyType = "aws:ebs/defaultKmsKey:DefaultKmsKey"
+	switchType     = "aws:ebs/encryptionByDefault:EncryptionByDefault"
+)
+
+func newEBS(args EBSDefaultEncryptionArgs) func(ctx *pulumi.Context) error {
+	return func(ctx *pulumi.Context) error {
+		_, err := NewEBSDefaultEncryption(ctx, "app", &args)
+		return err
+	}
+}
+
+func noRestorer(context.Context, string, string, EBSSettings) error { return nil }
+
+func TestEBSDefaultEncryption_Defaults(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		c, err := NewEBSDefaultEncryption(ctx, "app", &EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)})
+		require.NoError(t, err)
+		require.Equal(t, ownKey, resolved(t, ctx, c.KmsKeyArn))
+		require.Equal(t, true, resolved(t, ctx, c.Enabled))
+		return nil
+	}))
+	require.Equal(t, map[string]any{"enabled": false, "kmsKeyArn": "alias/aws/ebs"}, m.get(t, stashType, "app-before").input("input"))
+	require.Equal(t, ownKey, m.get(t, defaultKeyType, "app-default-key").input("keyArn"))
+	require.Equal(t, true, m.get(t, switchType, "app-switch").input("enabled"))
+}
+
+// TestEBSDefaultEncryption_Order: the key of the stack, the record of what was
+// there, the default key, the switch; destroy goes the other way.
+func TestEBSDefaultEncryption_Order(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		key, err := NewCustomerKey(ctx, "app", nil)
+		require.NoError(t, err)
+		_, err = NewEBSDefaultEncryption(ctx, "app", &EBSDefaultEncryptionArgs{KmsKeyArn: key.KeyArn})
+		return err
+	}))
+	key, before := m.get(t, "aws:kms/key:Key", "app-key"), m.get(t, stashType, "app-before")
+	defaultKey, onOff := m.get(t, defaultKeyType, "app-default-key"), m.get(t, switchType, "app-switch")
+	require.Contains(t, before.rpc.GetDependencies(), key.urn)
+	require.Contains(t, defaultKey.rpc.GetDependencies(), key.urn)
+	require.Contains(t, defaultKey.rpc.GetDependencies(), before.urn)
+	require.Contains(t, onOff.rpc.GetDependencies(), defaultKey.urn)
+	require.True(t, defaultKey.rpc.GetDeleteBeforeReplace(), "else a replacement resets what it has just set")
+	require.Equal(t, []string{"input"}, before.rpc.GetIgnoreChanges(), "else every preview finds the record changed")
+}
+
+func TestEBSDefaultEncryption_OnDestroy(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		onDestroy                 string
+		retainsKey, retainsSwitch bool
+		hooks                     int
+	}{
+		{"", false, true, 0},
+		{EBSKeepOn, false, true, 0},
+		{EBSSwitchOff, false, false, 0},
+		{EBSRestore, true, true, 1},
+	} {
+		t.Run("on destroy "+c.onDestroy, func(t *testing.T) {
+			t.Parallel()
+			m := newMock()
+			require.NoError(t, m.run(newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey), OnDestroy: c.onDestroy, Restorer: noRestorer})))
+			require.Equal(t, c.retainsKey, m.get(t, defaultKeyType, "app-default-key").rpc.GetRetainOnDelete())
+			require.Equal(t, c.retainsSwitch, m.get(t, switchType, "app-switch").rpc.GetRetainOnDelete())
+			before := m.get(t, stashType, "app-before").rpc
+			require.False(t, before.GetRetainOnDelete())
+			require.Len(t, before.GetHooks().GetBeforeDelete(), c.hooks)
+		})
+	}
+}
+
+// TestEBSDefaultEncryption_TakeOver: somebody else's default key is not taken
+// silently, and what is not somebody else's is not asked about.
+func TestEBSDefaultEncryption_TakeOver(t *testing.T) {
+	t.Parallel()
+	const managed = "arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-12ab-34cd-56ef-1234567890ab"
+	none := EBSSettings{KmsKeyArn: "alias/aws/ebs"}
+	on := func(arn string) EBSSettings { return EBSSettings{Enabled: true, KmsKeyArn: arn} }
+	before := func(arn string) map[string]any { return map[string]any{"enabled": true, "kmsKeyArn": arn} }
+	for _, c := range []struct {
+		name     string
+		now      EBSSettings
+		before   map[string]any
+		takeOver bool
+		refused  bool
+	}{
+		{"first up, nothing set", none, nil, false, false},
+		{"first up, the alias as an ARN", on("arn:aws:kms:us-east-1:111122223333:alias/aws/ebs"), nil, false, false},
+		{"first up, the AWS-managed key by its ARN", on(managed), nil, false, false},
+		{"first up, another's key", on(foreignKey), nil, false, true},
+		{"first up, another's key, switched off", EBSSettings{KmsKeyArn: foreignKey}, nil, false, true},
+		{"first up, another's key, allowed", on(foreignKey), nil, true, false},
+		{"first up that failed, another's key", on(foreignKey), before(foreignKey), false, true},
+		{"later, ours is set", on(ownKey), before("alias/aws/ebs"), false, false},
+		{"later, another's was taken over and ours is set", on(ownKey), before(foreignKey), false, false},
+		{"later, drift", on(foreignKey), before("alias/aws/ebs"), false, false},
+		{"later, drift to the AWS-managed key", none, before("alias/aws/ebs"), false, false},
+	} {
+		for _, preview := range []bool{true, false} {
+			name := c.name + ", by up"
+			if preview {
+				name = c.name + ", by preview with a key to come"
+			}
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				m := newMock()
+				m.preview, m.ebs, m.before = preview, c.now, c.before
+				m.addKey(managed, map[string]any{"keyManager": "AWS"})
+				m.addKey(foreignKey, nil)
+				err := m.run(func(ctx *pulumi.Context) error {
+					_, err := NewEncryptionBaseline(ctx, "app", &EncryptionBaselineArgs{EBS: &EBSDefaultEncryptionArgs{TakeOver: c.takeOver}})
+					return err
+				})
+				if !c.refused {
+					require.NoError(t, err)
+					require.True(t, m.has(switchType))
+					return
+				}
+				require.ErrorContains(t, err, "TakeOver: the default EBS key in us-east-1 is "+foreignKey)
+				require.ErrorContains(t, err, "pulumi config set ebsTakeOver true")
+				require.False(t, m.has(defaultKeyType))
+				require.False(t, m.has(switchType))
+			})
+		}
+	}
+}
+
+func TestEBSDefaultEncryption_OwnKeyIsTheDefaultAlready(t *testing.T) {
+	t.Parallel()
+	for _, preview := range []bool{true, false} {
+		m := newMock()
+		m.preview, m.ebs = preview, EBSSettings{Enabled: true, KmsKeyArn: ownKey}
+		m.addKey(ownKey, nil)
+		require.NoError(t, m.run(newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)})))
+	}
+}
+
+func TestEBSDefaultEncryption_AnotherKeyThatKMSDoesNotShow(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	m.ebs = EBSSettings{Enabled: true, KmsKeyArn: foreignKey}
+	require.ErrorContains(t, m.run(newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)})), "TakeOver: the default EBS key")
+}
+
+func TestEBSDefaultEncryption_KeyOfAnotherRegion(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	m.preview = true
+	err := m.run(newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(replicaKey)}))
+	require.ErrorContains(t, err, `KmsKeyArn: "`+replicaKey+`"`)
+	require.ErrorContains(t, err, "the key is in us-west-2 and these are the EBS defaults of us-east-1")
+	require.False(t, m.has(defaultKeyType))
+}
+
+// TestEBSDefaultEncryption_UnreadableRecord: a record that cannot be read is
+// neither "off" nor "nobody's".
+func TestEBSDefaultEncryption_UnreadableRecord(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	m.before = map[string]any{"kmsKeyArn": 1}
+	require.ErrorContains(t, m.run(newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)})), "record of the EBS defaults before the first up cannot be read")
+	for _, v := range []any{nil, "x", map[string]any{}, map[string]any{"enabled": true}, map[string]any{"enabled": "true", "kmsKeyArn": "x"}} {
+		_, err := recorded(v)
+		require.Error(t, err)
+	}
+}
+
+func TestEBSDefaultEncryption_Restore(t *testing.T) {
+	t.Parallel()
+	record := func(v any) resource.PropertyMap { return resource.PropertyMap{"output": resource.NewPropertyValue(v)} }
+	good := record(map[string]any{"enabled": true, "kmsKeyArn": foreignKey})
+	for _, c := range []struct {
+		name   string
+		state  resource.PropertyMap
+		key    string
+		called bool
+		want   string
+	}{
+		{"a record", good, ownKey, true, ""},
+		{"no record", resource.PropertyMap{}, ownKey, false, "nothing was changed"},
+		{"a record that cannot be read", record("x"), ownKey, false, "nothing was changed"},
+		{"a secret record", resource.PropertyMap{"output": resource.MakeSecret(good["output"])}, ownKey, false, "nothing was changed"},
+		{"no key", good, "", false, "KmsKeyArn"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			called := false
+			args := &EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(c.key), Restorer: func(_ context.Context, region, ours string, before EBSSettings) error {
+				called = true
+				require.Equal(t, "us-east-1", region)
+				require.Equal(t, ownKey, ours)
+				require.Equal(t, EBSSettings{Enabled: true, KmsKeyArn: foreignKey}, before)
+				return nil
+			}}
+			err := args.restore(t.Context(), "app", &pulumi.ResourceHookArgs{OldOutputs: c.state})
+			require.Equal(t, c.called, called)
+			if c.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.want)
+			}
+		})
+	}
+}
+
+func TestEBSDefaultEncryption_TwoInOneRegion(t *testing.T) {
+	t.Parallel()
+	two := func(first, second EBSDefaultEncryptionArgs) func(ctx *pulumi.Context) error {
+		return func(ctx *pulumi.Context) error {
+			if _, err := NewEBSDefaultEncryption(ctx, "one", &first); err != nil {
+				return err
+			}
+			_, err := NewEBSDefaultEncryption(ctx, "two", &second)
+			return err
+		}
+	}
+	set := EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)}
+
+	m := newMock()
+	m.preview = true
+	err := m.run(two(set, set))
+	require.ErrorContains(t, err, `"one"`)
+	require.ErrorContains(t, err, `"two"`)
+	require.ErrorContains(t, err, "sets the EBS defaults of us-east-1 already")
+	require.ErrorContains(t, err, "Existing")
+
+	m = newMock()
+	m.ebs = EBSSettings{Enabled: true, KmsKeyArn: ownKey}
+	require.NoError(t, m.run(two(set, EBSDefaultEncryptionArgs{Existing: true})), "one sets and the other reads")
+
+	for range 2 {
+		require.NoError(t, newMock().run(newEBS(set)), "another program is another matter")
+	}
+}
+
+func TestEBSDefaultEncryption_TwoOfOneNameInOneRegion(t *testing.T) {
+	t.Parallel()
+	require.ErrorContains(t, newMock().run(func(ctx *pulumi.Context) error {
+		for _, parent := range []string{"a", "b"} {
+			p, err := NewCustomerKey(ctx, parent, nil)
+			require.NoError(t, err)
+			_, err = NewEBSDefaultEncryption(ctx, "ebs", &EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)}, pulumi.Parent(p))
+			require.NoError(t, err)
+		}
+		return nil
+	}), "sets the EBS defaults of us-east-1 already")
+}
+
+func TestEBSDefaultEncryption_Existing(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		now  EBSSettings
+		key  string
+		want string
+	}{
+		{"on", EBSSettings{Enabled: true, KmsKeyArn: foreignKey}, "", ""},
+		{"on, with this key", EBSSettings{Enabled: true, KmsKeyArn: foreignKey}, foreignKey, ""},
+		{"on, with another key", EBSSettings{Enabled: true, KmsKeyArn: foreignKey}, ownKey, "Existing: the default EBS key in us-east-1 is " + foreignKey + ", not " + ownKey},
+		{"off", EBSSettings{KmsKeyArn: foreignKey}, "", "aws ec2 enable-ebs-encryption-by-default --region us-east-1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMock()
+			m.preview, m.ebs = true, c.now
+			args := &EBSDefaultEncryptionArgs{Existing: true}
+			if c.key != "" {
+				args.KmsKeyArn = pulumi.String(c.key)
+			}
+			err := m.run(func(ctx *pulumi.Context) error {
+				e, err := NewEBSDefaultEncryption(ctx, "app", args)
+				require.NoError(t, err)
+				if c.want == "" {
+					require.Equal(t, foreignKey, resolved(t, ctx, e.KmsKeyArn))
+					require.Equal(t, true, resolved(t, ctx, e.Enabled))
+				}
+				return nil
+			})
+			if c.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, c.want)
+			}
+			require.Len(t, m.urns, 1, "nothing but the component: the settings are somebody else's")
+		})
+	}
+}
+
+func TestEBSDefaultEncryption_Refuses(t *testing.T) {
+	t.Parallel()
+	key := pulumi.String(ownKey)
+	for name, c := range map[string]struct {
+		args EBSDefaultEncryptionArgs
+		want []string
+	}{
+		"no key":                  {EBSDefaultEncryptionArgs{}, []string{`EBSDefaultEncryption "app": KmsKeyArn: it is required`}},
+		"alias":                   {EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String("alias/x")}, []string{`KmsKeyArn: "alias/x"`, "it is an alias"}},
+		"on destroy":              {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: "off"}, []string{`OnDestroy: "off"`, `"keepOn", "switchOff" or "restore"`}},
+		"restore":                 {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: EBSRestore}, []string{"OnDestroy", "ebsrestore.Restore"}},
+		"existing and take over":  {EBSDefaultEncryptionArgs{Existing: true, TakeOver: true}, []string{"Existing and TakeOver or OnDestroy exclude each other"}},
+		"existing and on destroy": {EBSDefaultEncryptionArgs{Existing: true, OnDestroy: EBSKeepOn}, []string{"Existing and TakeOver or OnDestroy exclude each other"}},
+		"existing's key":          {EBSDefaultEncryptionArgs{Existing: true, KmsKeyArn: pulumi.String("x")}, []string{`KmsKeyArn: "x"`}},
+		"all at once":             {EBSDefaultEncryptionArgs{OnDestroy: "x"}, []string{"KmsKeyArn", "OnDestroy"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireRefused(t, newEBS(c.args), c.want...)
+		})
+	}
+	t.Run("nil", func(t *testing.T) {
+		t.Parallel()
+		requireRefused(t, func(ctx *pulumi.Context) error {
+			_, err := NewEBSDefaultEncryption(ctx, "app", nil)
+			return err
+		}, "KmsKeyArn: it is required")
+	})
+}
+
+func TestEBSDefaultEncryption_ChecksALateKey(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.ErrorContains(t, m.run(newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String("alias/x").ToStringOutput()})), `KmsKeyArn: "alias/x"`)
+	require.False(t, m.has(defaultKeyType))
+}

@@ -1,0 +1,147 @@
+package components
+
+import (
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/stretchr/testify/require"
+)
+
+func newBaseline(args *EncryptionBaselineArgs) func(ctx *pulumi.Context) error {
+	return func(ctx *pulumi.Context) error {
+		_, err := NewEncryptionBaseline(ctx, "app", args)
+		return err
+	}
+}
+
+func TestEncryptionBaseline_NilArgs(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		b, err := NewEncryptionBaseline(ctx, "app", nil)
+		require.NoError(t, err)
+		for out, want := range map[pulumi.Output]any{
+			b.KeyArn: ownKey, b.KeyId: "1234abcd-12ab-34cd-56ef-1234567890ab", b.AliasName: "alias/app", b.AliasArn: "arn:aws:kms:us-east-1:111122223333:alias/app",
+			b.BucketName: "app-111122223333-made-up", b.BucketArn: "arn:aws:s3:::app-111122223333-made-up",
+			b.EBSKmsKeyArn: ownKey, b.EBSEncryptionByDefault: true,
+		} {
+			require.Equal(t, want, resolved(t, ctx, out))
+		}
+		return nil
+	}))
+	require.Equal(t, ownKey, m.get(t, defaultKeyType, "app-ebs-default-key").input("keyArn"))
+}
+
+// TestEncryptionBaseline_Order: nothing of bucket and EBS is made before the
+// key, and the key goes after them.
+func TestEncryptionBaseline_Order(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.NoError(t, m.run(newBaseline(nil)))
+	key := m.get(t, "aws:kms/key:Key", "app-key").urn
+	require.Contains(t, m.get(t, encryptionType, "app-encryption").rpc.GetDependencies(), key)
+	require.Contains(t, m.get(t, defaultKeyType, "app-ebs-default-key").rpc.GetDependencies(), key)
+}
+
+func TestEncryptionBaseline_Parts(t *testing.T) {
+	t.Parallel()
+	const keyType = "aws:kms/key:Key"
+	key := pulumi.String(foreignKey)
+	for _, c := range []struct {
+		name        string
+		args        EncryptionBaselineArgs
+		makes       []string
+		makesNot    []string
+		keyInBucket string
+		keyInEBS    string
+	}{
+		{"the key alone", EncryptionBaselineArgs{SkipBucket: true, SkipEBS: true}, []string{keyType}, []string{bucketType, defaultKeyType}, "", ""},
+		{"the bucket alone", EncryptionBaselineArgs{SkipKey: true, SkipEBS: true, Bucket: &EncryptedBucketArgs{KmsKeyArn: key}}, []string{bucketType}, []string{keyType, defaultKeyType}, foreignKey, ""},
+		{"EBS alone", EncryptionBaselineArgs{SkipKey: true, SkipBucket: true, EBS: &EBSDefaultEncryptionArgs{KmsKeyArn: key}}, []string{defaultKeyType}, []string{keyType, bucketType}, "", foreignKey},
+		{"no EBS", EncryptionBaselineArgs{SkipEBS: true}, []string{keyType, bucketType}, []string{defaultKeyType, switchType}, ownKey, ""},
+		{"an existing key", EncryptionBaselineArgs{Key: &CustomerKeyArgs{ExistingKeyArn: key}}, []string{bucketType, defaultKeyType}, []string{keyType}, foreignKey, foreignKey},
+		{"an existing bucket", EncryptionBaselineArgs{Bucket: &EncryptedBucketArgs{ExistingBucketName: pulumi.String("theirs")}}, []string{keyType, defaultKeyType}, []string{bucketType, policyType}, "", ownKey},
+		{"existing EBS defaults", EncryptionBaselineArgs{EBS: &EBSDefaultEncryptionArgs{Existing: true}}, []string{keyType, bucketType}, []string{defaultKeyType, stashType}, ownKey, ""},
+		{"keys of their own", EncryptionBaselineArgs{Bucket: &EncryptedBucketArgs{KmsKeyArn: key}, EBS: &EBSDefaultEncryptionArgs{KmsKeyArn: key}}, []string{keyType, bucketType, defaultKeyType}, nil, foreignKey, foreignKey},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMock()
+			m.buckets, m.ebs.Enabled = []string{"theirs"}, true
+			m.addKey(foreignKey, nil)
+			require.NoError(t, m.run(newBaseline(&c.args)))
+			for _, token := range c.makes {
+				require.True(t, m.has(token), token)
+			}
+			for _, token := range c.makesNot {
+				require.False(t, m.has(token), token)
+			}
+			if c.keyInBucket != "" {
+				rule := m.get(t, encryptionType, "app-encryption").input("rules").([]any)[0].(map[string]any)
+				require.Equal(t, c.keyInBucket, rule["applyServerSideEncryptionByDefault"].(map[string]any)["kmsMasterKeyId"])
+			}
+			if c.keyInEBS != "" {
+				require.Equal(t, c.keyInEBS, m.get(t, defaultKeyType, "app-ebs-default-key").input("keyArn"))
+			}
+		})
+	}
+}
+
+func TestEncryptionBaseline_SkippedPartsHaveEmptyOutputs(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, newMock().run(func(ctx *pulumi.Context) error {
+		b, err := NewEncryptionBaseline(ctx, "app", &EncryptionBaselineArgs{SkipBucket: true, SkipEBS: true})
+		require.NoError(t, err)
+		require.Empty(t, resolved(t, ctx, b.BucketName))
+		require.Empty(t, resolved(t, ctx, b.BucketArn))
+		require.Empty(t, resolved(t, ctx, b.EBSKmsKeyArn))
+		require.Equal(t, false, resolved(t, ctx, b.EBSEncryptionByDefault))
+		c, err := NewEncryptionBaseline(ctx, "other", &EncryptionBaselineArgs{SkipKey: true, SkipEBS: true, Bucket: &EncryptedBucketArgs{KmsKeyArn: pulumi.String(ownKey)}})
+		require.NoError(t, err)
+		for _, out := range []pulumi.StringOutput{c.KeyArn, c.KeyId, c.AliasName, c.AliasArn} {
+			require.Empty(t, resolved(t, ctx, out))
+		}
+		return nil
+	}))
+}
+
+func TestEncryptionBaseline_Tags(t *testing.T) {
+	t.Parallel()
+	tags := func(v string) pulumi.StringMap { return pulumi.StringMap{"project": pulumi.String(v)} }
+	m := newMock()
+	args := &EncryptionBaselineArgs{Tags: tags("all"), Key: &CustomerKeyArgs{}, Bucket: &EncryptedBucketArgs{Tags: tags("bucket")}}
+	require.NoError(t, m.run(newBaseline(args)))
+	require.Equal(t, map[string]any{"project": "all"}, m.get(t, "aws:kms/key:Key", "app-key").input("tags"))
+	require.Equal(t, map[string]any{"project": "bucket"}, m.get(t, bucketType, "app-bucket").input("tags"), "a part's own tags win")
+	require.Nil(t, args.Key.Tags, "the caller's arguments are the caller's")
+	require.Nil(t, args.Bucket.KmsKeyArn)
+
+	m = newMock()
+	m.addKey(ownKey, nil)
+	m.buckets = []string{"theirs"}
+	require.NoError(t, m.run(newBaseline(&EncryptionBaselineArgs{
+		Tags: tags("all"), Key: &CustomerKeyArgs{ExistingKeyArn: pulumi.String(ownKey)}, Bucket: &EncryptedBucketArgs{ExistingBucketName: pulumi.String("theirs")},
+	})), "tags are for what is new")
+}
+
+func TestEncryptionBaseline_Refuses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args EncryptionBaselineArgs
+		want []string
+	}{
+		"key and none":         {EncryptionBaselineArgs{Key: &CustomerKeyArgs{}, SkipKey: true}, []string{"Key and SkipKey exclude each other"}},
+		"bucket and none":      {EncryptionBaselineArgs{Bucket: &EncryptedBucketArgs{}, SkipBucket: true}, []string{"Bucket and SkipBucket exclude each other"}},
+		"EBS and none":         {EncryptionBaselineArgs{EBS: &EBSDefaultEncryptionArgs{}, SkipEBS: true}, []string{"EBS and SkipEBS exclude each other"}},
+		"nothing at all":       {EncryptionBaselineArgs{SkipKey: true, SkipBucket: true, SkipEBS: true}, []string{"leave nothing"}},
+		"no key for the rest":  {EncryptionBaselineArgs{SkipKey: true}, []string{`EncryptedBucket "app": KmsKeyArn: it is required`, `EBSDefaultEncryption "app": KmsKeyArn: it is required`}},
+		"each part's mistakes": {EncryptionBaselineArgs{Key: &CustomerKeyArgs{RotationPeriodInDays: ptr(1)}, Bucket: &EncryptedBucketArgs{BucketName: pulumi.String("A")}, EBS: &EBSDefaultEncryptionArgs{OnDestroy: "x"}}, []string{`EncryptionBaseline "app"`, "RotationPeriodInDays: 1", `BucketName: "A"`, `OnDestroy: "x"`}},
+		"tags":                 {EncryptionBaselineArgs{Tags: pulumi.StringMap{"aws:x": pulumi.String("x")}}, []string{`Tags: "aws:x"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireRefused(t, newBaseline(&c.args), c.want...)
+			require.ErrorContains(t, c.args.Validate("app"), c.want[0])
+		})
+	}
+}
