@@ -1,0 +1,296 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/securethecloud/kms-baseline/verify/report"
+)
+
+var bucketChecks = []Check{
+	{
+		ID: "bucket.region", Title: "the bucket is in the key's Region", Severity: "high",
+		Why:      "S3 encrypts only under keys of the bucket's own Region",
+		Expected: "the bucket exists, in the Region of the key",
+		Needs:    []Permission{{"s3:ListBucket", onBucket}},
+		run:      withBucket(bucketRegion),
+	}, {
+		ID: "bucket.encryption", Title: "the bucket encrypts with the key by default", Severity: "critical",
+		Why:      "an upload that names no encryption gets the bucket's default, for ever",
+		Expected: "aws:kms with the key's ARN",
+		Needs:    []Permission{{"s3:GetEncryptionConfiguration", onBucket}, {"s3:ListBucket", onBucket}, {"kms:DescribeKey", onKey}},
+		run:      withBucket(bucketEncryption),
+	}, {
+		ID: "bucket.bucket-key", Title: "the bucket uses an S3 Bucket Key", Severity: "low",
+		Why:      "without it every read and write is a call to KMS, which costs and can be throttled",
+		Expected: "Bucket Key enabled",
+		Needs:    []Permission{{"s3:GetEncryptionConfiguration", onBucket}, {"s3:ListBucket", onBucket}},
+		run:      withBucket(bucketKey),
+	}, {
+		ID: "bucket.public-access", Title: "the bucket blocks public access", Severity: "critical",
+		Why:      "one wrong policy or ACL makes the data public",
+		Expected: "all four settings of the public-access block on",
+		Needs:    []Permission{{"s3:GetBucketPublicAccessBlock", onBucket}, {"s3:ListBucket", onBucket}},
+		run:      withBucket(bucketPublicAccess),
+	}, {
+		ID: "bucket.policy", Title: "the bucket policy is not public", Severity: "critical",
+		Why:      "a public policy hands the data to anybody whom the key lets through",
+		Expected: "S3 calls the policy not public",
+		Needs:    []Permission{{"s3:GetBucketPolicyStatus", onBucket}, {"s3:ListBucket", onBucket}},
+		run:      withBucket(bucketPolicyStatus),
+	}, {
+		ID: "bucket.tls", Title: "the bucket refuses requests without TLS", Severity: "high",
+		Why:      "S3 decrypts before it answers: without TLS the plaintext crosses the network",
+		Expected: "the policy denies every action for everybody, on the bucket and every object, where aws:SecureTransport is false",
+		Needs:    []Permission{{"s3:GetBucketPolicy", onBucket}, {"s3:ListBucket", onBucket}},
+		run:      withBucket(bucketTLS),
+	},
+}
+
+func withBucket(check func(context.Context, *run) report.Result) func(context.Context, *run) report.Result {
+	return func(ctx context.Context, r *run) report.Result {
+		if r.cfg.Bucket == "" {
+			return skipped("no bucket was named")
+		}
+		return check(ctx, r)
+	}
+}
+
+// headBucket finds the bucket, in whatever Region it is: S3 names that even
+// where it refuses the call.
+func (r *run) headBucket(ctx context.Context) answer[*s3.HeadBucketOutput] {
+	out, err := s3.NewFromConfig(r.cfg.AWS).HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &r.cfg.Bucket})
+	if h, ok := errors.AsType[*awshttp.ResponseError](err); ok && h.Response != nil && h.HTTPStatusCode() != http.StatusNotFound {
+		region := h.Response.Header.Get("X-Amz-Bucket-Region")
+		if region != "" && region != r.cfg.AWS.Region {
+			out = &s3.HeadBucketOutput{BucketRegion: &region}
+			a := answer[*s3.HeadBucketOutput]{out: out, evidence: r.refusal("s3:HeadBucket", err)}
+			return a
+		}
+	}
+	return answered(r, "s3:HeadBucket", out, err, func() middleware.Metadata { return out.ResultMetadata })
+}
+
+// bucketClient is a client for the Region that the bucket is in.
+func (r *run) bucketClient() *s3.Client {
+	return s3.NewFromConfig(r.cfg.AWS, func(o *s3.Options) {
+		if a := r.head(); a.err == nil && aws.ToString(a.out.BucketRegion) != "" {
+			o.Region = *a.out.BucketRegion
+		}
+	})
+}
+
+func bucketRegion(_ context.Context, r *run) report.Result {
+	a := r.head()
+	if h, ok := errors.AsType[*awshttp.ResponseError](a.err); ok && h.HTTPStatusCode() == http.StatusNotFound {
+		return fail(fmt.Sprintf("there is no bucket %s", r.cfg.Bucket), "aws s3api list-buckets --query 'Buckets[].Name'", a.evidence)
+	}
+	if a.err != nil {
+		return r.failure("s3:HeadBucket", a.err)
+	}
+	got := aws.ToString(a.out.BucketRegion)
+	want := r.cfg.AWS.Region
+	switch got {
+	case "":
+		return inconclusive("S3 did not say which Region the bucket is in", "aws s3api get-bucket-location --bucket "+r.cfg.Bucket, a.evidence)
+	case want:
+		return pass("the bucket is in "+got, a.saw("in %s", got))
+	}
+	return fail(fmt.Sprintf("the bucket is in %s, the key in %s", got, want),
+		fmt.Sprintf("verify --region %s with a key of that Region, or a bucket in %s", got, want), a.saw("in %s", got))
+}
+
+// defaultEncryption is the bucket's rule, asked for once.
+func (r *run) getBucketEncryption(ctx context.Context) answer[*s3.GetBucketEncryptionOutput] {
+	out, err := r.bucket().GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &r.cfg.Bucket})
+	return answered(r, "s3:GetBucketEncryption", out, err, func() middleware.Metadata { return out.ResultMetadata })
+}
+
+// rule is the first rule of the configuration: S3 allows no second.
+func rule(out *s3.GetBucketEncryptionOutput) (types.ServerSideEncryptionRule, types.ServerSideEncryptionByDefault) {
+	if out.ServerSideEncryptionConfiguration == nil || len(out.ServerSideEncryptionConfiguration.Rules) == 0 {
+		return types.ServerSideEncryptionRule{}, types.ServerSideEncryptionByDefault{}
+	}
+	first := out.ServerSideEncryptionConfiguration.Rules[0]
+	if first.ApplyServerSideEncryptionByDefault == nil {
+		return first, types.ServerSideEncryptionByDefault{}
+	}
+	return first, *first.ApplyServerSideEncryptionByDefault
+}
+
+func bucketEncryption(ctx context.Context, r *run) report.Result {
+	if x, ok := r.noKeyARN(); !ok {
+		return x
+	}
+	want := r.keyARN()
+	remedy := fmt.Sprintf(`aws s3api put-bucket-encryption --bucket %s --server-side-encryption-configuration '{"Rules":[{"ApplyServerSideEncryptionByDefault":{"SSEAlgorithm":"aws:kms","KMSMasterKeyID":"%s"},"BucketKeyEnabled":true}]}'`, r.cfg.Bucket, want)
+	a := r.encryption()
+	x := func() report.Result {
+		if hasCode(a.err, "ServerSideEncryptionConfigurationNotFoundError") {
+			return fail("the bucket has no default encryption", remedy, a.evidence)
+		}
+		if a.err != nil {
+			return r.failure("s3:GetBucketEncryption", a.err)
+		}
+		_, d := rule(a.out)
+		key := aws.ToString(d.KMSMasterKeyID)
+		seen := a.saw("%s %s", d.SSEAlgorithm, key)
+		if d.SSEAlgorithm != types.ServerSideEncryptionAwsKms && d.SSEAlgorithm != types.ServerSideEncryptionAwsKmsDsse {
+			return fail(fmt.Sprintf("the default is SSE-S3 (%s): no KMS key is used", d.SSEAlgorithm), remedy, seen)
+		}
+		if why := r.notByARN(ctx, key, want); why != "" {
+			return fail(fmt.Sprintf("the default is %s %s", d.SSEAlgorithm, why), remedy, seen)
+		}
+		if d.SSEAlgorithm == types.ServerSideEncryptionAwsKmsDsse {
+			return pass("the default is aws:kms:dsse, which encrypts twice, with the key "+key, seen)
+		}
+		return pass("the default is aws:kms with the key "+key, seen)
+	}()
+	x.Expected = "aws:kms with " + want
+	return x
+}
+
+// notByARN says why a bucket's default key is not want, the ARN of the key;
+// empty where it is.
+func (r *run) notByARN(ctx context.Context, key, want string) string {
+	switch {
+	case key == want:
+		return ""
+	case key == "", strings.HasSuffix(key, "alias/aws/s3"):
+		return "with the AWS-managed key (aws/s3)"
+	case strings.Contains(key, "alias/"):
+		why := fmt.Sprintf("with the alias %s: S3 looks an alias up in the account of whoever writes, so a writer of another account encrypts under a key of its own", key)
+		if arn, _, err := r.resolve(ctx, key); err == nil && arn != want {
+			why += "; from this account it is another key: " + arn
+		}
+		return why
+	case !strings.HasPrefix(key, "arn:"):
+		why := fmt.Sprintf("with the key id %s: an id says nothing of the account, and S3 looks it up in that of whoever writes", key)
+		if arn, _, err := r.resolve(ctx, key); err == nil && arn == want {
+			why += "; from this account it is the right key"
+		} else if err == nil {
+			why += "; from this account it is another key: " + arn
+		}
+		return why
+	case accountOf(key) != accountOf(want):
+		return fmt.Sprintf("with a key of another account (%s): %s", accountOf(key), key)
+	}
+	if _, managedByAWS, err := r.resolve(ctx, key); err == nil && managedByAWS {
+		return "with an AWS-managed key: " + key
+	}
+	return "with another key: " + key
+}
+
+func bucketKey(_ context.Context, r *run) report.Result {
+	a := r.encryption()
+	if hasCode(a.err, "ServerSideEncryptionConfigurationNotFoundError") {
+		return fail("the bucket has no default encryption", "see bucket.encryption", a.evidence)
+	}
+	if a.err != nil {
+		return r.failure("s3:GetBucketEncryption", a.err)
+	}
+	if first, _ := rule(a.out); !aws.ToBool(first.BucketKeyEnabled) {
+		return fail("Bucket Key off", "aws s3api put-bucket-encryption with \"BucketKeyEnabled\": true", a.saw("Bucket Key off"))
+	}
+	return pass("Bucket Key on", a.saw("Bucket Key on"))
+}
+
+func bucketPublicAccess(ctx context.Context, r *run) report.Result {
+	out, err := r.bucket().GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: &r.cfg.Bucket})
+	a := answered(r, "s3:GetPublicAccessBlock", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	remedy := fmt.Sprintf("aws s3api put-public-access-block --bucket %s --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true", r.cfg.Bucket)
+	if hasCode(err, "NoSuchPublicAccessBlockConfiguration") {
+		return fail("the bucket has no public-access block", remedy, a.evidence)
+	}
+	if err != nil {
+		return r.failure("s3:GetPublicAccessBlock", err)
+	}
+	c := out.PublicAccessBlockConfiguration
+	if c == nil {
+		c = &types.PublicAccessBlockConfiguration{}
+	}
+	var off []string
+	for _, s := range []struct {
+		name string
+		on   *bool
+	}{
+		{"BlockPublicAcls", c.BlockPublicAcls}, {"IgnorePublicAcls", c.IgnorePublicAcls},
+		{"BlockPublicPolicy", c.BlockPublicPolicy}, {"RestrictPublicBuckets", c.RestrictPublicBuckets},
+	} {
+		if !aws.ToBool(s.on) {
+			off = append(off, s.name)
+		}
+	}
+	if len(off) > 0 {
+		return fail("off: "+strings.Join(off, ", "), remedy, a.saw("off: %s", strings.Join(off, ", ")))
+	}
+	return pass("all four settings on", a.saw("all four settings on"))
+}
+
+func bucketPolicyStatus(ctx context.Context, r *run) report.Result {
+	out, err := r.bucket().GetBucketPolicyStatus(ctx, &s3.GetBucketPolicyStatusInput{Bucket: &r.cfg.Bucket})
+	a := answered(r, "s3:GetBucketPolicyStatus", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	if hasCode(err, "NoSuchBucketPolicy") {
+		return pass("there is no bucket policy", a.evidence)
+	}
+	if err != nil {
+		return r.failure("s3:GetBucketPolicyStatus", err)
+	}
+	if out.PolicyStatus == nil || out.PolicyStatus.IsPublic == nil {
+		return inconclusive("S3 did not say whether the policy is public", "aws s3api get-bucket-policy-status --bucket "+r.cfg.Bucket, a.evidence)
+	}
+	if *out.PolicyStatus.IsPublic {
+		return fail("S3 calls the policy public", "aws s3api get-bucket-policy --bucket "+r.cfg.Bucket+", and put back one that names its principals", a.saw("public"))
+	}
+	return pass("S3 calls the policy not public", a.saw("not public"))
+}
+
+func bucketTLS(ctx context.Context, r *run) report.Result {
+	out, err := r.bucket().GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &r.cfg.Bucket})
+	a := answered(r, "s3:GetBucketPolicy", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	arn := bucketARN(r.cfg)
+	remedy := fmt.Sprintf(`aws s3api put-bucket-policy --bucket %s with the statement {"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["%s","%s/*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}}`, r.cfg.Bucket, arn, arn)
+	if hasCode(err, "NoSuchBucketPolicy") {
+		return fail("there is no bucket policy, so nothing refuses requests without TLS", remedy, a.evidence)
+	}
+	if err != nil {
+		return r.failure("s3:GetBucketPolicy", err)
+	}
+	p, err := parsePolicy(aws.ToString(out.Policy))
+	if err != nil {
+		return inconclusive(err.Error(), remedy, a.evidence)
+	}
+	seen := a.saw("%d statements", len(p.Statement))
+	switch denied, why := p.deniesPlain(arn); denied {
+	case no:
+		return fail("requests without TLS are let through "+why, remedy, seen)
+	case unknown:
+		return inconclusive("requests without TLS may be let through "+why, remedy, seen)
+	}
+	return pass("every request without TLS is denied", seen)
+}
+
+// bucketARN is the bucket's ARN. Its partition is the Region's.
+func bucketARN(c Config) string {
+	return "arn:" + partition(c.AWS.Region) + ":s3:::" + c.Bucket
+}
+
+// partition is the partition that a Region is in.
+func partition(region string) string {
+	switch homeRegion(region) {
+	case "cn-north-1":
+		return "aws-cn"
+	case "us-gov-west-1":
+		return "aws-us-gov"
+	}
+	return "aws"
+}

@@ -1,0 +1,366 @@
+// Package check proves from a live AWS account that its data is encrypted under
+// the key it should be: it asks KMS, S3, EC2 and CloudTrail and says what they
+// answered. It writes nothing to the account unless [Config.Canary] asks for
+// it. It formats nothing: package report writes what this package finds.
+package check
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"github.com/securethecloud/kms-baseline/verify/report"
+)
+
+// Config says what to look at and how. AWS and one of Keys and Bucket are
+// required.
+type Config struct {
+	// AWS has the credentials and the Region that the key is in.
+	AWS aws.Config
+	// Keys are key ARNs, key ids, alias names or alias ARNs. The first is the
+	// key that bucket, objects and EBS are held to; the key checks and the
+	// search of the event history cover the others as well. Empty skips every
+	// check that needs a key.
+	Keys []string
+	// Alias is the alias that must resolve to the first key: its name
+	// ("alias/masterclass-cmk") or its ARN. Empty skips that check.
+	Alias string
+	// EBSKey is the ARN of the key that must be the Region's default for EBS.
+	// The default is the first of Keys.
+	EBSKey string
+	// SkipEBS skips the EBS checks: the account's defaults are none of the
+	// stack's business. The default is to check them.
+	SkipEBS bool
+	// Bucket is the bucket's name. Empty skips every check that needs one.
+	Bucket string
+	// Objects are the keys of the objects that are looked at one by one, in S3
+	// and in the event history.
+	Objects []string
+	// Prefix, where set, adds every object below it; empty means the whole
+	// bucket. The default, nil, adds none.
+	Prefix *string
+	// Account is the account that the credentials must be of: 12 digits. Empty
+	// skips that check.
+	Account string
+	// Caller is the ARN of the user or role that wrote and read the objects.
+	// The default is the caller of this run.
+	Caller string
+	// Since is how far back reads are looked for in the event history. The
+	// default is 24 hours; the event history holds 90 days. Writes are looked
+	// for around the time S3 gives for the object.
+	Since time.Duration
+	// Wait is how long to look again for events that are not there yet. The
+	// default, 0, looks once.
+	Wait time.Duration
+	// Poll is the pause between two looks. The default is 10 seconds.
+	Poll time.Duration
+	// Canary uploads objects of its own, reads them back and removes them. The
+	// default is not to write.
+	Canary bool
+	// AllRegions looks at the EBS defaults of every enabled Region. The default
+	// is the Region of AWS alone.
+	AllRegions bool
+	// Only and Skip choose the checks, by id or group, with the wildcards of
+	// [path.Match]. The default is all.
+	Only, Skip []string
+	// Concurrency is how many HeadObject calls, Regions or keys are under way
+	// at once. The default is 32.
+	Concurrency int
+	// Version is the version of the program, for the report.
+	Version string
+	// Progress is told what takes time, a line each. The default is silence.
+	Progress io.Writer
+	// Now is the clock. The default is time.Now.
+	Now func() time.Time
+
+	lookupRate rate.Limit // of LookupEvents; only tests have another than AWS
+}
+
+// Check is what the catalogue says of one check.
+type Check struct {
+	ID       string
+	Group    string // what comes before the dot of ID
+	Title    string // what is so when it passes
+	Severity string // critical, high, medium, low
+	Why      string // what goes wrong without it
+	Expected string
+	// Needs are the permissions that it takes; none for what everybody may do.
+	Needs []Permission
+
+	run func(context.Context, *run) report.Result
+}
+
+// InputError is a Config that cannot be run: nothing was asked of AWS.
+type InputError struct{ Reason string }
+
+func (e *InputError) Error() string { return e.Reason }
+
+// CredentialsError says that AWS accepted no credentials: none were found, or
+// they have expired or are not valid.
+type CredentialsError struct{ Err error }
+
+func (e *CredentialsError) Error() string {
+	return "no usable AWS credentials: " + Reason(e.Err)
+}
+
+func (e *CredentialsError) Unwrap() error { return e.Err }
+
+// Run runs the checks that cfg asks for and reports what they found. The
+// results stand in the catalogue's order, each check once: those that were left
+// out are skipped with the reason.
+//
+// The error is an [*InputError], with no report; a [*CredentialsError]; or the
+// cause for which ctx was done. With the latter two the report has what was
+// found until then, and the rest as errors.
+func Run(ctx context.Context, cfg Config) (*report.Report, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	selected, err := choose(cfg.Only, cfg.Skip)
+	if err != nil {
+		return nil, err
+	}
+	r := newRun(ctx, cfg, selected)
+	rep := &report.Report{Schema: report.Schema, Version: cfg.Version, StartedAt: r.now()}
+	var credentials error
+	if cfg.AWS.Credentials == nil {
+		credentials = &CredentialsError{errors.New("none were found")}
+	} else if _, err := cfg.AWS.Credentials.Retrieve(ctx); err != nil && ctx.Err() == nil {
+		credentials = &CredentialsError{err}
+	} else if id := r.identity(); isExpired(id.err) || isInvalid(id.err) && !r.regionIsOff() {
+		credentials = &CredentialsError{id.err}
+	}
+
+	results := make([]report.Result, len(Catalogue))
+	var g errgroup.Group
+	for i, c := range Catalogue {
+		switch {
+		case !selected[c.ID]:
+			results[i] = skipped("left out by --only or --skip")
+		case credentials != nil:
+			results[i] = report.Result{Status: report.Error, Actual: credentials.Error(), Remedy: "aws sts get-caller-identity"}
+		default:
+			g.Go(func() error {
+				results[i] = c.run(ctx, r)
+				return nil
+			})
+		}
+	}
+	_ = g.Wait() // the checks report their errors as results
+
+	for i, c := range Catalogue {
+		rep.Results = append(rep.Results, c.result(results[i], cfg))
+	}
+	if credentials == nil {
+		r.describe(rep)
+	}
+	rep.FinishedAt = r.now()
+	rep.Judge()
+	if ctx.Err() != nil {
+		return rep, context.Cause(ctx)
+	}
+	if err := r.refused.Load(); credentials == nil && err != nil {
+		credentials = &CredentialsError{*err}
+	}
+	return rep, credentials
+}
+
+// result puts the catalogue's part and the controls to what a check found.
+func (c Check) result(x report.Result, cfg Config) report.Result {
+	x.ID, x.Group, x.Title, x.Severity, x.Why = c.ID, c.Group, c.Title, c.Severity, c.Why
+	x.Expected = cmp.Or(x.Expected, c.Expected)
+	x.Controls = Controls(c.ID, cfg.AllRegions)
+	if x.Status == report.Pass {
+		x.Remedy = ""
+	}
+	return x
+}
+
+// choose says which checks are selected. A pattern that selects nothing is a
+// mistake, not a wish.
+func choose(only, skip []string) (map[string]bool, error) {
+	selected := map[string]bool{}
+	matches := func(pattern string) ([]string, error) {
+		var ids []string
+		for _, c := range Catalogue {
+			for _, name := range []string{c.ID, c.Group} {
+				ok, err := path.Match(pattern, name)
+				if err != nil {
+					return nil, &InputError{fmt.Sprintf("%q is not a pattern: %v", pattern, err)}
+				}
+				if ok {
+					ids = append(ids, c.ID)
+					break
+				}
+			}
+		}
+		if len(ids) == 0 {
+			return nil, &InputError{fmt.Sprintf("no check is called %q: `verify list` names them all", pattern)}
+		}
+		return ids, nil
+	}
+	for _, c := range Catalogue {
+		selected[c.ID] = len(only) == 0
+	}
+	for _, p := range only {
+		ids, err := matches(p)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			selected[id] = true
+		}
+	}
+	for _, p := range skip {
+		ids, err := matches(p)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			selected[id] = false
+		}
+	}
+	for _, on := range selected {
+		if on {
+			return selected, nil
+		}
+	}
+	return nil, &InputError{"--only and --skip leave no check to run"}
+}
+
+var (
+	keyName = regexp.MustCompile(`^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key/[A-Za-z0-9-]+|alias/[\w/-]+)|alias/[\w/-]+|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
+	account = regexp.MustCompile(`^\d{12}$`)
+)
+
+// complete checks c and fills in the defaults.
+func (c *Config) complete() error {
+	if len(c.Keys) == 0 && c.Bucket == "" {
+		return &InputError{"nothing to verify: name a key, a bucket, or the stack that made them"}
+	}
+	if c.AWS.Region == "" {
+		return &InputError{"no Region: name it, or set AWS_REGION"}
+	}
+	for _, k := range c.Keys {
+		if !keyName.MatchString(k) {
+			return &InputError{fmt.Sprintf("%q is not a key: use a key ARN, a key id, or an alias (alias/NAME)", k)}
+		}
+		if region := regionOf(k); region != "" && region != c.AWS.Region {
+			return &InputError{fmt.Sprintf("the key %s is in Region %s, not in %s", k, region, c.AWS.Region)}
+		}
+	}
+	if c.Alias != "" && (!keyName.MatchString(c.Alias) || !strings.Contains(c.Alias, "alias/")) {
+		return &InputError{fmt.Sprintf("%q is not an alias: use alias/NAME", c.Alias)}
+	}
+	if c.EBSKey != "" && (!keyName.MatchString(c.EBSKey) || !strings.Contains(c.EBSKey, ":key/")) {
+		return &InputError{fmt.Sprintf("the default key for EBS %q is not a key ARN", c.EBSKey)}
+	}
+	if c.Account != "" && !account.MatchString(c.Account) {
+		return &InputError{fmt.Sprintf("%q is not an account: it has 12 digits", c.Account)}
+	}
+	if c.Caller != "" && principalOf(c.Caller) == "" {
+		return &InputError{fmt.Sprintf("%q is not the ARN of a user or a role", c.Caller)}
+	}
+	if c.Bucket == "" && (len(c.Objects) > 0 || c.Prefix != nil || c.Canary) {
+		return &InputError{"objects, a prefix or a canary need a bucket"}
+	}
+	if c.Canary && len(c.Keys) == 0 {
+		return &InputError{"a canary needs the key it is to be encrypted under"}
+	}
+	if c.Since < 0 || c.Since > eventHistory {
+		return &InputError{fmt.Sprintf("the event history goes back 90 days, not %s", c.Since)}
+	}
+	if c.Wait < 0 {
+		return &InputError{"the time to wait is negative"}
+	}
+	c.Since = cmp.Or(c.Since, 24*time.Hour)
+	c.lookupRate = cmp.Or(c.lookupRate, lookupRate)
+	c.Poll = cmp.Or(c.Poll, 10*time.Second)
+	c.Concurrency = cmp.Or(c.Concurrency, 32)
+	if c.Progress == nil {
+		c.Progress = io.Discard
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	c.Progress = &lockedWriter{w: c.Progress}
+	return nil
+}
+
+// lockedWriter keeps lines from several goroutines apart.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
+
+func pass(actual string, evidence ...report.Evidence) report.Result {
+	return report.Result{Status: report.Pass, Actual: actual, Evidence: evidence}
+}
+
+func fail(actual, remedy string, evidence ...report.Evidence) report.Result {
+	return report.Result{Status: report.Fail, Actual: actual, Remedy: remedy, Evidence: evidence}
+}
+
+func inconclusive(actual, remedy string, evidence ...report.Evidence) report.Result {
+	return report.Result{Status: report.Inconclusive, Actual: actual, Remedy: remedy, Evidence: evidence}
+}
+
+func skipped(actual string) report.Result {
+	return report.Result{Status: report.Skipped, Actual: actual}
+}
+
+const (
+	maxFailures = 100 // named in a result
+	maxEvidence = 20  // kept in a result that is put together from many
+)
+
+// worse orders the statuses for results that are put together from many: what
+// is broken comes before what could not be seen.
+var worse = []report.Status{report.Skipped, report.Pass, report.Inconclusive, report.Error, report.Fail}
+
+// merge puts the results of one check for several Regions or keys together.
+// noun is what they are called: "Region".
+func merge(noun string, names []string, results []report.Result) report.Result {
+	if len(results) == 1 {
+		return results[0]
+	}
+	out := report.Result{Status: report.Skipped}
+	bad := 0
+	for i, x := range results {
+		if slices.Index(worse, x.Status) > slices.Index(worse, out.Status) {
+			out.Status, out.Remedy = x.Status, x.Remedy
+		}
+		if x.Status != report.Pass {
+			bad++
+			if len(out.Failures) < maxFailures {
+				out.Failures = append(out.Failures, names[i]+": "+x.Actual)
+			}
+		}
+		out.Evidence = append(out.Evidence, x.Evidence...)
+	}
+	out.Evidence = out.Evidence[:min(len(out.Evidence), maxEvidence)]
+	out.FailureCount = bad
+	out.Actual = fmt.Sprintf("so in all %d %ss", len(results), noun)
+	if bad > 0 {
+		out.Actual = fmt.Sprintf("not so in %d of %d %ss; the first is %s", bad, len(results), noun, out.Failures[0])
+	}
+	return out
+}

@@ -1,0 +1,154 @@
+package check
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/smithy-go/middleware"
+	"golang.org/x/time/rate"
+
+	"github.com/securethecloud/kms-baseline/verify/report"
+)
+
+// lookupRate is how many LookupEvents calls a second an account may make in one
+// Region, everybody in it together.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html
+const lookupRate = 2
+
+// newTrailClient is a client for the event history that keeps under lookupRate
+// in every attempt, the SDK's own retries included, and goes on for a while
+// when others use up the account's share.
+func newTrailClient(cfg aws.Config, limit rate.Limit) *cloudtrail.Client {
+	limiter := rate.NewLimiter(limit, 1)
+	wait := middleware.FinalizeMiddlewareFunc("LookupRate", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+		if limiter.Wait(ctx) != nil {
+			<-ctx.Done() // Wait gives up early where ctx ends before it is this call's turn
+			return middleware.FinalizeOutput{}, middleware.Metadata{}, ctx.Err()
+		}
+		return next.HandleFinalize(ctx, in)
+	})
+	return cloudtrail.NewFromConfig(cfg, func(o *cloudtrail.Options) {
+		o.Retryer = retry.AddWithMaxAttempts(o.Retryer, 8)
+		o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
+			return s.Finalize.Insert(wait, "Retry", middleware.After)
+		})
+	})
+}
+
+// history is what was seen of the event history.
+type history struct {
+	client  *cloudtrail.Client
+	lookups int
+	uses    map[string]report.KeyUse // by event id
+}
+
+// lookByKey looks for wants among the events of one key.
+func (h *history) lookByKey(ctx context.Context, key string, wants []*want) error {
+	return h.look(ctx, types.LookupAttributeKeyResourceName, key, wants, -1)
+}
+
+// lookForKeys looks for one event of each of many keys. By the key's ARN that
+// takes one lookup for each key at least; by the event's name a lookup finds up
+// to 50 keys, unless the account is busy with others. It tries the latter for
+// as many lookups as there are keys, and asks for what is still missing by key:
+// never more than about twice what the better of the two ways takes.
+func (h *history) lookForKeys(ctx context.Context, wants []*want) error {
+	if left := pending(wants); len(left) > 2 {
+		if err := h.look(ctx, types.LookupAttributeKeyEventName, left[0].event, left, len(left)); err != nil {
+			return err
+		}
+	}
+	for _, w := range pending(wants) {
+		if err := h.lookByKey(ctx, w.key, []*want{w}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look goes through the events with an attribute, newest first, until nothing
+// is left to look for: every want is found, or its time has been gone through.
+// It skips stretches of time that no want asks for. It makes at most budget
+// lookups; any number, where that is negative.
+func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value string, wants []*want, budget int) error {
+	left := pending(wants)
+	var in *cloudtrail.LookupEventsInput
+	for ; len(left) > 0 && budget != 0; budget-- {
+		if in == nil {
+			from, to := left[0].from, left[0].to
+			for _, w := range left {
+				from, to = earlier(from, w.from), later(to, w.to)
+			}
+			in = &cloudtrail.LookupEventsInput{
+				LookupAttributes: []types.LookupAttribute{{AttributeKey: key, AttributeValue: &value}},
+				StartTime:        &from, EndTime: &to,
+			}
+		}
+		out, err := h.client.LookupEvents(ctx, in)
+		if err != nil {
+			return err
+		}
+		h.lookups++
+		requestID, _ := awsmiddleware.GetRequestIDMetadata(out.ResultMetadata)
+		oldest := aws.ToTime(in.EndTime)
+		for _, e := range out.Events {
+			rec, wrong := readEvent(e)
+			for _, w := range left {
+				if w.pending() {
+					w.meet(rec, wrong, requestID)
+				}
+			}
+			if wrong == "" {
+				h.keep(rec, wants)
+			}
+			oldest = earlier(oldest, aws.ToTime(e.EventTime))
+		}
+		if aws.ToString(out.NextToken) == "" {
+			return nil
+		}
+		left = slices.DeleteFunc(left, func(w *want) bool { return !w.pending() || w.from.After(oldest) })
+		in.NextToken = out.NextToken
+		var to time.Time
+		for _, w := range left {
+			to = later(to, w.to)
+		}
+		if to.Before(oldest) {
+			in = nil // nothing is wanted in between: start again further back
+		}
+	}
+	return nil
+}
+
+// keep remembers an event for the report, if it is a use of a key that is
+// wanted.
+func (h *history) keep(rec trailRecord, wants []*want) {
+	switch rec.EventName {
+	case "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "Encrypt", "Decrypt", "ReEncrypt":
+	default:
+		return
+	}
+	if rec.ErrorCode != "" || len(h.uses) >= maxUses || !slices.ContainsFunc(wants, func(w *want) bool { return rec.uses(w.key) }) {
+		return
+	}
+	h.uses[rec.EventID] = rec.use()
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

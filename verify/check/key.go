@@ -1,0 +1,242 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go/middleware"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/securethecloud/kms-baseline/verify/report"
+)
+
+var keyChecks = []Check{
+	{
+		ID: "key.enabled", Title: "the key is enabled", Severity: "critical",
+		Why:      "with a disabled key nothing that it encrypts can be read or written",
+		Expected: "key state Enabled",
+		Needs:    []Permission{{"kms:DescribeKey", onKey}},
+		run:      eachKey(keyEnabled),
+	}, {
+		ID: "key.customer", Title: "the key is customer managed", Severity: "high",
+		Why:      "nobody in the account can change the policy of an AWS-managed key, or switch it off",
+		Expected: "key manager CUSTOMER",
+		Needs:    []Permission{{"kms:DescribeKey", onKey}},
+		run:      eachKey(keyCustomer),
+	}, {
+		ID: "key.spec", Title: "the key is a symmetric encryption key made by KMS", Severity: "high",
+		Why:      "S3 and EBS take no other kind, and KMS rotates no other kind by itself",
+		Expected: "SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT, origin AWS_KMS",
+		Needs:    []Permission{{"kms:DescribeKey", onKey}},
+		run:      eachKey(keySpec),
+	}, {
+		ID: "key.alias", Title: "the alias resolves to the key", Severity: "high",
+		Why:      "whoever names the alias encrypts under whatever key it points to",
+		Expected: "the alias points to the key that was named",
+		Needs:    []Permission{{"kms:DescribeKey", onAnyKey}},
+		run:      keyAlias,
+	}, {
+		ID: "key.rotation", Title: "the key rotates", Severity: "medium",
+		Why:      "without rotation all data of all years rests on the same key material",
+		Expected: "automatic rotation on",
+		Needs:    []Permission{{"kms:GetKeyRotationStatus", onKey}, {"kms:DescribeKey", onKey}},
+		run:      eachKey(keyRotation),
+	}, {
+		ID: "key.deletion", Title: "the key is not about to be deleted", Severity: "critical",
+		Why:      "when a key is gone, everything that it encrypts is lost for good",
+		Expected: "no deletion date",
+		Needs:    []Permission{{"kms:DescribeKey", onKey}},
+		run:      eachKey(keyDeletion),
+	}, {
+		ID: "key.policy", Title: "the key policy is not open to the world", Severity: "critical",
+		Why:      "a key that anybody may use protects nothing from anybody",
+		Expected: "no statement lets in accounts that it does not name",
+		Needs:    []Permission{{"kms:GetKeyPolicy", onKey}, {"kms:DescribeKey", onKey}},
+		run:      eachKey(keyPolicy),
+	},
+}
+
+// eachKey runs a check for every key and puts the results together.
+func eachKey(check func(context.Context, *run, *keyFacts) report.Result) func(context.Context, *run) report.Result {
+	return func(ctx context.Context, r *run) report.Result {
+		if len(r.keys) == 0 {
+			return skipped("no key was named")
+		}
+		names, results := make([]string, len(r.keys)), make([]report.Result, len(r.keys))
+		var g errgroup.Group
+		g.SetLimit(r.cfg.Concurrency)
+		for i, k := range r.keys {
+			g.Go(func() error {
+				names[i], results[i] = k.name, check(ctx, r, k)
+				return nil
+			})
+		}
+		_ = g.Wait() // errors are results
+		return merge("key", names, results)
+	}
+}
+
+func keyEnabled(_ context.Context, r *run, k *keyFacts) report.Result {
+	a := k.describe()
+	if hasCode(a.err, "NotFoundException") {
+		return fail(fmt.Sprintf("no such key in %s: %s", r.cfg.AWS.Region, Reason(a.err)),
+			"aws kms list-aliases --region "+r.cfg.AWS.Region, a.evidence)
+	}
+	if a.err != nil {
+		return r.failure("kms:DescribeKey", a.err)
+	}
+	m := a.out.KeyMetadata
+	if m.KeyState != types.KeyStateEnabled {
+		remedy := "aws kms enable-key --key-id " + aws.ToString(m.Arn)
+		if m.KeyState == types.KeyStatePendingDeletion {
+			remedy = "aws kms cancel-key-deletion --key-id " + aws.ToString(m.Arn) + ", then aws kms enable-key"
+		}
+		return fail(fmt.Sprintf("key state %s", m.KeyState), remedy, a.saw("%s is %s", aws.ToString(m.Arn), m.KeyState))
+	}
+	return pass("key state Enabled", a.saw("%s is Enabled", aws.ToString(m.Arn)))
+}
+
+func keyCustomer(_ context.Context, r *run, k *keyFacts) report.Result {
+	a := k.describe()
+	if a.err != nil {
+		return r.failure("kms:DescribeKey", a.err)
+	}
+	m := a.out.KeyMetadata
+	if m.KeyManager != types.KeyManagerTypeCustomer {
+		return fail(fmt.Sprintf("key manager %s: this is a key of the service's, not of the account's", m.KeyManager),
+			"name the account's own key; aws kms create-key makes one", a.saw("key manager %s", m.KeyManager))
+	}
+	return pass("key manager CUSTOMER", a.saw("key manager CUSTOMER, account %s", aws.ToString(m.AWSAccountId)))
+}
+
+func keySpec(_ context.Context, r *run, k *keyFacts) report.Result {
+	a := k.describe()
+	if a.err != nil {
+		return r.failure("kms:DescribeKey", a.err)
+	}
+	m := a.out.KeyMetadata
+	got := fmt.Sprintf("%s, %s, origin %s", m.KeySpec, m.KeyUsage, m.Origin)
+	if m.KeySpec != types.KeySpecSymmetricDefault || m.KeyUsage != types.KeyUsageTypeEncryptDecrypt || m.Origin != types.OriginTypeAwsKms {
+		return fail(got, "make another key: neither can be changed in an existing one", a.saw("%s", got))
+	}
+	return pass(got, a.saw("%s", got))
+}
+
+func keyAlias(_ context.Context, r *run) report.Result {
+	if r.cfg.Alias == "" {
+		return skipped("no alias was named")
+	}
+	if len(r.keys) == 0 {
+		return skipped("no key was named to compare with")
+	}
+	if strings.Contains(r.keys[0].name, "alias/") {
+		return skipped("the key was named by an alias, so there is nothing to hold the alias to: name the key by its ARN")
+	}
+	a := r.alias()
+	if hasCode(a.err, "NotFoundException") {
+		return fail(fmt.Sprintf("there is no %s in %s", r.cfg.Alias, r.cfg.AWS.Region),
+			fmt.Sprintf("aws kms create-alias --alias-name %s --target-key-id %s", r.cfg.Alias, r.keys[0].name), a.evidence)
+	}
+	if a.err != nil {
+		return r.failure("kms:DescribeKey", a.err)
+	}
+	if x, ok := r.noKeyARN(); !ok {
+		return x
+	}
+	got, want := aws.ToString(a.out.KeyMetadata.Arn), r.keyARN()
+	seen := a.saw("%s is %s", r.cfg.Alias, got)
+	if got != want {
+		x := fail(fmt.Sprintf("%s points to another key: %s", r.cfg.Alias, got),
+			fmt.Sprintf("aws kms update-alias --alias-name %s --target-key-id %s", r.cfg.Alias, want), seen)
+		x.Expected = fmt.Sprintf("%s points to %s", r.cfg.Alias, want)
+		return x
+	}
+	return pass(fmt.Sprintf("%s points to %s", r.cfg.Alias, got), seen)
+}
+
+func keyRotation(ctx context.Context, r *run, k *keyFacts) report.Result {
+	arn, x, ok := r.keyARNOf(k)
+	if !ok {
+		return x
+	}
+	out, err := r.kms.GetKeyRotationStatus(ctx, &kms.GetKeyRotationStatusInput{KeyId: &arn})
+	a := answered(r, "kms:GetKeyRotationStatus", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	if hasCode(err, "UnsupportedOperationException") {
+		return fail("KMS does not rotate keys of this kind", "make a symmetric key of origin AWS_KMS", a.evidence)
+	}
+	if err != nil {
+		return r.failure("kms:GetKeyRotationStatus", err)
+	}
+	if !out.KeyRotationEnabled {
+		return fail("automatic rotation off", "aws kms enable-key-rotation --key-id "+arn, a.saw("rotation off"))
+	}
+	got := "automatic rotation on"
+	if days := aws.ToInt32(out.RotationPeriodInDays); days > 0 {
+		got += fmt.Sprintf(", every %d days", days)
+	}
+	if out.NextRotationDate != nil {
+		got += ", next on " + out.NextRotationDate.UTC().Format(time.DateOnly)
+	}
+	return pass(got, a.saw("%s", got))
+}
+
+// keyARNOf is the ARN of a key however it was named: GetKeyPolicy and
+// GetKeyRotationStatus take no alias.
+func (r *run) keyARNOf(k *keyFacts) (string, report.Result, bool) {
+	if strings.Contains(k.name, ":key/") {
+		return k.name, report.Result{}, true
+	}
+	a := k.describe()
+	if a.err != nil {
+		return "", r.failure("kms:DescribeKey", a.err), false
+	}
+	return aws.ToString(a.out.KeyMetadata.Arn), report.Result{}, true
+}
+
+func keyDeletion(_ context.Context, r *run, k *keyFacts) report.Result {
+	a := k.describe()
+	if a.err != nil {
+		return r.failure("kms:DescribeKey", a.err)
+	}
+	m := a.out.KeyMetadata
+	switch m.KeyState {
+	case types.KeyStatePendingDeletion, types.KeyStatePendingReplicaDeletion:
+		when := "once its replicas are gone"
+		if m.DeletionDate != nil {
+			when = "on " + m.DeletionDate.UTC().Format(time.DateOnly)
+		}
+		return fail(fmt.Sprintf("the key will be deleted %s (%s)", when, m.KeyState),
+			"aws kms cancel-key-deletion --key-id "+aws.ToString(m.Arn)+", then aws kms enable-key", a.saw("%s %s", m.KeyState, when))
+	}
+	return pass("no deletion date", a.saw("key state %s, no deletion date", m.KeyState))
+}
+
+func keyPolicy(ctx context.Context, r *run, k *keyFacts) report.Result {
+	arn, x, ok := r.keyARNOf(k)
+	if !ok {
+		return x
+	}
+	out, err := r.kms.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &arn, PolicyName: aws.String("default")})
+	a := answered(r, "kms:GetKeyPolicy", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	if err != nil {
+		return r.failure("kms:GetKeyPolicy", err)
+	}
+	remedy := fmt.Sprintf("aws kms get-key-policy --key-id %s --output text, and put back one that names its principals with aws kms put-key-policy", arn)
+	p, err := parsePolicy(aws.ToString(out.Policy))
+	if err != nil {
+		return inconclusive(err.Error(), remedy, a.evidence)
+	}
+	seen := a.saw("%d statements", len(p.Statement))
+	switch open, why := p.openToStrangers(arn); open {
+	case yes:
+		return fail(why, remedy, seen)
+	case unknown:
+		return inconclusive(why, remedy, seen)
+	}
+	return pass(fmt.Sprintf("none of %d statements lets in accounts that it does not name", len(p.Statement)), seen)
+}

@@ -1,0 +1,319 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/securethecloud/kms-baseline/verify/report"
+)
+
+var objectChecks = []Check{
+	{
+		ID: "object.encryption", Title: "every object is encrypted under the key", Severity: "critical",
+		Why:      "a bucket's default says nothing of objects from before it, or of those that named something else",
+		Expected: "aws:kms under the key, says HeadObject",
+		Needs:    []Permission{{"s3:GetObject", onObjects}, {"s3:ListBucket", onBucket}, {"kms:DescribeKey", onKey}},
+		run:      withBucket(objectEncryption),
+	},
+}
+
+// maxUnseen is how many objects may fail to answer before the rest is not
+// asked any more.
+const maxUnseen = 100
+
+// objectFindings is what HeadObject said of all objects. Its size does not
+// grow with their number.
+type objectFindings struct {
+	checked  int      // answered
+	gone     int      // listed, and deleted since
+	wrong    []string // the first by name, with the reason
+	wrongs   int
+	unseen   int // could not be looked at
+	firstErr error
+	source   string // of firstErr
+	evidence []report.Evidence
+}
+
+func objectEncryption(_ context.Context, r *run) report.Result {
+	if len(r.cfg.Objects) == 0 && r.cfg.Prefix == nil {
+		return skipped("no object and no prefix was named")
+	}
+	if x, ok := r.noKeyARN(); !ok {
+		return x
+	}
+	f := r.objects()
+	x := report.Result{Evidence: f.evidence, Failures: f.wrong, FailureCount: f.wrongs, Expected: "aws:kms under " + r.keyARN()}
+	remedy := fmt.Sprintf("aws s3 cp s3://%[1]s/KEY s3://%[1]s/KEY --sse aws:kms --sse-kms-key-id %s encrypts an object anew", r.cfg.Bucket, r.keyARN())
+	switch {
+	case f.wrongs > 0:
+		x.Status, x.Remedy = report.Fail, remedy
+		x.Actual = fmt.Sprintf("%d of %d objects are not: %s", f.wrongs, f.checked, f.wrong[0])
+		if f.wrongs > 1 {
+			x.Actual += ", and others"
+		}
+		if f.firstErr != nil {
+			x.Actual += fmt.Sprintf("; not all could be looked at: %s", Reason(f.firstErr))
+		}
+	case f.firstErr != nil:
+		e := r.failure(f.source, f.firstErr)
+		x.Status, x.Remedy, x.Actual = e.Status, e.Remedy, e.Actual
+		x.Evidence = append(x.Evidence, e.Evidence...)
+		if f.checked > 0 {
+			x.Actual = fmt.Sprintf("%d objects are, but not all could be looked at: %s", f.checked, e.Actual)
+		}
+	case f.checked == 0:
+		x.Status = report.Inconclusive
+		x.Actual = fmt.Sprintf("there is no object below s3://%s/%s", r.cfg.Bucket, aws.ToString(r.cfg.Prefix))
+		x.Remedy = "name another prefix, or --canary uploads objects of its own"
+	default:
+		x.Status = report.Pass
+		x.Actual = fmt.Sprintf("%d objects, all under the key", f.checked)
+		if f.checked == 1 {
+			x.Actual = "1 object, under the key"
+		}
+		if f.gone > 0 {
+			x.Actual += fmt.Sprintf("; %d more were deleted meanwhile", f.gone)
+		}
+	}
+	return x
+}
+
+// headNamed asks for the objects that were named, in their order.
+func (r *run) headNamed(ctx context.Context) []answer[*s3.HeadObjectOutput] {
+	heads := make([]answer[*s3.HeadObjectOutput], len(r.cfg.Objects))
+	var g errgroup.Group
+	g.SetLimit(r.cfg.Concurrency)
+	for i, key := range r.cfg.Objects {
+		g.Go(func() error {
+			heads[i] = r.headObject(ctx, key)
+			return nil
+		})
+	}
+	_ = g.Wait() // errors are in the answers
+	return heads
+}
+
+func (r *run) headObject(ctx context.Context, key string) answer[*s3.HeadObjectOutput] {
+	out, err := r.bucket().HeadObject(ctx, &s3.HeadObjectInput{Bucket: &r.cfg.Bucket, Key: &key})
+	return answered(r, "s3:HeadObject", out, err, func() middleware.Metadata { return out.ResultMetadata })
+}
+
+func isNotFound(err error) bool {
+	h, ok := errors.AsType[*awshttp.ResponseError](err)
+	return ok && h.HTTPStatusCode() == http.StatusNotFound
+}
+
+// checkObjects looks at the objects that were named and at those below the
+// prefix, as they are listed.
+func (r *run) checkObjects(ctx context.Context) objectFindings {
+	t := tally{r: r, ctx: ctx}
+	for i, a := range r.named() {
+		key := r.cfg.Objects[i]
+		if isNotFound(a.err) {
+			t.add(key, "there is no such object")
+		} else {
+			t.answer(key, a)
+		}
+		if a.err == nil && len(t.f.evidence) < maxEvidence {
+			t.f.evidence = append(t.f.evidence, a.saw("%s: %s %s", key, a.out.ServerSideEncryption, aws.ToString(a.out.SSEKMSKeyId)))
+		}
+	}
+	if r.cfg.Prefix == nil {
+		return t.findings()
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	keys := make(chan string, 2*r.cfg.Concurrency)
+	var g errgroup.Group
+	g.Go(func() error {
+		defer close(keys)
+		t.list(ctx, keys)
+		return nil
+	})
+	for range r.cfg.Concurrency {
+		g.Go(func() error {
+			for key := range keys {
+				if ctx.Err() != nil {
+					continue // drain
+				}
+				a := r.headObject(ctx, key)
+				if isNotFound(a.err) {
+					t.wasGone()
+					continue
+				}
+				if t.answer(key, a) >= maxUnseen {
+					cancel()
+				}
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // errors are counted
+	return t.findings()
+}
+
+// tally counts what HeadObject said.
+type tally struct {
+	r    *run
+	ctx  context.Context
+	mu   sync.Mutex
+	f    objectFindings
+	told time.Time // of the last line of progress
+}
+
+// list sends the keys below the prefix, except those that were named.
+func (t *tally) list(ctx context.Context, keys chan<- string) {
+	r := t.r
+	pages := s3.NewListObjectsV2Paginator(r.bucket(), &s3.ListObjectsV2Input{Bucket: &r.cfg.Bucket, Prefix: r.cfg.Prefix})
+	for first := true; pages.HasMorePages(); first = false {
+		out, err := pages.NextPage(ctx)
+		if err != nil {
+			if ctx.Err() == nil || t.ctx.Err() != nil {
+				t.failed("s3:ListObjectsV2", err)
+			}
+			return
+		}
+		if first {
+			a := answered(r, "s3:ListObjectsV2", out, err, func() middleware.Metadata { return out.ResultMetadata })
+			t.mu.Lock()
+			t.f.evidence = append(t.f.evidence, a.saw("the objects below %q, first page: %d", aws.ToString(r.cfg.Prefix), len(out.Contents)))
+			t.mu.Unlock()
+		}
+		for _, o := range out.Contents {
+			key := aws.ToString(o.Key)
+			if slices.Contains(r.cfg.Objects, key) {
+				continue
+			}
+			select {
+			case keys <- key:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// answer counts one answer, and says how many failed so far.
+func (t *tally) answer(key string, a answer[*s3.HeadObjectOutput]) int {
+	if a.err != nil {
+		return t.failed("s3:HeadObject", a.err)
+	}
+	why := t.r.notUnderKey(t.ctx, a.out)
+	t.add(key, why)
+	return 0
+}
+
+func (t *tally) failed(source string, err error) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.f.unseen++
+	if t.f.firstErr == nil {
+		t.f.firstErr, t.f.source = err, source
+	}
+	return t.f.unseen
+}
+
+func (t *tally) wasGone() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.f.gone++
+}
+
+// add counts an object; why is empty for one that is as it should be.
+func (t *tally) add(key, why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.f.checked++
+	if why != "" {
+		t.f.wrongs++
+		t.f.wrong = append(t.f.wrong, key+": "+why)
+		if len(t.f.wrong) == 2*maxFailures {
+			t.trim()
+		}
+	}
+	if now := time.Now(); t.told.IsZero() {
+		t.told = now
+	} else if now.Sub(t.told) > 2*time.Second {
+		t.told = now
+		fmt.Fprintf(t.r.cfg.Progress, "%d objects looked at, %d not under the key\n", t.f.checked, t.f.wrongs)
+	}
+}
+
+// trim keeps the failures that come first by name, so that what is named does
+// not depend on which answer came first.
+func (t *tally) trim() {
+	slices.SortFunc(t.f.wrong, cmp.Compare[string])
+	t.f.wrong = t.f.wrong[:min(len(t.f.wrong), maxFailures)]
+}
+
+func (t *tally) findings() objectFindings {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.trim()
+	if t.f.firstErr == nil {
+		if err := t.ctx.Err(); err != nil {
+			t.f.firstErr, t.f.source = err, "s3:HeadObject"
+		}
+	}
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	t.r.objectCount = t.f.checked
+	return t.f
+}
+
+// notUnderKey says why an object is not encrypted under the key; empty where it
+// is.
+func (r *run) notUnderKey(ctx context.Context, o *s3.HeadObjectOutput) string {
+	want := r.keyARN()
+	key := aws.ToString(o.SSEKMSKeyId)
+	switch o.ServerSideEncryption {
+	case types.ServerSideEncryptionAwsKms, types.ServerSideEncryptionAwsKmsDsse:
+	case types.ServerSideEncryptionAes256:
+		return "SSE-S3 (AES256), no KMS key: written " + written(o) + ", before the bucket's default or past it"
+	case "":
+		if aws.ToString(o.SSECustomerAlgorithm) != "" {
+			return "SSE-C: under a key that the writer holds"
+		}
+		return "not encrypted by S3"
+	default:
+		return string(o.ServerSideEncryption) + ", not aws:kms"
+	}
+	if key == want {
+		return ""
+	}
+	if !strings.Contains(key, ":key/") { // documented as an id, seen as an ARN
+		arn, _, err := r.resolve(ctx, key)
+		if err != nil {
+			return fmt.Sprintf("under %q, which could not be resolved: %s", key, Reason(err))
+		}
+		if key = arn; key == want {
+			return ""
+		}
+	}
+	if accountOf(key) != accountOf(want) {
+		return fmt.Sprintf("under a key of another account (%s): %s", accountOf(key), key)
+	}
+	return "under another key: " + key + ", written " + written(o)
+}
+
+func written(o *s3.HeadObjectOutput) string {
+	if o.LastModified == nil {
+		return "at an unknown time"
+	}
+	return o.LastModified.UTC().Format(time.DateTime)
+}

@@ -1,0 +1,147 @@
+package check
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// Permission is one IAM action that a check takes, and on what.
+type Permission struct {
+	Action string
+	On     scope
+}
+
+// scope is what an action is needed on.
+type scope int
+
+const (
+	onAnything     scope = iota // the action knows no resources
+	onKey                       // the keys that were named
+	onAnyKey                    // keys that AWS names in an answer
+	onKeyThroughS3              // the keys that were named, used by S3 for the caller
+	onBucket
+	onObjects
+	onCanary
+)
+
+var scopeNames = map[scope]string{
+	onAnything: "Account", onKey: "Key", onAnyKey: "AnyKey", onKeyThroughS3: "KeyThroughS3",
+	onBucket: "Bucket", onObjects: "Objects", onCanary: "Canary",
+}
+
+type iamPolicy struct {
+	Version   string
+	Statement []iamStatement
+}
+
+type iamStatement struct {
+	Sid       string
+	Effect    string
+	Action    []string
+	Resource  []string
+	Condition map[string]map[string]string `json:",omitempty"`
+}
+
+// Policy is the IAM policy that the checks which cfg selects need, no more, as
+// JSON that aws iam put-role-policy takes. Where cfg names no key, bucket or
+// Region, it is for all of them; keys that are named by an alias cannot be told
+// from others in a policy's resources. Of cfg it needs no client.
+func Policy(cfg Config) ([]byte, error) {
+	selected, err := choose(cfg.Only, cfg.Skip)
+	if err != nil {
+		return nil, err
+	}
+	actions := map[scope][]string{}
+	for _, c := range Catalogue {
+		if !selected[c.ID] || c.Group == "canary" && !cfg.Canary {
+			continue
+		}
+		for _, p := range c.Needs {
+			actions[p.On] = append(actions[p.On], p.Action)
+		}
+	}
+	p := iamPolicy{Version: "2012-10-17"}
+	for on := onAnything; on <= onCanary; on++ {
+		if len(actions[on]) == 0 {
+			continue
+		}
+		s := iamStatement{Sid: "Verify" + scopeNames[on], Effect: "Allow", Action: slices.Compact(slices.Sorted(slices.Values(actions[on]))), Resource: cfg.resources(on)}
+		if on == onKeyThroughS3 {
+			s.Condition = map[string]map[string]string{"StringEquals": {"kms:ViaService": "s3." + cfg.AWS.Region + "." + domain(cfg.AWS.Region)}}
+			if cfg.AWS.Region == "" {
+				s.Condition = map[string]map[string]string{"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}}
+			}
+		}
+		p.Statement = append(p.Statement, s)
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err = e.Encode(p)
+	return b.Bytes(), err
+}
+
+// resources are the ARNs of what an action is needed on.
+func (c Config) resources(on scope) []string {
+	part, region, owner, bucket := partition(c.AWS.Region), "*", "*", "*"
+	if c.AWS.Region != "" {
+		region = c.AWS.Region
+	}
+	if c.Account != "" {
+		owner = c.Account
+	}
+	if c.Bucket != "" {
+		bucket = c.Bucket
+	}
+	anyKey := []string{"arn:" + part + ":kms:" + region + ":" + owner + ":key/*"}
+	s3 := "arn:" + part + ":s3:::" + bucket
+	switch on {
+	case onKey:
+		if len(c.Keys) > 0 && !slices.ContainsFunc(c.Keys, notARN) {
+			return c.Keys
+		}
+		return anyKey
+	case onKeyThroughS3:
+		if len(c.Keys) > 0 && !notARN(c.Keys[0]) {
+			return c.Keys[:1]
+		}
+		return anyKey
+	case onAnyKey:
+		return []string{"arn:" + part + ":kms:" + region + ":*:key/*"} // the answer may name another account's
+	case onBucket:
+		return []string{s3}
+	case onCanary:
+		return []string{s3 + "/" + CanaryPrefix + "*"}
+	case onObjects:
+		if c.Bucket == "" || len(c.Objects) == 0 && c.Prefix == nil {
+			return []string{s3 + "/*"}
+		}
+		var arns []string
+		for _, o := range c.Objects {
+			arns = append(arns, s3+"/"+literal.Replace(o))
+		}
+		if c.Prefix != nil {
+			arns = append(arns, s3+"/"+literal.Replace(*c.Prefix)+"*")
+		}
+		return arns
+	}
+	return []string{"*"}
+}
+
+// notARN says whether a key was named by its id or an alias.
+func notARN(key string) bool { return !strings.Contains(key, ":key/") }
+
+// domain is where a Region's endpoints are.
+func domain(region string) string {
+	if partition(region) == "aws-cn" {
+		return "amazonaws.com.cn"
+	}
+	return "amazonaws.com"
+}
+
+// literal writes a text so that a policy takes no character of it for a
+// wildcard or a variable.
+var literal = strings.NewReplacer("*", "${*}", "?", "${?}", "$", "${$}")

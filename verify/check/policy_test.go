@@ -1,0 +1,204 @@
+package check
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const testKey = "arn:aws:kms:us-east-1:111122223333:key/0"
+
+func TestPolicy_OpenToStrangers(t *testing.T) {
+	t.Parallel()
+	allow := func(principal, condition string) string {
+		s := `{"Effect":"Allow","Principal":` + principal + `,"Action":"kms:*","Resource":"*"`
+		if condition != "" {
+			s += `,"Condition":` + condition
+		}
+		return `{"Statement":[` + s + `}]}`
+	}
+	world := `{"AWS":"*"}`
+	tests := []struct {
+		name, policy string
+		want         truth
+	}{
+		{"the account itself", allow(`{"AWS":"arn:aws:iam::111122223333:root"}`, ""), no},
+		{"another account by number", allow(`{"AWS":"444455556666"}`, ""), no},
+		{"a role of another account", allow(`{"AWS":["arn:aws:iam::444455556666:role/x"]}`, ""), no},
+		{"a service", allow(`{"Service":"logs.us-east-1.amazonaws.com"}`, ""), no},
+		{"everybody, as AWS", allow(world, ""), yes},
+		{"everybody, as text", allow(`"*"`, ""), yes},
+		{"everybody among others", allow(`{"AWS":["arn:aws:iam::111122223333:root","*"]}`, ""), yes},
+		{"everybody but one", `{"Statement":{"Effect":"Allow","NotPrincipal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}}`, yes},
+		{"a pattern of principals", allow(`{"AWS":"arn:aws:iam::*:root"}`, ""), unknown},
+		{"a web identity provider", allow(`{"Federated":"accounts.google.com"}`, ""), unknown},
+		{"one statement, not a list", `{"Statement":{"Effect":"Allow","Principal":"*","Action":"kms:Decrypt","Resource":"*"}}`, yes},
+		{"actions of another service", `{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"*"}}`, no},
+		{"another key's ARN", `{"Statement":{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"arn:aws:kms:us-east-1:111122223333:key/1"}}`, no},
+		{"all but some actions", `{"Statement":{"Effect":"Allow","Principal":"*","NotAction":"kms:Decrypt","Resource":"*"}}`, yes},
+
+		{"caller's account", allow(world, `{"StringEquals":{"kms:CallerAccount":"111122223333"}}`), no},
+		{"caller's account, any", allow(world, `{"StringLike":{"kms:CallerAccount":"*"}}`), yes},
+		{"caller's account, a star that is no wildcard", allow(world, `{"StringEquals":{"kms:CallerAccount":"*"}}`), no},
+		{"caller's account, some digits", allow(world, `{"StringLike":{"kms:CallerAccount":"1111*"}}`), yes},
+		{"caller's account or any", allow(world, `{"StringLike":{"kms:CallerAccount":["111122223333","*"]}}`), yes},
+		{"not one account", allow(world, `{"StringNotEquals":{"kms:CallerAccount":"444455556666"}}`), yes},
+		{"caller's account, if it exists: it always does", allow(world, `{"StringEqualsIfExists":{"kms:CallerAccount":"111122223333"}}`), no},
+		{"through S3 alone", allow(world, `{"StringEquals":{"kms:ViaService":"s3.us-east-1.amazonaws.com"}}`), yes},
+		{"through S3, for the account", allow(world, `{"StringEquals":{"kms:ViaService":"s3.us-east-1.amazonaws.com","kms:CallerAccount":"111122223333"}}`), no},
+		{"principal's account", allow(world, `{"StringEquals":{"aws:PrincipalAccount":"111122223333"}}`), no},
+		{"an organization", allow(world, `{"StringEquals":{"aws:PrincipalOrgID":"o-abcdefghij"}}`), no},
+		{"any organization", allow(world, `{"StringLike":{"aws:PrincipalOrgID":"o-*"}}`), yes},
+		{"an organization, if in one", allow(world, `{"StringEqualsIfExists":{"aws:PrincipalOrgID":"o-abcdefghij"}}`), yes},
+		{"in some organization", allow(world, `{"Null":{"aws:PrincipalOrgID":"false"}}`), yes},
+		{"an organization's path", allow(world, `{"ForAnyValue:StringLike":{"aws:PrincipalOrgPaths":"o-abcdefghij/*"}}`), no},
+		{"an organization's path, for all values of none", allow(world, `{"ForAllValues:StringLike":{"aws:PrincipalOrgPaths":"o-abcdefghij/*"}}`), yes},
+		{"a role by ARN", allow(world, `{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/x"}}`), no},
+		{"roles of an account", allow(world, `{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/*"}}`), no},
+		{"roles of an account in any partition", allow(world, `{"ArnLike":{"aws:PrincipalArn":"arn:*:iam::111122223333:role/*"}}`), no},
+		{"the same with wildcards that span colons", allow(world, `{"StringLike":{"aws:PrincipalArn":"arn:*:iam::111122223333:role/*"}}`), unknown},
+		{"a role of any account", allow(world, `{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/Admin"}}`), yes},
+		{"any ARN", allow(world, `{"ArnLike":{"aws:PrincipalArn":"*"}}`), yes},
+		{"the beginning of an ARN", allow(world, `{"StringLike":{"aws:PrincipalArn":"arn:aws:iam::*"}}`), yes},
+		{"not a role", allow(world, `{"ArnNotLike":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/*"}}`), yes},
+		{"source account", allow(world, `{"StringEquals":{"aws:SourceAccount":"111122223333"}}`), no},
+		{"source account, if there is one", allow(world, `{"StringEqualsIfExists":{"aws:SourceAccount":"111122223333"}}`), yes},
+		{"a VPC endpoint", allow(world, `{"StringEquals":{"aws:SourceVpce":"vpce-1"}}`), no},
+		{"a network", allow(world, `{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`), no},
+		{"the whole Internet", allow(world, `{"IpAddress":{"aws:SourceIp":"0.0.0.0/0"}}`), yes},
+		{"the Internet in two halves", allow(world, `{"IpAddress":{"aws:SourceIp":["0.0.0.0/1","128.0.0.0/1"]}}`), yes},
+		{"not from a network", allow(world, `{"NotIpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`), yes},
+		{"an encryption context", allow(world, `{"StringEquals":{"kms:EncryptionContext:a":"b"}}`), yes},
+		{"a tag of the caller's", allow(world, `{"StringEquals":{"aws:PrincipalTag/team":"x"}}`), yes},
+		{"a role's session name", allow(world, `{"StringLike":{"aws:userid":"*:ci"}}`), yes},
+		{"a role's id", allow(world, `{"StringLike":{"aws:userid":"AROAEXAMPLE:*"}}`), no},
+		{"over TLS", allow(world, `{"Bool":{"aws:SecureTransport":"true"}}`), yes},
+		{"a service for itself", allow(world, `{"Bool":{"aws:PrincipalIsAWSService":"true"}}`), no},
+		{"no service for itself", allow(world, `{"Bool":{"aws:PrincipalIsAWSService":false}}`), yes},
+		{"an unknown operator", allow(world, `{"StringMatches":{"kms:CallerAccount":"111122223333"}}`), unknown},
+		{"an unknown key", allow(world, `{"StringEquals":{"kms:Unheard":"x"}}`), unknown},
+		{"an unknown key beside one that restricts", allow(world, `{"StringEquals":{"kms:Unheard":"x","kms:CallerAccount":"111122223333"}}`), no},
+		{"a policy variable", allow(world, `{"StringEquals":{"kms:CallerAccount":"${aws:PrincipalAccount}"}}`), unknown},
+		{"key names in another case", allow(world, `{"StringEquals":{"KMS:calleraccount":"111122223333"}}`), no},
+
+		{"open, and taken back", `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:Decrypt","Resource":"*"},
+			{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*","Condition":{"StringNotEquals":{"kms:CallerAccount":"111122223333"}}}]}`, no},
+		{"open, and taken back in part", `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"},
+			{"Effect":"Deny","Principal":"*","Action":"kms:Decrypt","Resource":"*","Condition":{"StringNotEquals":{"kms:CallerAccount":"111122223333"}}}]}`, yes},
+		{"open, and taken back from some", `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"},
+			{"Effect":"Deny","Principal":{"AWS":"444455556666"},"Action":"kms:*","Resource":"*"}]}`, yes},
+		{"open, and taken back unless they say the word", `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"},
+			{"Effect":"Deny","Principal":"*","Action":"kms:*","Resource":"*","Condition":{"StringNotEquals":{"kms:EncryptionContext:word":"please"}}}]}`, yes},
+		{"open, and taken back from all but the account", `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"},
+			{"Effect":"Deny","NotPrincipal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}]}`, no},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p, err := parsePolicy(tt.policy)
+			require.NoError(t, err)
+			got, why := p.openToStrangers(testKey)
+			require.Equal(t, tt.want, got, why)
+			require.Equal(t, tt.want == no, why == "")
+		})
+	}
+}
+
+func TestPolicy_DeniesPlain(t *testing.T) {
+	t.Parallel()
+	const b = "arn:aws:s3:::b"
+	const both = `["` + b + `","` + b + `/*"]`
+	deny := func(principal, action, resource, condition string) string {
+		return `{"Effect":"Deny",` + principal + `,` + action + `,` + resource + `,"Condition":` + condition + `}`
+	}
+	const everybody, all, tls = `"Principal":"*"`, `"Action":"s3:*"`, `{"Bool":{"aws:SecureTransport":"false"}}`
+	tests := []struct {
+		name, statements string
+		want             truth
+	}{
+		{"as it should be", deny(everybody, all, `"Resource":`+both, tls), yes},
+		{"for AWS principals", deny(`"Principal":{"AWS":"*"}`, all, `"Resource":`+both, tls), yes},
+		{"in two statements", deny(everybody, all, `"Resource":"`+b+`"`, tls) + "," + deny(everybody, all, `"Resource":"`+b+`/*"`, tls), yes},
+		{"for every service", deny(everybody, `"Action":"*"`, `"Resource":"*"`, tls), yes},
+		{"with one pattern for both", deny(everybody, all, `"Resource":"`+b+`*"`, tls), yes},
+		{"as a boolean", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":false}}`), yes},
+		{"if it exists", deny(everybody, all, `"Resource":`+both, `{"BoolIfExists":{"aws:SecureTransport":"false"}}`), yes},
+		{"as text", deny(everybody, all, `"Resource":`+both, `{"StringEquals":{"aws:SecureTransport":"false"}}`), yes},
+		{"as text in the wrong case", deny(everybody, all, `"Resource":`+both, `{"StringEquals":{"aws:SecureTransport":"False"}}`), no},
+		{"not true", deny(everybody, all, `"Resource":`+both, `{"StringNotEquals":{"aws:SecureTransport":"true"}}`), yes},
+		{"all but actions of another service", deny(everybody, `"NotAction":"iam:*"`, `"Resource":`+both, tls), yes},
+
+		{"nothing", ``, no},
+		{"an allow instead", `{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":` + both + `,"Condition":{"Bool":{"aws:SecureTransport":"true"}}}`, no},
+		{"the wrong way round", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"true"}}`), no},
+		{"only the objects", deny(everybody, all, `"Resource":"`+b+`/*"`, tls), no},
+		{"only the bucket", deny(everybody, all, `"Resource":"`+b+`"`, tls), no},
+		{"only some objects", deny(everybody, all, `"Resource":["`+b+`","`+b+`/private/*"]`, tls), no},
+		{"another bucket", deny(everybody, all, `"Resource":["arn:aws:s3:::c","arn:aws:s3:::c/*"]`, tls), no},
+		{"only reads", deny(everybody, `"Action":"s3:Get*"`, `"Resource":`+both, tls), no},
+		{"all but some actions", deny(everybody, `"NotAction":"s3:GetObject"`, `"Resource":`+both, tls), no},
+		{"for one account", deny(`"Principal":{"AWS":"111122223333"}`, all, `"Resource":`+both, tls), no},
+		{"for all but one", deny(`"NotPrincipal":{"AWS":"arn:aws:iam::111122223333:role/x"}`, all, `"Resource":`+both, tls), no},
+		{"unless from a network", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"false"},"NotIpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`), no},
+		{"unless with a header", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"false"},"Null":{"aws:Referer":"true"}}`), no},
+		{"with an old TLS", deny(everybody, all, `"Resource":`+both, `{"NumericLessThan":{"s3:TlsVersion":"1.2"}}`), no},
+		{"all resources but", deny(everybody, all, `"NotResource":"arn:aws:s3:::c/*"`, tls), unknown},
+		{"under a condition nobody knows", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"false"},"StringMatches":{"aws:Referer":"x"}}`), unknown},
+		{"a loophole and a good one", deny(everybody, `"Action":"s3:Get*"`, `"Resource":`+both, tls) + "," + deny(everybody, all, `"Resource":`+both, tls), yes},
+		{"a variable in the resource", deny(everybody, all, `"Resource":["`+b+`","`+b+`/${aws:username}*"]`, tls), no},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p, err := parsePolicy(`{"Version":"2012-10-17","Statement":[` + tt.statements + `]}`)
+			require.NoError(t, err)
+			got, why := p.deniesPlain(b)
+			require.Equal(t, tt.want, got, why)
+			require.Equal(t, tt.want == yes, why == "", "%s", why)
+		})
+	}
+}
+
+func TestPolicy_Malformed(t *testing.T) {
+	t.Parallel()
+	for _, doc := range []string{``, `null`, `[]`, `{"Statement":"x"}`, `{"Statement":[{"Action":{}}]}`, `{"Statement":[{"Principal":7}]}`, `{"Statement":[{"Condition":{"Bool":7}}]}`} {
+		p, err := parsePolicy(doc)
+		if err != nil {
+			require.Contains(t, err.Error(), "not a policy document", doc)
+			continue
+		}
+		open, _ := p.openToStrangers(testKey)
+		require.Equal(t, no, open, doc)
+		denied, _ := p.deniesPlain("arn:aws:s3:::b")
+		require.Equal(t, no, denied, doc)
+	}
+}
+
+func TestCovers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		pattern, specific string
+		want              bool
+	}{
+		{"*", "a", true}, {"*", "", true}, {"a*c", "abc", true}, {"a*c", "ab", false}, {"a?c", "abc", true}, {"a?c", "a*c", false},
+		{"a*", "a?*", true}, {"ab", "a*", false}, {"a**", "a*", true}, {"?", "*", false}, {"*b*", "abba", true}, {"", "a", false},
+		{"${x}", "${x}", false}, {"a?", "a?", true},
+	} {
+		require.Equal(t, tt.want, covers(tt.pattern, tt.specific), "%s over %s", tt.pattern, tt.specific)
+	}
+}
+
+func FuzzPolicy(f *testing.F) {
+	f.Add(goodBucketPolicy(testKey))
+	f.Add(`{"Statement":{"Effect":"Allow","Principal":{"AWS":["*"]},"Action":"kms:*","Resource":"*","Condition":{"ForAnyValue:StringLikeIfExists":{"aws:PrincipalArn":["arn:*",true,1]}}}}`)
+	f.Fuzz(func(t *testing.T, doc string) {
+		p, err := parsePolicy(doc)
+		if err != nil {
+			require.False(t, strings.Contains(err.Error(), "\n"))
+			return
+		}
+		p.openToStrangers(testKey)
+		p.deniesPlain("arn:aws:s3:::b")
+	})
+}

@@ -1,0 +1,557 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/securethecloud/kms-baseline/verify/report"
+)
+
+var trailChecks = []Check{
+	{
+		ID: "trail.write", Title: "the event history shows the key used for the write", Severity: "high",
+		Why:      "what S3 says of an object is a label; the event is KMS's own record that this key was used for it, for this caller",
+		Expected: "GenerateDataKey under the key, by S3 for the caller, for the object or its bucket, at the time of the write",
+		Needs:    []Permission{{"cloudtrail:LookupEvents", onAnything}, {"s3:GetObject", onObjects}, {"kms:DescribeKey", onKey}},
+		run:      trailWrite,
+	}, {
+		ID: "trail.read", Title: "the event history shows the key used for a read", Severity: "medium",
+		Why:      "without a Decrypt under the key a read would not have gone through KMS, where it can be refused and is logged",
+		Expected: "Decrypt under the key, by S3 for the caller, for the object or its bucket",
+		Needs:    []Permission{{"cloudtrail:LookupEvents", onAnything}, {"s3:GetObject", onObjects}, {"kms:Decrypt", onKeyThroughS3}, {"kms:DescribeKey", onKey}},
+		run:      trailRead,
+	}, {
+		ID: "trail.keys", Title: "the event history shows every key used", Severity: "medium",
+		Why:      "a key that nobody uses encrypts nothing, whatever the configuration says",
+		Expected: "GenerateDataKey under each key, by or for the caller",
+		Needs:    []Permission{{"cloudtrail:LookupEvents", onAnything}, {"kms:DescribeKey", onKey}},
+		run:      trailKeys,
+	},
+}
+
+const (
+	// eventHistory is how far back LookupEvents goes.
+	// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html
+	eventHistory = 90 * 24 * time.Hour
+	// nearWrite is how far the GenerateDataKey of a write may be from the time
+	// that S3 gives for the object: both are AWS's clocks, and S3 asks KMS
+	// during the upload. For a multipart upload S3 gives the time it began.
+	nearWrite = 2 * time.Minute
+	// bucketKeyAge is how old a bucket-level key may be that S3 uses for a
+	// write. AWS calls it time-limited and names no time.
+	bucketKeyAge = time.Hour
+	// maxUses is how many events a report keeps for its plot.
+	maxUses = 5000
+)
+
+// want is an event that is looked for.
+type want struct {
+	name    string // of the object or the key, for the reader
+	event   string // "GenerateDataKey"
+	key     string // its ARN
+	caller  string // as principalOf gives it
+	context string // the ARN in aws:s3:arn; empty: any, and S3 need not be the one who called
+	object  string // the object's ARN, which context may be
+	from    time.Time
+	to      time.Time
+	note    string // what a reader must know of it besides
+	read    report.Evidence
+
+	settled *report.Result // needs no event any more: what stands already
+	found   *found
+	near    map[string]int // why events that came near were not it
+	// contradicted is what an event says that is of this very write and shows
+	// another caller or another key.
+	contradicted string
+	contradicts  report.Evidence
+}
+
+type found struct {
+	use      report.KeyUse
+	evidence report.Evidence
+}
+
+func (w *want) pending() bool { return w.found == nil && w.settled == nil }
+
+// trailFindings is what the event history showed.
+type trailFindings struct {
+	writes, reads, keys     []*want
+	canaryWrite, canaryRead []*want // one each
+	lookups                 int
+	waited                  time.Duration
+	err                     error // of the last look
+	source                  string
+}
+
+func trailWrite(_ context.Context, r *run) report.Result {
+	if x, ok := r.noObject(); !ok {
+		return x
+	}
+	f := r.events()
+	return f.judge(r, "object", f.writes)
+}
+
+func trailRead(_ context.Context, r *run) report.Result {
+	if x, ok := r.noObject(); !ok {
+		return x
+	}
+	f := r.events()
+	return f.judge(r, "object", f.reads)
+}
+
+func trailKeys(_ context.Context, r *run) report.Result {
+	if len(r.keys) < 2 {
+		return skipped("only one key was named: trail.write is about that one")
+	}
+	f := r.events()
+	return f.judge(r, "key", f.keys)
+}
+
+func (r *run) noObject() (report.Result, bool) {
+	if r.cfg.Bucket == "" || len(r.cfg.Objects) == 0 {
+		return skipped("no object was named"), false
+	}
+	return r.noKeyARN()
+}
+
+// judge puts the results of several wants together.
+func (f trailFindings) judge(r *run, noun string, wants []*want) report.Result {
+	if len(wants) == 0 {
+		return r.failure(f.source, f.err)
+	}
+	var names []string
+	var results []report.Result
+	for _, w := range wants {
+		names, results = append(names, w.name), append(results, f.result(r, w))
+	}
+	x := merge(noun, names, results)
+	if f.lookups > 0 {
+		x.Actual += fmt.Sprintf(" (%s of the event history)", count(f.lookups, "lookup"))
+	}
+	return x
+}
+
+func (f trailFindings) result(r *run, w *want) report.Result {
+	switch {
+	case w.settled != nil:
+		return *w.settled
+	case w.found != nil:
+		u := w.found.use
+		tie := "tied to the key alone"
+		switch {
+		case w.context == "":
+		case u.Context == w.object:
+			tie = "tied to the object by its ARN"
+		default:
+			tie = "tied to the bucket by its ARN: with a Bucket Key KMS is not told of the object"
+		}
+		x := pass(fmt.Sprintf("%s at %s by %s, %s", u.Name, u.Time.Format(time.RFC3339), u.Caller, tie), w.found.evidence)
+		if w.read.Source != "" {
+			x.Evidence = append(x.Evidence, w.read)
+		}
+		return x
+	case w.contradicted != "":
+		return fail(w.contradicted, "find out who wrote the object, and write it again as it should be", w.contradicts)
+	case f.err != nil:
+		return r.failure(f.source, f.err)
+	}
+	text := fmt.Sprintf("no such %s event from %s to %s", w.event, w.from.Format(time.RFC3339), w.to.Format(time.RFC3339))
+	if near := nearest(w.near); near != "" {
+		text += "; what there is, is not it: " + near
+	}
+	if w.note != "" {
+		text += "; " + w.note
+	}
+	remedy := "verify --wait 20m with the same flags: events take about five minutes, and sometimes much longer"
+	if f.waited > 0 {
+		text += fmt.Sprintf("; looked for %s", f.waited.Round(time.Second))
+	}
+	if w.object != "" && w.context != w.object {
+		text += "; with a Bucket Key S3 asks KMS once for a caller and then goes on with that answer for a while, so there may never be one"
+		remedy = "verify --canary --wait 20m with the same flags writes and reads without a Bucket Key, which always leaves events"
+	}
+	x := inconclusive(text, remedy)
+	if w.read.Source != "" {
+		x.Evidence = append(x.Evidence, w.read)
+	}
+	return x
+}
+
+// nearest names the most frequent reasons.
+func nearest(near map[string]int) string {
+	reasons := slices.SortedFunc(maps.Keys(near), func(a, b string) int {
+		if near[a] != near[b] {
+			return near[b] - near[a]
+		}
+		return strings.Compare(a, b)
+	})
+	var parts []string
+	for _, why := range reasons[:min(len(reasons), 3)] {
+		parts = append(parts, fmt.Sprintf("%d %s", near[why], why))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// followTrail works out which events there must be, and looks for them until
+// they are found or the time to wait is over.
+func (r *run) followTrail(ctx context.Context) trailFindings {
+	var f trailFindings
+	caller := r.cfg.Caller
+	if caller == "" {
+		id := r.identity()
+		if id.err != nil {
+			f.err, f.source = id.err, "sts:GetCallerIdentity"
+			return f
+		}
+		caller = aws.ToString(id.out.Arn)
+	}
+	caller = principalOf(caller)
+	key := r.keyARN()
+	if key != "" { // else the checks have said so, and look at no event
+		if r.selected["trail.write"] {
+			f.writes = r.writesOf(ctx, key, caller)
+		}
+		if r.selected["trail.read"] {
+			f.reads = r.readsOf(ctx, key, caller)
+		}
+	}
+	if r.selected["trail.keys"] && len(r.keys) > 1 {
+		f.keys = r.usesOf(caller)
+	}
+	if r.cfg.Canary && (r.selected["canary.write"] || r.selected["canary.read"]) {
+		c := r.canary()
+		f.canaryWrite, f.canaryRead = []*want{c.write}, []*want{c.read}
+	}
+
+	objects := slices.Concat(f.writes, f.reads, f.canaryWrite, f.canaryRead)
+	h := &history{client: r.trail, uses: map[string]report.KeyUse{}}
+	start := r.now()
+	for {
+		f.err, f.source = nil, "cloudtrail:LookupEvents"
+		if f.err = h.lookByKey(ctx, key, objects); f.err == nil {
+			f.err = h.lookForKeys(ctx, f.keys)
+		}
+		left := pending(slices.Concat(objects, f.keys))
+		f.waited = r.now().Sub(start)
+		if len(left) == 0 || f.err != nil || f.waited+r.cfg.Poll > r.cfg.Wait {
+			break
+		}
+		fmt.Fprintf(r.cfg.Progress, "waiting for %s in the event history (%s of %s)\n", count(len(left), "event"), f.waited.Round(time.Second), r.cfg.Wait)
+		select {
+		case <-ctx.Done():
+		case <-time.After(r.cfg.Poll):
+		}
+	}
+	if r.cfg.Wait == 0 {
+		f.waited = 0
+	}
+	f.lookups = h.lookups
+	uses := slices.SortedFunc(maps.Values(h.uses), func(a, b report.KeyUse) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
+	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.uses = uses
+	return f
+}
+
+func pending(wants []*want) []*want {
+	var left []*want
+	for _, w := range wants {
+		if w.pending() {
+			left = append(left, w)
+		}
+	}
+	return left
+}
+
+// objectWant is the want for an event about a named object, or what stands
+// already instead of it.
+func (r *run) objectWant(ctx context.Context, i int, event, key, caller string) *want {
+	name := r.cfg.Objects[i]
+	bucket := bucketARN(r.cfg)
+	w := &want{name: name, event: event, key: key, caller: caller, object: bucket + "/" + name}
+	w.context = w.object
+	head := r.named()[i]
+	settle := func(x report.Result) *want {
+		w.settled = &x
+		return w
+	}
+	switch {
+	case isNotFound(head.err):
+		return settle(fail(fmt.Sprintf("there is no object %s in %s", name, r.cfg.Bucket), "aws s3 ls s3://"+r.cfg.Bucket, head.evidence))
+	case head.err != nil:
+		return settle(r.failure("s3:HeadObject", head.err))
+	}
+	if why := r.notUnderKey(ctx, head.out); why != "" {
+		return settle(fail("HeadObject shows that the key was not used: "+why, "see object.encryption", head.saw("%s %s", head.out.ServerSideEncryption, aws.ToString(head.out.SSEKMSKeyId))))
+	}
+	if aws.ToBool(head.out.BucketKeyEnabled) {
+		w.context = bucket
+	}
+	return w
+}
+
+// writesOf is the wants for the writes of the named objects.
+func (r *run) writesOf(ctx context.Context, key, caller string) []*want {
+	var wants []*want
+	for i := range r.cfg.Objects {
+		w := r.objectWant(ctx, i, "GenerateDataKey", key, caller)
+		if w.pending() {
+			at := aws.ToTime(r.named()[i].out.LastModified).UTC()
+			w.from, w.to = at.Add(-nearWrite), at.Add(nearWrite)
+			if w.context != w.object {
+				w.from = at.Add(-bucketKeyAge)
+			}
+			if oldest := r.now().Add(-eventHistory); w.to.Before(oldest) {
+				x := inconclusive("the object was written on "+at.Format(time.DateOnly)+", and the event history goes back 90 days only",
+					"verify --canary --wait 20m with the same flags, or search a trail's own log files")
+				w.settled = &x
+			}
+		}
+		wants = append(wants, w)
+	}
+	return wants
+}
+
+// readsOf is the wants for reads of the named objects. It reads the first byte
+// of each, so that there is one to find.
+func (r *run) readsOf(ctx context.Context, key, caller string) []*want {
+	wants := make([]*want, len(r.cfg.Objects))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, r.cfg.Concurrency)
+	for i := range r.cfg.Objects {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			w := r.objectWant(ctx, i, "Decrypt", key, caller)
+			if w.pending() {
+				now := r.now()
+				w.from, w.to = now.Add(-r.cfg.Since), now.Add(r.cfg.Wait+nearWrite)
+				if r.cfg.Caller == "" {
+					w.read, w.note = r.readByte(ctx, w.name)
+				}
+			}
+			wants[i] = w
+		})
+	}
+	wg.Wait()
+	return wants
+}
+
+// readByte reads an object's first byte, and says what came of it.
+func (r *run) readByte(ctx context.Context, key string) (report.Evidence, string) {
+	in := &s3.GetObjectInput{Bucket: &r.cfg.Bucket, Key: &key, Range: aws.String("bytes=0-0")}
+	out, err := r.bucket().GetObject(ctx, in)
+	if hasCode(err, "InvalidRange") { // an empty object has no first byte
+		in.Range = nil
+		out, err = r.bucket().GetObject(ctx, in)
+	}
+	if err != nil {
+		return r.refusal("s3:GetObject", err), "reading it just now failed: " + Reason(err)
+	}
+	_ = out.Body.Close() // what the byte is does not matter
+	a := answered(r, "s3:GetObject", out, nil, func() middleware.Metadata { return out.ResultMetadata })
+	return a.saw("read s3://%s/%s just now", r.cfg.Bucket, key), "it was read just now"
+}
+
+// usesOf is the wants for one use of each key.
+func (r *run) usesOf(caller string) []*want {
+	var wants []*want
+	for _, k := range r.keys {
+		w := &want{name: k.name, event: "GenerateDataKey", caller: caller, from: r.now().Add(-r.cfg.Since), to: r.now().Add(r.cfg.Wait + nearWrite)}
+		arn, x, ok := r.keyARNOf(k)
+		if w.key = arn; !ok {
+			w.settled = &x
+		}
+		wants = append(wants, w)
+	}
+	return wants
+}
+
+// trailRecord is what verify reads of a CloudTrail record.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
+type trailRecord struct {
+	EventID      string    `json:"eventID"`
+	EventName    string    `json:"eventName"`
+	EventSource  string    `json:"eventSource"`
+	EventTime    time.Time `json:"eventTime"`
+	Region       string    `json:"awsRegion"`
+	ErrorCode    string    `json:"errorCode"`
+	UserIdentity struct {
+		Type           string `json:"type"`
+		ARN            string `json:"arn"`
+		InvokedBy      string `json:"invokedBy"`
+		SessionContext struct {
+			SessionIssuer struct {
+				ARN string `json:"arn"`
+			} `json:"sessionIssuer"`
+		} `json:"sessionContext"`
+	} `json:"userIdentity"`
+	RequestParameters struct {
+		EncryptionContext map[string]string `json:"encryptionContext"`
+	} `json:"requestParameters"`
+	Resources []struct {
+		ARN string `json:"ARN"`
+	} `json:"resources"`
+}
+
+// readEvent reads an event's record and says in what it contradicts the
+// summary that LookupEvents gives beside it.
+func readEvent(e types.Event) (rec trailRecord, wrong string) {
+	if err := json.Unmarshal([]byte(aws.ToString(e.CloudTrailEvent)), &rec); err != nil {
+		return rec, "with a record that cannot be read"
+	}
+	summaryKeys, named := 0, false
+	for _, s := range e.Resources {
+		if aws.ToString(s.ResourceType) == "AWS::KMS::Key" {
+			summaryKeys++
+			for _, x := range rec.Resources {
+				named = named || x.ARN == aws.ToString(s.ResourceName)
+			}
+		}
+	}
+	if rec.EventID != aws.ToString(e.EventId) || rec.EventName != aws.ToString(e.EventName) ||
+		rec.EventSource != aws.ToString(e.EventSource) || rec.EventTime.Unix() != aws.ToTime(e.EventTime).Unix() || summaryKeys > 0 && !named {
+		return rec, "whose record contradicts its summary"
+	}
+	return rec, ""
+}
+
+func (rec trailRecord) caller() string {
+	if rec.UserIdentity.SessionContext.SessionIssuer.ARN != "" {
+		return rec.UserIdentity.SessionContext.SessionIssuer.ARN
+	}
+	return rec.UserIdentity.ARN
+}
+
+func (rec trailRecord) uses(key string) bool {
+	for _, x := range rec.Resources {
+		if x.ARN == key {
+			return true
+		}
+	}
+	return false
+}
+
+func (rec trailRecord) keyARN() string {
+	for _, x := range rec.Resources {
+		if strings.Contains(x.ARN, ":key/") {
+			return x.ARN
+		}
+	}
+	return ""
+}
+
+// byS3 says whether S3 made the call. S3's name in records has changed over the
+// years (s3.amazonaws.com, internal.amazonaws.com, fas.s3.amazonaws.com); a
+// caller of KMS cannot set it at all, whatever encryption context it makes up.
+func (rec trailRecord) byS3() bool {
+	by := strings.ToLower(rec.UserIdentity.InvokedBy)
+	return strings.HasSuffix(by, "s3.amazonaws.com") || by == "internal.amazonaws.com" || by == "aws internal"
+}
+
+// meet holds an event against the want. What is not it but comes near is
+// remembered with the reason.
+func (w *want) meet(rec trailRecord, wrong, requestID string) {
+	if rec.EventName != w.event || rec.EventSource != "kms.amazonaws.com" {
+		return
+	}
+	s3ARN := rec.RequestParameters.EncryptionContext["aws:s3:arn"]
+	why := wrong
+	switch {
+	case why != "":
+	case rec.ErrorCode != "":
+		why = "that KMS refused (" + rec.ErrorCode + ")"
+	case w.context != "" && !rec.byS3():
+		why = "that S3 did not ask for: somebody called KMS and made up the context"
+	case w.context != "" && s3ARN != w.context:
+		why = "of another object"
+		if s3ARN == "" {
+			why = "without an object in the encryption context"
+		}
+	case rec.EventTime.Before(w.from) || rec.EventTime.After(w.to):
+		why = "from another time"
+	case rec.Region != regionOf(w.key):
+		why = "in another Region"
+	case !rec.uses(w.key):
+		why = "under another key"
+		w.contradict(rec, fmt.Sprintf("the event of this write shows another key: %s", rec.keyARN()), requestID)
+	case principalOf(rec.caller()) != w.caller:
+		why = "of another caller (" + rec.caller() + ")"
+		w.contradict(rec, fmt.Sprintf("the event of this write shows another caller: %s", rec.caller()), requestID)
+	}
+	if why != "" {
+		if w.near == nil {
+			w.near = map[string]int{}
+		}
+		w.near[why]++
+		return
+	}
+	w.found = &found{use: rec.use(), evidence: rec.evidence(requestID)}
+}
+
+// contradict remembers an event that leaves no room for the one wanted: it is
+// about the very object, at the time of its write. With a Bucket Key, and for
+// reads, there may be others beside it.
+func (w *want) contradict(rec trailRecord, what, requestID string) {
+	if w.event == "GenerateDataKey" && w.context != "" && w.context == w.object {
+		w.contradicted, w.contradicts = what, rec.evidence(requestID)
+	}
+}
+
+func (rec trailRecord) use() report.KeyUse {
+	return report.KeyUse{
+		EventID: rec.EventID, Time: rec.EventTime.UTC(), Name: rec.EventName, Caller: rec.caller(), KeyARN: rec.keyARN(),
+		Context: rec.RequestParameters.EncryptionContext["aws:s3:arn"], Service: rec.UserIdentity.InvokedBy,
+	}
+}
+
+func (rec trailRecord) evidence(requestID string) report.Evidence {
+	detail := rec.EventName + " by " + rec.caller()
+	if c := rec.RequestParameters.EncryptionContext["aws:s3:arn"]; c != "" {
+		detail += " for " + c
+	}
+	return report.Evidence{Source: "cloudtrail:LookupEvents", RequestID: requestID, EventID: rec.EventID, Time: rec.EventTime.UTC(), Detail: detail}
+}
+
+// principalOf is who an ARN stands for, in one form for a role and its
+// sessions: "ACCOUNT:role/NAME". Role names are unique in an account whatever
+// their path. Empty for anything that is not a principal's ARN.
+func principalOf(arn string) string {
+	part := strings.SplitN(arn, ":", 6)
+	if len(part) != 6 || part[0] != "arn" || part[2] != "iam" && part[2] != "sts" {
+		return ""
+	}
+	names := strings.Split(part[5], "/")
+	switch {
+	case part[2] == "sts" && names[0] == "assumed-role" && len(names) > 1:
+		return part[4] + ":role/" + names[1]
+	case names[0] == "role" && len(names) > 1:
+		return part[4] + ":role/" + names[len(names)-1]
+	case names[0] == "user" && len(names) > 1:
+		return part[4] + ":user/" + names[len(names)-1]
+	case part[5] == "root", names[0] == "federated-user":
+		return part[4] + ":" + part[5]
+	}
+	return ""
+}

@@ -1,0 +1,363 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/securethecloud/kms-baseline/verify/check"
+	"github.com/securethecloud/kms-baseline/verify/report"
+)
+
+// version is set by the linker: -ldflags "-X main.version=v1.2.3". The default
+// is what the Go toolchain knows of the build.
+var version string
+
+// options are the flags, and what the process gives.
+type options struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	stack, outputs                     string
+	keys                               []string
+	alias, bucket                      string
+	objects                            []string
+	prefix, region, account, profile   string
+	caller                             string
+	format                             string
+	reports                            []string
+	wait, since, timeout               time.Duration
+	only, skip                         []string
+	canary, allRegions                 bool
+	allowInconclusive, redact, verbose bool
+	color                              string
+	quiet                              bool
+	concurrency                        int
+
+	report *report.Report // what the run came to; nil without one
+}
+
+const longHelp = `verify asks AWS whether data is encrypted under the key it should be, and says
+what it saw: the key and its policy, the bucket and its defaults, every object,
+the EBS defaults, and KMS's own record that the key was used for this object and
+this caller. It changes nothing, unless --canary asks it to upload objects of its
+own, which it removes again.
+
+The report goes to stdout, all else to stderr.
+
+Exit codes:
+  0  every check that ran passed
+  1  a check failed
+  2  wrong flags or input: nothing was asked of AWS
+  3  no credentials, or AWS refused them
+  4  a check could not be evaluated, or is inconclusive (--allow-inconclusive)
+  8  cancelled
+  9  timed out`
+
+const examples = `  # what a Pulumi stack made
+  verify --stack dev
+  pulumi stack output --json | verify --outputs -
+
+  # by name
+  verify --key alias/masterclass-cmk --bucket my-bucket --object test/hello.txt --region us-east-1
+
+  # a proof for the auditor: upload, read, and wait for KMS's record of it
+  verify --stack dev --canary --wait 20m --report evidence.html --report evidence.json
+
+  # every object of a bucket, or the EBS switch of every Region
+  verify --stack dev --prefix '' --only object
+  verify --stack dev --all-regions --only ebs`
+
+func newRoot(o *options) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "verify",
+		Short:         "Prove from the live AWS account that data is encrypted under the key it should be",
+		Long:          longHelp,
+		Example:       examples,
+		Version:       versionText(),
+		Args:          noArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(c *cobra.Command, _ []string) error { return o.verify(c) },
+	}
+	root.SetVersionTemplate("verify {{.Version}}\n")
+	o.addTargetFlags(root)
+	o.addCheckFlags(root)
+	f := root.Flags()
+	f.StringArrayVar(&o.objects, "object", nil, "key of an object to look at, also in the event history; may be repeated")
+	f.StringVarP(&o.format, "output", "o", "table", "format of the report on stdout: "+strings.Join(report.Formats, ", "))
+	f.StringArrayVar(&o.reports, "report", nil, "also write the report to this file, in the format of its ending: .txt, .json, .xml (JUnit), .sarif, .html; may be repeated")
+	f.DurationVar(&o.wait, "wait", 0, "how long to wait for events that are not in the event history yet: 20m (default: look once)")
+	f.DurationVar(&o.since, "since", 24*time.Hour, "how far back to look for reads in the event history, at most 2160h (90 days)")
+	f.StringVar(&o.caller, "caller", "", "ARN of the user or role that wrote and read the objects (default: whoever runs verify)")
+	f.DurationVar(&o.timeout, "timeout", 0, "stop after this long, and report what was found until then (default: no limit)")
+	f.BoolVar(&o.allRegions, "all-regions", false, "look at EBS encryption by default in every enabled Region")
+	f.IntVar(&o.concurrency, "concurrency", 32, "how many calls to have under way at once, 1 to 256")
+	f.BoolVar(&o.allowInconclusive, "allow-inconclusive", false, "exit with 0 if all that does not pass is inconclusive")
+	f.BoolVar(&o.redact, "redact", false, "mask account ids in the report")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the evidence for passed checks in the table, too")
+	f.StringVar(&o.color, "color", "auto", "color in the table: auto, always, never; NO_COLOR is heeded")
+	root.PersistentFlags().BoolVarP(&o.quiet, "quiet", "q", false, "no progress and no hints on stderr")
+	root.AddCommand(newList(o), newIAM(o), newEnvelope(o))
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(slices.Clone(report.Formats), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	return root
+}
+
+// noArgs refuses arguments by name: the usual mistake is a flag without dashes.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unexpected argument %q", args[0])
+	}
+	return nil
+}
+
+// addTargetFlags adds the flags that say what to look at.
+func (o *options) addTargetFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.stack, "stack", "", "Pulumi stack to take key, bucket and the rest from (pulumi stack output)")
+	f.StringVar(&o.outputs, "outputs", "", "file with the stack's outputs, as pulumi stack output --json writes them; - is stdin")
+	f.StringArrayVar(&o.keys, "key", nil, "key ARN, key id or alias; may be repeated: the first is the one that bucket, objects and EBS are held to")
+	f.StringVar(&o.alias, "alias", "", "alias that must resolve to the key: alias/NAME")
+	f.StringVar(&o.bucket, "bucket", "", "bucket to look at")
+	f.StringVar(&o.prefix, "prefix", "", "look at every object below this prefix; '' is the whole bucket")
+	f.StringVar(&o.region, "region", "", "Region of the key (default: the stack's, the key ARN's, or that of the AWS configuration)")
+	f.StringVar(&o.account, "account", "", "account that the credentials must be of")
+	f.StringVar(&o.profile, "profile", "", "profile of the AWS configuration")
+	c.MarkFlagsMutuallyExclusive("stack", "outputs")
+}
+
+// addCheckFlags adds the flags that say which checks to run.
+func (o *options) addCheckFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringSliceVar(&o.only, "only", nil, "run only these checks: ids or groups, with wildcards (key.*, bucket)")
+	f.StringSliceVar(&o.skip, "skip", nil, "leave out these checks: ids or groups, with wildcards")
+	f.BoolVar(&o.canary, "canary", false, "upload objects, read them back, look for the events, and remove them: this writes to the bucket")
+	_ = c.RegisterFlagCompletionFunc("only", completeChecks) // the flag is there
+	_ = c.RegisterFlagCompletionFunc("skip", completeChecks)
+}
+
+func completeChecks(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, c := range check.Catalogue {
+		if !slices.Contains(names, c.Group) {
+			names = append(names, c.Group)
+		}
+		names = append(names, c.ID)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// verify runs the checks and writes the reports.
+func (o *options) verify(c *cobra.Command) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	files, err := openReports(o.reports)
+	if err != nil {
+		return err
+	}
+	defer files.discard()
+	ctx := c.Context()
+	if o.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, errTimedOut)
+		defer cancel()
+	}
+	cfg, err := o.config(ctx, c)
+	if err != nil {
+		return err
+	}
+	if cfg.AWS, err = o.loadAWS(ctx, cfg.AWS.Region); err != nil {
+		return err
+	}
+	rep, err := check.Run(ctx, cfg)
+	if rep == nil {
+		return err
+	}
+	o.report = rep
+	shown := rep
+	if o.redact {
+		shown = report.Redact(rep)
+	}
+	return errors.Join(err, o.write(shown), files.write(shown))
+}
+
+// validate checks the flags that cobra cannot.
+func (o *options) validate() error {
+	if !slices.Contains(report.Formats, o.format) {
+		return fmt.Errorf("--output %s is not a format: use one of %s", o.format, strings.Join(report.Formats, ", "))
+	}
+	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
+		return fmt.Errorf("--color %s is not one of auto, always, never", o.color)
+	}
+	for _, d := range []struct {
+		flag string
+		d    time.Duration
+	}{{"wait", o.wait}, {"since", o.since}, {"timeout", o.timeout}} {
+		if d.d < 0 {
+			return fmt.Errorf("--%s %s is negative", d.flag, d.d)
+		}
+	}
+	if o.concurrency < 1 || o.concurrency > 256 {
+		return fmt.Errorf("--concurrency %d is not from 1 to 256", o.concurrency)
+	}
+	return nil
+}
+
+var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d+$`)
+
+// config puts flags and outputs together: flags come first. Of AWS it has the
+// Region alone, and that only if flags or outputs name one.
+func (o *options) config(ctx context.Context, c *cobra.Command) (check.Config, error) {
+	cfg := check.Config{
+		Keys: o.keys, Alias: o.alias, Bucket: o.bucket, Objects: o.objects, Account: o.account, Caller: o.caller,
+		Since: o.since, Wait: o.wait, Canary: o.canary, AllRegions: o.allRegions, Only: o.only, Skip: o.skip,
+		Concurrency: o.concurrency, Version: versionText(),
+	}
+	if c.Flags().Changed("prefix") {
+		cfg.Prefix = &o.prefix
+	}
+	if o.region != "" && !regionName.MatchString(o.region) {
+		return cfg, fmt.Errorf("--region %s is not a Region's name, as us-east-1 is", o.region)
+	}
+	if !o.quiet {
+		cfg.Progress = o.stderr
+	}
+	cfg.AWS.Region = o.region
+	if o.stack != "" || o.outputs != "" {
+		out, err := readOutputs(ctx, o.stack, o.outputs, o.stdin)
+		if err != nil {
+			return cfg, err
+		}
+		if len(cfg.Keys) == 0 && out.keyARN != "" {
+			cfg.Keys = []string{out.keyARN}
+			cfg.EBSKey = out.ebsKeyARN
+			cfg.Alias = cmp.Or(cfg.Alias, out.aliasName)
+		}
+		if cfg.Bucket == "" && out.bucket != "" {
+			cfg.Bucket = out.bucket
+			if len(cfg.Objects) == 0 && out.object != "" {
+				cfg.Objects = []string{out.object}
+			}
+		}
+		cfg.SkipEBS = out.ebsSkipped && !o.allRegions
+		cfg.Account = cmp.Or(cfg.Account, out.account)
+		cfg.AWS.Region = cmp.Or(cfg.AWS.Region, out.region)
+	}
+	if cfg.AWS.Region == "" && len(cfg.Keys) > 0 {
+		if part := strings.Split(cfg.Keys[0], ":"); len(part) > 3 {
+			cfg.AWS.Region = part[3]
+		}
+	}
+	return cfg, nil
+}
+
+// loadAWS is the standard AWS configuration: environment, files, SSO, roles.
+func (o *options) loadAWS(ctx context.Context, region string) (aws.Config, error) {
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConnsPerHost = o.concurrency
+		t.ResponseHeaderTimeout = 30 * time.Second // a call that is not answered fails, and is tried again
+	})
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithAppID("kms-baseline-verify"),
+		config.WithRegion(region), config.WithSharedConfigProfile(o.profile))
+	if err != nil {
+		if ctx.Err() != nil {
+			return cfg, context.Cause(ctx)
+		}
+		return cfg, hinted{fmt.Errorf("the AWS configuration: %w", err), "aws configure list shows what is set"}
+	}
+	return cfg, nil
+}
+
+// write writes the report to stdout.
+func (o *options) write(rep *report.Report) error {
+	style := report.Options{Color: o.color == "always", Verbose: o.verbose}
+	if f, ok := o.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		style.Width, _, _ = term.GetSize(int(f.Fd())) // 0 is the default
+		style.Color = style.Color || o.color == "auto" && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	}
+	if err := report.Write(o.stdout, o.format, rep, style); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
+
+// reportFile is a report that is put in its place when it is complete.
+type reportFile struct {
+	name, format string
+	temp         *os.File
+}
+
+type reportFiles []reportFile
+
+// openReports makes sure that every report can be written before anything is
+// asked of AWS.
+func openReports(names []string) (reportFiles, error) {
+	var files reportFiles
+	for _, name := range names {
+		format, err := report.FormatForFile(name)
+		if err == nil {
+			f := reportFile{name: name, format: format}
+			if info, statErr := os.Stat(name); statErr == nil && info.IsDir() {
+				err = fmt.Errorf("%s is a directory", name)
+			} else if f.temp, err = os.CreateTemp(filepath.Dir(name), ".verify-*"); err == nil {
+				files = append(files, f)
+			}
+		}
+		if err != nil {
+			files.discard()
+			return nil, fmt.Errorf("--report %s: %w", name, err)
+		}
+	}
+	return files, nil
+}
+
+func (fs reportFiles) write(rep *report.Report) error {
+	var errs []error
+	for _, f := range fs {
+		err := report.Write(f.temp, f.format, rep, report.Options{Verbose: true})
+		err = errors.Join(err, f.temp.Chmod(0o644), f.temp.Close())
+		if err == nil {
+			err = os.Rename(f.temp.Name(), f.name)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("writing the report %s: %w", f.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// discard removes what was not put in its place.
+func (fs reportFiles) discard() {
+	for _, f := range fs {
+		_ = f.temp.Close()           // closed already, where it was written
+		_ = os.Remove(f.temp.Name()) // gone already, where it was written
+	}
+}
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/spf13/cobra"
+
+	"github.com/securethecloud/kms-baseline/verify/check"
+)
+
+// errAWS is why verify envelope could not go on: a call failed.
+var errAWS = errors.New("AWS could not be asked")
+
+func newEnvelope(o *options) *cobra.Command {
+	text := "hello kms day1"
+	c := &cobra.Command{
+		Use:   "envelope",
+		Short: "Do envelope encryption before your eyes with the live key",
+		Long: `envelope encrypts a text the way S3 does: KMS makes a data key and wraps it
+under the key, the text is encrypted here with AES-256-GCM, the data key is
+forgotten, and only its wrapped form is kept beside the ciphertext. Then it is
+undone, and undone again with a wrong encryption context, which KMS must refuse.
+
+Nothing is stored anywhere. Needed are kms:GenerateDataKey and kms:Decrypt on the
+key. Of the data key 4 bytes are shown; it lives in memory for a moment.`,
+		Example: "  verify envelope --stack dev\n  verify envelope --key alias/masterclass-cmk --text 'my secret'",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx := c.Context()
+			cfg, err := o.config(ctx, c)
+			if err != nil {
+				return err
+			}
+			if len(cfg.Keys) == 0 {
+				return errors.New("no key: name one with --key, --stack or --outputs")
+			}
+			if cfg.AWS, err = o.loadAWS(ctx, cfg.AWS.Region); err != nil {
+				return err
+			}
+			if cfg.AWS.Region == "" {
+				return errors.New("no Region: name it with --region, or set AWS_REGION")
+			}
+			if _, err := cfg.AWS.Credentials.Retrieve(ctx); err != nil && ctx.Err() == nil {
+				return &check.CredentialsError{Err: err}
+			}
+			err = drawEnvelope(ctx, o.stdout, kms.NewFromConfig(cfg.AWS), cfg.Keys[0], text)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return err
+		},
+	}
+	o.addTargetFlags(c)
+	c.Flags().StringVar(&text, "text", text, "what to encrypt")
+	return c
+}
+
+// envelope is what is kept: neither half is of use without KMS.
+type envelope struct {
+	wrappedKey []byte
+	nonce      []byte
+	ciphertext []byte // with GCM's tag at its end
+}
+
+// drawEnvelope does it all, and draws it.
+func drawEnvelope(ctx context.Context, w io.Writer, client *kms.Client, key, text string) error {
+	run := make([]byte, 8)
+	_, _ = rand.Read(run) // never fails: see crypto/rand.Read
+	about := map[string]string{"purpose": "kms-baseline verify envelope", "run": hex.EncodeToString(run)}
+
+	out, err := client.GenerateDataKey(ctx, &kms.GenerateDataKeyInput{KeyId: &key, KeySpec: types.DataKeySpecAes256, EncryptionContext: about})
+	if err != nil {
+		return asked("GenerateDataKey", err)
+	}
+	arn := aws.ToString(out.KeyId)
+	e := envelope{wrappedKey: out.CiphertextBlob}
+	shownKey := beginning(out.Plaintext, 4)
+	err = e.seal(out.Plaintext, text)
+	clear(out.Plaintext)
+	if err != nil {
+		return fmt.Errorf("%w: encrypting with the data key: %w", errFailed, err)
+	}
+
+	p := &picture{w: w}
+	p.line("the vault (KMS)                         here")
+	p.line("")
+	p.line("  key  %s", arn)
+	p.line("       it never leaves the vault")
+	p.line("         |")
+	p.line("         | GenerateDataKey, context purpose=%q run=%q", about["purpose"], about["run"])
+	p.line("         +--> data key           %s", shownKey)
+	p.line("         |      used here for AES-256-GCM, then wiped")
+	p.line("         +--> wrapped data key   %s", beginning(e.wrappedKey, 12))
+	p.line("                                   the data key, encrypted under the key")
+	p.line("")
+	p.line("  plaintext                      %s", beginning([]byte(text), 12))
+	p.line("         | AES-256-GCM with the data key, the context authenticated by KMS")
+	p.line("         v")
+	p.line("  +-- the envelope: what is stored -----------------------------------------+")
+	p.line("  | ciphertext                   %s", beginning(e.ciphertext, 12))
+	p.line("  | nonce                        %s", beginning(e.nonce, 12))
+	p.line("  | wrapped data key             %s", beginning(e.wrappedKey, 12))
+	p.line("  +--------------------------------------------------------------------------+")
+	p.line("")
+
+	back, err := client.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: e.wrappedKey, KeyId: &arn, EncryptionContext: about})
+	if err != nil {
+		return errors.Join(p.err, asked("Decrypt", err))
+	}
+	plain, err := e.open(back.Plaintext)
+	clear(back.Plaintext)
+	if err != nil || !bytes.Equal(plain, []byte(text)) {
+		return errors.Join(p.err, fmt.Errorf("%w: what Decrypt unwrapped does not open the envelope", errFailed))
+	}
+	p.line("  Decrypt with the same context    the data key again, and with it %s", beginning(plain, 12))
+
+	about["run"] = strings.Repeat("0", len(about["run"]))
+	wrong, err := client.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: e.wrappedKey, KeyId: &arn, EncryptionContext: about})
+	switch {
+	case err == nil:
+		clear(wrong.Plaintext)
+		return errors.Join(p.err, fmt.Errorf("%w: KMS unwrapped the data key under a wrong encryption context", errFailed))
+	case !errors.As(err, new(*types.InvalidCiphertextException)):
+		return errors.Join(p.err, asked("Decrypt", err))
+	}
+	p.line("  Decrypt with another context     refused: InvalidCiphertextException")
+	return p.err
+}
+
+// seal encrypts the text with a data key.
+func (e *envelope) seal(dataKey []byte, text string) error {
+	gcm, err := newGCM(dataKey)
+	if err != nil {
+		return err
+	}
+	e.nonce = make([]byte, gcm.NonceSize())
+	_, _ = rand.Read(e.nonce) // never fails: see crypto/rand.Read
+	e.ciphertext = gcm.Seal(nil, e.nonce, []byte(text), nil)
+	return nil
+}
+
+func (e *envelope) open(dataKey []byte) ([]byte, error) {
+	gcm, err := newGCM(dataKey)
+	if err != nil {
+		return nil, err
+	}
+	return gcm.Open(nil, e.nonce, e.ciphertext, nil)
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// asked is the error of a call that failed.
+func asked(operation string, err error) error {
+	if check.IsCredentials(err) {
+		return &check.CredentialsError{Err: err}
+	}
+	return hinted{fmt.Errorf("%w: kms:%s: %s", errAWS, operation, check.Reason(err)), "the caller needs kms:GenerateDataKey and kms:Decrypt on the key"}
+}
+
+// beginning shows the first n bytes and the length.
+func beginning(b []byte, n int) string {
+	more := ""
+	if len(b) > n {
+		more = "..."
+		b, n = b[:n], len(b)
+	} else {
+		n = len(b)
+	}
+	return fmt.Sprintf("%s%s (%d bytes)", hex.EncodeToString(b), more, n)
+}
+
+// picture writes lines until one cannot be written.
+type picture struct {
+	w   io.Writer
+	err error
+}
+
+func (p *picture) line(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+	}
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/securethecloud/kms-baseline/verify/check"
+	"github.com/securethecloud/kms-baseline/verify/report"
+)
+
+// What verify exits with.
+const (
+	exitPass        = 0 // every check that ran passed
+	exitFail        = 1 // a check failed
+	exitUsage       = 2 // wrong flags or input; nothing was asked of AWS
+	exitCredentials = 3 // no credentials, or AWS refused them
+	exitUnknown     = 4 // something could not be evaluated, or is inconclusive
+	exitCancelled   = 8 // Ctrl-C
+	exitTimedOut    = 9 // --timeout
+)
+
+// errTimedOut is why a run ended that --timeout ended.
+var errTimedOut = errors.New("timed out")
+
+// errFailed is why verify envelope failed: AWS did not behave as encryption has
+// to.
+var errFailed = errors.New("failed")
+
+// exitCode is what a run comes to. rep is nil where nothing was run. Being cut
+// short comes before what was found until then, and a check that failed before
+// those that could not be evaluated.
+func exitCode(rep *report.Report, err error, allowInconclusive bool) int {
+	_, credentials := errors.AsType[*check.CredentialsError](err)
+	switch {
+	case err == nil && rep == nil:
+		return exitPass // a command that runs no checks
+	case errors.Is(err, errTimedOut):
+		return exitTimedOut
+	case errors.Is(err, errCancelled):
+		return exitCancelled
+	case errors.Is(err, errFailed), rep != nil && rep.Summary.Fail > 0:
+		return exitFail
+	case credentials:
+		return exitCredentials
+	case errors.Is(err, errAWS):
+		return exitUnknown
+	case err != nil:
+		return exitUsage
+	case rep.Verdict == report.Pass, rep.Verdict == report.Inconclusive && allowInconclusive:
+		return exitPass
+	}
+	return exitUnknown
+}

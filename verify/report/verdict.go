@@ -1,0 +1,170 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// statuses is the order in which they are counted and explained.
+var statuses = []Status{Pass, Fail, Inconclusive, Error, Skipped}
+
+// sign is the status as one character, so that it never rests on color alone.
+func (s Status) sign() string {
+	switch s {
+	case Pass:
+		return "✓"
+	case Fail:
+		return "✗"
+	case Inconclusive:
+		return "?"
+	case Skipped:
+		return "–"
+	default:
+		return "!"
+	}
+}
+
+// meaning explains the status to a reader of the report.
+func (s Status) meaning() string {
+	switch s {
+	case Pass:
+		return "AWS's own answers show what was expected."
+	case Fail:
+		return "AWS's own answers show something else."
+	case Inconclusive:
+		return "The evidence is not there yet, or may never be: neither pass nor fail."
+	case Skipped:
+		return "The check was not asked for or does not apply."
+	default:
+		return "The check could not be evaluated: access denied, throttled or unreachable."
+	}
+}
+
+func (s Summary) of(status Status) int {
+	switch status {
+	case Pass:
+		return s.Pass
+	case Fail:
+		return s.Fail
+	case Inconclusive:
+		return s.Inconclusive
+	case Skipped:
+		return s.Skipped
+	default:
+		return s.Error
+	}
+}
+
+// headline is the verdict as a sentence.
+func (r *Report) headline() string {
+	s := r.Summary
+	ran := s.Pass + s.Fail + s.Inconclusive + s.Error
+	switch {
+	case ran == 0 && s.Skipped == 0:
+		return "no check was run"
+	case ran == 0:
+		return fmt.Sprintf("no check was evaluated, %d skipped", s.Skipped)
+	case r.Verdict == Fail:
+		return fmt.Sprintf("%d of %s failed", s.Fail, plural(ran, "check"))
+	case r.Verdict == Error:
+		return fmt.Sprintf("%d of %s could not be evaluated", s.Error, plural(ran, "check"))
+	case r.Verdict == Inconclusive:
+		return fmt.Sprintf("%d of %s inconclusive", s.Inconclusive, plural(ran, "check"))
+	case ran == 1:
+		return "the check passed"
+	default:
+		return fmt.Sprintf("all %d checks passed", ran)
+	}
+}
+
+// counts lists the statuses that occur: "12 pass, 1 fail".
+func (s Summary) counts() string {
+	var parts []string
+	for _, st := range statuses {
+		if n := s.of(st); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, st))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// worst is the status that the verdict over these results would be, or
+// Skipped where there is none that counts.
+func worst(results []Result) Status {
+	r := Report{Results: results}
+	r.Judge()
+	if r.Summary.Skipped == len(results) {
+		return Skipped
+	}
+	return r.Verdict
+}
+
+// group is the results of one part of the account.
+type group struct {
+	Name, Title string
+	Results     []Result
+}
+
+var groupTitles = []struct{ name, title string }{
+	{"key", "Key"},
+	{"bucket", "Bucket"},
+	{"object", "Objects"},
+	{"ebs", "EBS volumes"},
+	{"trail", "Audit trail"},
+	{"canary", "Canary"},
+}
+
+// groups are the results by group, in the order of the chain of proof; groups
+// without results are left out, groups that are new to this package come last.
+func (r *Report) groups() []group {
+	var gs []group
+	for _, t := range groupTitles {
+		gs = append(gs, group{Name: t.name, Title: t.title})
+	}
+	for _, x := range r.Results {
+		i := slices.IndexFunc(gs, func(g group) bool { return g.Name == x.Group })
+		if i < 0 {
+			i, gs = len(gs), append(gs, group{Name: x.Group, Title: x.Group})
+		}
+		gs[i].Results = append(gs[i].Results, x)
+	}
+	return slices.DeleteFunc(gs, func(g group) bool { return len(g.Results) == 0 })
+}
+
+// String is the control in a line: "CIS AWS Foundations 3.0 3.6 (in part)".
+func (c Control) String() string {
+	s := c.Framework + " " + c.ID
+	if c.Partial {
+		s += " (in part)"
+	}
+	return s
+}
+
+// String is the evidence in a line, the time in UTC.
+func (e Evidence) String() string {
+	s := e.Source
+	if !e.Time.IsZero() {
+		s += ", " + utc(e.Time)
+	}
+	if e.RequestID != "" {
+		s += ", request " + e.RequestID
+	}
+	if e.EventID != "" {
+		s += ", event " + e.EventID
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	return s
+}
+
+func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
