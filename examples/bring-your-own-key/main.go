@@ -1,0 +1,26 @@
+// The baseline under a key that exists already, in an account whose EBS
+// defaults belong to somebody else: nothing is changed about either.
+package main
+
+import (
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
+
+	"github.com/securethecloud/kms-baseline/components"
+)
+
+func main() { pulumi.Run(program) }
+
+func program(ctx *pulumi.Context) error {
+	baseline, err := components.NewEncryptionBaseline(ctx, "byok", &components.EncryptionBaselineArgs{
+		// pulumi config set keyArn arn:aws:kms:us-east-1:111122223333:key/...
+		Key: &components.CustomerKeyArgs{ExistingKeyArn: pulumi.String(config.Require(ctx, "keyArn"))},
+		EBS: &components.EBSDefaultEncryptionArgs{Existing: true},
+	})
+	if err != nil {
+		return err
+	}
+	ctx.Export("bucketName", baseline.BucketName)
+	ctx.Export("ebsDefaultKeyArn", baseline.EBSKmsKeyArn)
+	return nil
+}
