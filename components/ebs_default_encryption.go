@@ -229,7 +229,9 @@ func (c *EBSDefaultEncryption) remember(ctx *pulumi.Context, name string, args *
 	)
 	if args.OnDestroy == EBSRestore {
 		hook, err := ctx.RegisterResourceHook("restore EBS defaults of "+name, func(h *pulumi.ResourceHookArgs) error {
-			return args.restore(ctx.Context(), name, h)
+			// The program has ended by the time resources are deleted, and its
+			// context with it.
+			return args.restore(context.WithoutCancel(ctx.Context()), name, h)
 		}, nil)
 		if err != nil {
 			return nil, fmt.Errorf("preparing to restore the EBS defaults of %s: %w", name, err)

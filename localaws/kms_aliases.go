@@ -1,6 +1,8 @@
 package localaws
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
@@ -43,7 +45,7 @@ func (c *kmsCall) ownTarget(tx *bolt.Tx, id string) (kmsKey, error) {
 
 type aliasInput struct {
 	AliasName   string
-	TargetKeyId string //nolint:revive // AWS's name
+	TargetKeyId string
 }
 
 func createAlias(c *kmsCall, in aliasInput) (any, error) {
@@ -155,19 +157,19 @@ func deleteAlias(c *kmsCall, in deleteAliasInput) (any, error) {
 }
 
 type listAliasesInput struct {
-	KeyId string //nolint:revive // AWS's name
+	KeyId string
 	paging
 }
 
 type aliasEntry struct {
 	AliasName       string
 	AliasArn        string
-	TargetKeyId     string //nolint:revive // AWS's name
-	CreationDate    epoch
-	LastUpdatedDate epoch
+	TargetKeyId     string `json:",omitempty"`
+	CreationDate    *epoch `json:",omitempty"`
+	LastUpdatedDate *epoch `json:",omitempty"`
 }
 
-// listAliases does not list the AWS-managed aliases that have no key yet.
+// listAliases also lists the AWS-managed aliases that have no key yet.
 func listAliases(c *kmsCall, in listAliasesInput) (any, error) {
 	if err := c.authorizeOn("*", "ListAliases"); err != nil {
 		return nil, err
@@ -182,16 +184,25 @@ func listAliases(c *kmsCall, in listAliasesInput) (any, error) {
 			}
 			only = k.ID
 		}
-		return each(tx, boltKMSAliases, storeKey(c.account, c.r.region, ""), func(_ string, a kmsAlias) error {
+		noKey := maps.Clone(managedAliases)
+		err := each(tx, boltKMSAliases, storeKey(c.account, c.r.region, ""), func(_ string, a kmsAlias) error {
+			delete(noKey, a.Name)
 			if only == "" || a.KeyID == only {
-				all = append(all, aliasEntry{a.Name, aliasARN(c.account, c.r.region, a.Name), a.KeyID, epoch(a.Created), epoch(a.Updated)})
+				all = append(all, aliasEntry{a.Name, aliasARN(c.account, c.r.region, a.Name), a.KeyID, epochOf(&a.Created), epochOf(&a.Updated)})
 			}
 			return nil
 		})
+		for name := range noKey {
+			if only == "" {
+				all = append(all, aliasEntry{AliasName: name, AliasArn: aliasARN(c.account, c.r.region, name)})
+			}
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(all, func(a, b aliasEntry) int { return strings.Compare(a.AliasName, b.AliasName) })
 	aliases, p, err := cut(in.paging, 100, 50, all, func(a aliasEntry) string { return a.AliasName })
 	return struct {
 		Aliases []aliasEntry

@@ -1,12 +1,12 @@
 package localaws
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -116,7 +118,7 @@ func (s *Server) material(k kmsKey, version int) ([]byte, error) {
 
 // A ciphertext blob is
 //
-//	format (1 byte) | account (12) | length of key id (1) | key id | version (4) | salt (16) | sealed
+//	format (1 byte) | account/key-id/version | 0 | salt (16) | sealed
 //
 // where everything before sealed, and the encryption context, is
 // authenticated. It names no Region: a multi-Region key's other Regions can
@@ -131,33 +133,31 @@ type blobHeader struct {
 const (
 	blobFormat = 1
 	saltSize   = 16
-	sealedMin  = 12 + 16 // nonce and tag
 )
 
-// readBlob answers with a blob's header and its sealed part.
+// readBlob answers with a blob's header, as it is and as it is written, and
+// its sealed part.
 func readBlob(blob []byte) (h blobHeader, head, sealed []byte, ok bool) {
-	const fixed = 1 + 12 + 1
-	if len(blob) < fixed || blob[0] != blobFormat {
+	end := bytes.IndexByte(blob, 0)
+	if end < 1 || blob[0] != blobFormat || len(blob) < end+1+saltSize {
 		return h, nil, nil, false
 	}
-	n := fixed + int(blob[fixed-1])
-	end := n + 4 + saltSize
-	if len(blob) < end+sealedMin {
+	part := strings.Split(string(blob[1:end]), "/")
+	if len(part) != 3 || !accountID.MatchString(part[0]) || !keyIDPattern.MatchString(part[1]) {
 		return h, nil, nil, false
 	}
-	h.account, h.keyID = string(blob[1:13]), string(blob[fixed:n])
-	version := binary.BigEndian.Uint32(blob[n:])
-	h.version = int(version)
-	return h, blob[:end], blob[end:], accountID.MatchString(h.account) && keyIDPattern.MatchString(h.keyID) && version < 1<<31
+	version, err := strconv.Atoi(part[2])
+	if err != nil || version < 0 {
+		return h, nil, nil, false
+	}
+	end += 1 + saltSize
+	return blobHeader{part[0], part[1], version}, blob[:end], blob[end:], true
 }
 
 // seal encrypts under the current backing key of k.
 func (s *Server) seal(k kmsKey, plaintext []byte, context map[string]string) ([]byte, error) {
 	version := len(k.Versions) - 1
-	head := append([]byte{blobFormat}, k.Account...)
-	head = append(head, byte(len(k.ID)))
-	head = append(head, k.ID...)
-	head = binary.BigEndian.AppendUint32(head, uint32(version))
+	head := fmt.Appendf([]byte{blobFormat}, "%s/%s/%d\x00", k.Account, k.ID, version)
 	salt := make([]byte, saltSize)
 	_, _ = rand.Read(salt) // never fails: see crypto/rand.Read
 	head = append(head, salt...)
@@ -202,8 +202,7 @@ func authenticated(head []byte, context map[string]string) []byte {
 	out := slices.Clone(head)
 	for _, k := range slices.Sorted(maps.Keys(context)) {
 		for _, part := range []string{k, context[k]} {
-			out = binary.BigEndian.AppendUint32(out, uint32(len(part)))
-			out = append(out, part...)
+			out = fmt.Appendf(out, "%d:%s", len(part), part)
 		}
 	}
 	return out

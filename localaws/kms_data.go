@@ -2,7 +2,6 @@ package localaws
 
 import (
 	"crypto/rand"
-	"encoding/json"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -58,16 +57,22 @@ func algorithm(name string) error {
 	return invalid("encryptionAlgorithm", name, "satisfy enum value set: [SYMMETRIC_DEFAULT, RSAES_OAEP_SHA_1, RSAES_OAEP_SHA_256, SM2PKE]")
 }
 
+// recipient is an enclave that an answer is to be encrypted for.
+type recipient struct {
+	KeyEncryptionAlgorithm string
+	AttestationDocument    []byte
+}
+
 // noEnclave refuses a call that wants its answer encrypted for an enclave.
-func noEnclave(recipient json.RawMessage) error {
-	if len(recipient) > 0 && string(recipient) != "null" {
+func noEnclave(r *recipient) error {
+	if r != nil {
 		return kmsError("UnsupportedOperationException", "localaws has no enclaves: leave out Recipient")
 	}
 	return nil
 }
 
 type encryptInput struct {
-	KeyId               string //nolint:revive // AWS's name
+	KeyId               string
 	Plaintext           []byte
 	EncryptionContext   map[string]string
 	EncryptionAlgorithm string
@@ -102,7 +107,7 @@ func encrypt(c *kmsCall, in encryptInput) (any, error) {
 	}
 	return struct {
 		CiphertextBlob      []byte
-		KeyId               string //nolint:revive // AWS's name
+		KeyId               string
 		EncryptionAlgorithm string
 	}{blob, k.arn(), symmetricDefault}, nil
 }
@@ -156,9 +161,9 @@ type decryptInput struct {
 	CiphertextBlob      []byte
 	EncryptionContext   map[string]string
 	GrantTokens         []string
-	KeyId               string //nolint:revive // AWS's name
+	KeyId               string
 	EncryptionAlgorithm string
-	Recipient           json.RawMessage
+	Recipient           *recipient
 	DryRun              bool `json:",omitempty"`
 }
 
@@ -180,18 +185,18 @@ func decrypt(c *kmsCall, in decryptInput) (any, error) {
 		return nil, dryRun
 	}
 	return struct {
-		KeyId               string //nolint:revive // AWS's name
+		KeyId               string
 		Plaintext           []byte
 		EncryptionAlgorithm string
-		KeyMaterialId       string //nolint:revive // AWS's name
+		KeyMaterialId       string
 	}{o.key.arn(), o.plaintext, symmetricDefault, o.materialID}, nil
 }
 
 type reEncryptInput struct {
 	CiphertextBlob                 []byte
 	SourceEncryptionContext        map[string]string
-	SourceKeyId                    string //nolint:revive // AWS's name
-	DestinationKeyId               string //nolint:revive // AWS's name
+	SourceKeyId                    string
+	DestinationKeyId               string
 	DestinationEncryptionContext   map[string]string
 	SourceEncryptionAlgorithm      string
 	DestinationEncryptionAlgorithm string
@@ -232,30 +237,30 @@ func reEncrypt(c *kmsCall, in reEncryptInput) (any, error) {
 	}
 	return struct {
 		CiphertextBlob                 []byte
-		SourceKeyId                    string //nolint:revive // AWS's name
-		KeyId                          string //nolint:revive // AWS's name
+		SourceKeyId                    string
+		KeyId                          string
 		SourceEncryptionAlgorithm      string
 		DestinationEncryptionAlgorithm string
-		SourceKeyMaterialId            string //nolint:revive // AWS's name
-		DestinationKeyMaterialId       string //nolint:revive // AWS's name
+		SourceKeyMaterialId            string
+		DestinationKeyMaterialId       string
 	}{blob, source.key.arn(), to.arn(), symmetricDefault, symmetricDefault, source.materialID, to.Versions[len(to.Versions)-1].ID}, nil
 }
 
 type generateKeyInput struct {
-	KeyId             string //nolint:revive // AWS's name
+	KeyId             string
 	EncryptionContext map[string]string
 	NumberOfBytes     *int
 	KeySpec           string
 	GrantTokens       []string
-	Recipient         json.RawMessage
+	Recipient         *recipient
 	DryRun            bool `json:",omitempty"`
 }
 
 type generateKeyOutput struct {
 	CiphertextBlob []byte
 	Plaintext      []byte `json:",omitempty"`
-	KeyId          string //nolint:revive // AWS's name
-	KeyMaterialId  string //nolint:revive // AWS's name
+	KeyId          string
+	KeyMaterialId  string
 }
 
 func generateKey(c *kmsCall, in generateKeyInput) (any, error) {
@@ -330,8 +335,8 @@ func (c *kmsCall) newDataKey(id string, size int, context map[string]string) (ou
 
 type generateRandomInput struct {
 	NumberOfBytes    *int
-	CustomKeyStoreId string //nolint:revive // AWS's name
-	Recipient        json.RawMessage
+	CustomKeyStoreId string
+	Recipient        *recipient
 }
 
 func generateRandom(c *kmsCall, in generateRandomInput) (any, error) {

@@ -20,7 +20,7 @@ func FuzzKMS(f *testing.F) {
 	for operation, body := range map[string]string{
 		"CreateKey":            `{"Policy":"{}","MultiRegion":true,"Tags":[{"TagKey":"a","TagValue":"b"}],"Description":"d"}`,
 		"CreateAlias":          `{"AliasName":"alias/x","TargetKeyId":"` + key + `"}`,
-		"Decrypt":              `{"CiphertextBlob":"ATEyMzQ1Njc4OTAxMiQxNWMzYjI3Ni00NDZhLTQxNTMtYTE4ZC1hZDQ5YzdjNzcyZWEAAAAAhrmWMztmED8ytS/PcdoepaDrmaeN4TD8OmXUA3R+eE/Fhd6j","KeyId":"alias/fuzz"}`,
+		"Decrypt":              `{"CiphertextBlob":"ATEyMzQ1Njc4OTAxMi8xMTExMTExMS0yMjIyLTMzMzMtNDQ0NC01NTU1NTU1NTU1NTUvMABoZWxsbywgaSBhbSBzYWx0LCBzZWFsZWQgYW5kIGRvbmUsIHRydWx5","KeyId":"alias/fuzz"}`,
 		"ReEncrypt":            `{"CiphertextBlob":"AQ==","DestinationKeyId":"alias/fuzz"}`,
 		"Encrypt":              `{"KeyId":"alias/fuzz","Plaintext":"AAAA","EncryptionContext":{"a":"b"}}`,
 		"GenerateDataKey":      `{"KeyId":"alias/aws/s3","NumberOfBytes":-1}`,

@@ -17,7 +17,7 @@ import (
 
 // kmsGrant is a grant, as it is stored and as ListGrants answers it.
 type kmsGrant struct {
-	GrantId           string //nolint:revive // AWS's name
+	GrantId           string
 	Name              string `json:",omitempty"`
 	GranteePrincipal  string
 	RetiringPrincipal string `json:",omitempty"`
@@ -61,7 +61,7 @@ func (g *grantConstraints) allow(context map[string]string) bool {
 }
 
 type createGrantInput struct {
-	KeyId             string //nolint:revive // AWS's name
+	KeyId             string
 	GranteePrincipal  string
 	RetiringPrincipal string
 	Operations        []string
@@ -72,7 +72,7 @@ type createGrantInput struct {
 
 type createGrantOutput struct {
 	GrantToken string
-	GrantId    string //nolint:revive // AWS's name
+	GrantId    string
 }
 
 func createGrant(c *kmsCall, in createGrantInput) (any, error) {
@@ -136,15 +136,15 @@ func grantToken(k kmsKey, grantID string) string {
 }
 
 type listGrantsInput struct {
-	KeyId            string //nolint:revive // AWS's name
-	GrantId          string //nolint:revive // AWS's name
+	KeyId            string
+	GrantId          string
 	GranteePrincipal string
 	paging
 }
 
 type grantEntry struct {
 	kmsGrant
-	KeyId        string //nolint:revive // AWS's name
+	KeyId        string
 	CreationDate epoch
 	Created      *epoch `json:",omitempty"` // hides the stored field
 }
@@ -175,8 +175,8 @@ func listGrants(c *kmsCall, in listGrantsInput) (any, error) {
 }
 
 type grantInput struct {
-	KeyId   string //nolint:revive // AWS's name
-	GrantId string //nolint:revive // AWS's name
+	KeyId   string
+	GrantId string
 }
 
 // dropGrant takes a grant off k.
@@ -198,8 +198,8 @@ func revokeGrant(c *kmsCall, in grantInput) (any, error) {
 
 type retireGrantInput struct {
 	GrantToken string
-	KeyId      string //nolint:revive // AWS's name
-	GrantId    string //nolint:revive // AWS's name
+	KeyId      string
+	GrantId    string
 }
 
 // retireGrant is for the grant's retiring principal, and for whoever may do it

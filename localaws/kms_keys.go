@@ -44,8 +44,8 @@ func (c *kmsCall) change(id string, how naming, check func(kmsKey) error, f func
 
 // keyMetadata is what DescribeKey and CreateKey answer.
 type keyMetadata struct {
-	AWSAccountId                string //nolint:revive // AWS's name
-	KeyId                       string //nolint:revive // AWS's name
+	AWSAccountId                string
+	KeyId                       string
 	Arn                         string
 	CreationDate                epoch
 	Enabled                     bool
@@ -61,7 +61,7 @@ type keyMetadata struct {
 	EncryptionAlgorithms        []string
 	MultiRegion                 bool
 	MultiRegionConfiguration    *multiRegionConfiguration `json:",omitempty"`
-	CurrentKeyMaterialId        string                    //nolint:revive // AWS's name
+	CurrentKeyMaterialId        string
 }
 
 func (c *kmsCall) metadata(tx *bolt.Tx, k kmsKey) (keyMetadata, error) {
@@ -89,8 +89,8 @@ type createKeyInput struct {
 	CustomerMasterKeySpec          string // the older name of KeySpec
 	KeySpec                        string
 	Origin                         string
-	CustomKeyStoreId               string //nolint:revive // AWS's name
-	XksKeyId                       string //nolint:revive // AWS's name
+	CustomKeyStoreId               string
+	XksKeyId                       string
 	BypassPolicyLockoutSafetyCheck bool
 	Tags                           []kmsTag
 	MultiRegion                    bool
@@ -212,7 +212,7 @@ func checkDescription(d string) error {
 }
 
 type describeKeyInput struct {
-	KeyId       string //nolint:revive // AWS's name
+	KeyId       string
 	GrantTokens []string
 }
 
@@ -233,7 +233,7 @@ func describeKey(c *kmsCall, in describeKeyInput) (any, error) {
 }
 
 type keyEntry struct {
-	KeyId  string //nolint:revive // AWS's name
+	KeyId  string
 	KeyArn string
 }
 
@@ -261,7 +261,7 @@ func listKeys(c *kmsCall, in paging) (any, error) {
 }
 
 type updateKeyDescriptionInput struct {
-	KeyId       string //nolint:revive // AWS's name
+	KeyId       string
 	Description string
 }
 
@@ -277,12 +277,12 @@ func updateKeyDescription(c *kmsCall, in updateKeyDescriptionInput) (any, error)
 
 // keyInput is the request of the operations that need no more than a key.
 type keyInput struct {
-	KeyId string //nolint:revive // AWS's name
+	KeyId string
 }
 
 // keyOutput is the answer of the operations that answer with the key's ARN.
 type keyOutput struct {
-	KeyId string //nolint:revive // AWS's name
+	KeyId string
 }
 
 func enableKey(c *kmsCall, in keyInput) (any, error) {
@@ -300,12 +300,12 @@ func disableKey(c *kmsCall, in keyInput) (any, error) {
 }
 
 type scheduleKeyDeletionInput struct {
-	KeyId               string //nolint:revive // AWS's name
+	KeyId               string
 	PendingWindowInDays *int
 }
 
 type scheduleKeyDeletionOutput struct {
-	KeyId               string //nolint:revive // AWS's name
+	KeyId               string
 	DeletionDate        *epoch `json:",omitempty"`
 	KeyState            string
 	PendingWindowInDays int
@@ -396,7 +396,7 @@ func (c *kmsCall) requestTags(tags []kmsTag) {
 }
 
 type tagResourceInput struct {
-	KeyId string //nolint:revive // AWS's name
+	KeyId string
 	Tags  []kmsTag
 }
 
@@ -422,7 +422,7 @@ func tagResource(c *kmsCall, in tagResourceInput) (any, error) {
 }
 
 type untagResourceInput struct {
-	KeyId   string //nolint:revive // AWS's name
+	KeyId   string
 	TagKeys []string
 }
 
@@ -438,7 +438,7 @@ func untagResource(c *kmsCall, in untagResourceInput) (any, error) {
 }
 
 type listResourceTagsInput struct {
-	KeyId string //nolint:revive // AWS's name
+	KeyId string
 	paging
 }
 

@@ -77,7 +77,7 @@ func (c *kmsCall) checkPolicy(k kmsKey, document string, bypassLockoutCheck bool
 }
 
 type getKeyPolicyInput struct {
-	KeyId      string //nolint:revive // AWS's name
+	KeyId      string
 	PolicyName string
 }
 
@@ -104,7 +104,7 @@ func checkPolicyName(name string) error {
 }
 
 type putKeyPolicyInput struct {
-	KeyId                          string //nolint:revive // AWS's name
+	KeyId                          string
 	PolicyName                     string
 	Policy                         string
 	BypassPolicyLockoutSafetyCheck bool
@@ -128,7 +128,7 @@ func putKeyPolicy(c *kmsCall, in putKeyPolicyInput) (any, error) {
 }
 
 type listKeyPoliciesInput struct {
-	KeyId string //nolint:revive // AWS's name
+	KeyId string
 	paging
 }
 

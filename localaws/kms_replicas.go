@@ -61,7 +61,7 @@ func primaryOf(tx *bolt.Tx, k kmsKey) (kmsKey, error) {
 }
 
 type replicateKeyInput struct {
-	KeyId                          string //nolint:revive // AWS's name
+	KeyId                          string
 	ReplicaRegion                  string
 	Policy                         string
 	BypassPolicyLockoutSafetyCheck bool
@@ -148,7 +148,7 @@ func replicateKey(c *kmsCall, in replicateKeyInput) (any, error) {
 }
 
 type updatePrimaryRegionInput struct {
-	KeyId         string //nolint:revive // AWS's name
+	KeyId         string
 	PrimaryRegion string
 }
 

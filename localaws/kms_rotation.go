@@ -68,7 +68,7 @@ func rotatable(k kmsKey) error {
 }
 
 type enableKeyRotationInput struct {
-	KeyId                string //nolint:revive // AWS's name
+	KeyId                string
 	RotationPeriodInDays *int
 }
 
@@ -98,7 +98,7 @@ func disableKeyRotation(c *kmsCall, in keyInput) (any, error) {
 }
 
 type rotationStatus struct {
-	KeyId                string //nolint:revive // AWS's name
+	KeyId                string
 	KeyRotationEnabled   bool
 	RotationPeriodInDays int    `json:",omitempty"`
 	NextRotationDate     *epoch `json:",omitempty"`
@@ -127,14 +127,14 @@ func getKeyRotationStatus(c *kmsCall, in keyInput) (any, error) {
 }
 
 type listKeyRotationsInput struct {
-	KeyId              string //nolint:revive // AWS's name
+	KeyId              string
 	IncludeKeyMaterial string
 	paging
 }
 
 type keyRotation struct {
-	KeyId            string //nolint:revive // AWS's name
-	KeyMaterialId    string //nolint:revive // AWS's name
+	KeyId            string
+	KeyMaterialId    string
 	KeyMaterialState string
 	RotationDate     *epoch `json:",omitempty"`
 	RotationType     string `json:",omitempty"`

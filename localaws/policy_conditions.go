@@ -2,7 +2,6 @@ package localaws
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -165,7 +164,7 @@ var operators = map[string]operator{
 func readConditions(raw json.RawMessage) ([]condition, error) {
 	byOperator, err := readObject(raw)
 	if err != nil {
-		return nil, fmt.Errorf("Condition: %w", err) //nolint:staticcheck // an element's name
+		return nil, malformed("Condition: %v", err)
 	}
 	var out []condition
 	for _, name := range slices.Sorted(maps.Keys(byOperator)) {
@@ -176,23 +175,23 @@ func readConditions(raw json.RawMessage) ([]condition, error) {
 		bare, ifExists := strings.CutSuffix(bare, "IfExists")
 		op, known := operators[bare]
 		if !known || isSet && set != "ForAllValues" && set != "ForAnyValue" || op.null && (ifExists || isSet) {
-			return nil, fmt.Errorf("Invalid Condition type : %s", name) //nolint:staticcheck // AWS's words
+			return nil, malformed("Invalid Condition type : %s", name)
 		}
 		byKey, err := readObject(byOperator[name])
 		if err != nil {
-			return nil, fmt.Errorf("Condition %s: %w", name, err) //nolint:staticcheck // an element's name
+			return nil, malformed("Condition %s: %v", name, err)
 		}
 		for _, key := range slices.Sorted(maps.Keys(byKey)) {
 			if vendor, rest, ok := strings.Cut(key, ":"); !ok || vendor == "" || rest == "" {
-				return nil, fmt.Errorf("Policy has an invalid condition key: %q", key) //nolint:staticcheck // AWS's words
+				return nil, malformed("Policy has an invalid condition key: %q", key)
 			}
 			values, err := readStrings(byKey[key])
 			if err != nil {
-				return nil, fmt.Errorf("Condition %s %s: %w", name, key, err) //nolint:staticcheck // an element's name
+				return nil, malformed("Condition %s %s: %v", name, key, err)
 			}
 			for _, v := range values {
 				if !strings.Contains(v, "${") && !op.valid(v) {
-					return nil, fmt.Errorf("Condition %s %s: invalid value %q", name, key, v) //nolint:staticcheck // an element's name
+					return nil, malformed("Condition %s %s: invalid value %q", name, key, v)
 				}
 			}
 			out = append(out, condition{set, op, ifExists, strings.ToLower(key), values})

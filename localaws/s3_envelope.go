@@ -70,6 +70,14 @@ type objectKey struct {
 	plaintext []byte
 }
 
+// wipe forgets the plaintext once it has been used. The bucket-level key of an
+// S3 Bucket Key has other users yet.
+func (k objectKey) wipe() {
+	if !k.header.BucketKey {
+		clear(k.plaintext)
+	}
+}
+
 // aead makes the cipher of one file.
 func (k objectKey) aead(salt []byte) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, k.plaintext, salt, sealFormat, 32)

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"maps"
 	"net/http"
@@ -105,6 +104,7 @@ func createMultipartUpload(c *s3Call) (*s3Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	k.wipe() // every part unwraps it again
 	u.Header = k.header
 	u.Object.encryptedBy(k)
 	err = c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
@@ -200,11 +200,12 @@ func (c *s3Call) storePart(u s3Upload, p *payload) (s3Part, error) {
 	if err != nil {
 		return part, err
 	}
-	w, err := c.s.writeSealed(k, p)
+	part.File, err = c.s.writeSealed(k, p.copyTo)
+	k.wipe()
 	if err != nil {
 		return part, err
 	}
-	part.File, part.Size, part.Algorithm, part.Checksum = w.id, p.size, p.algorithm, p.sum()
+	part.Size, part.Algorithm, part.Checksum = p.size, p.algorithm, p.sum()
 	part.ETag = fmt.Sprintf("%x", p.md5.Sum(nil))
 	if u.Object.Algorithm != sseS3 {
 		part.ETag = opaqueETag()
@@ -412,14 +413,11 @@ func (c *s3Call) joinParts(u s3Upload, parts []s3Part) (*s3Object, error) {
 		}
 		o.Parts = append(o.Parts, size)
 	}
-	r, w := io.Pipe()
-	go func() { _ = w.CloseWithError(c.s.readParts(k, parts, w, whole)) }() // never fails
-	sealed, err := c.s.writeSealed(k, r)
-	_ = r.Close() // never fails; ends the goroutine
+	o.File, err = c.s.writeSealed(k, func(w io.Writer) error { return c.s.readParts(k, parts, io.MultiWriter(w, whole)) })
+	k.wipe()
 	if err != nil {
 		return nil, err
 	}
-	o.File = sealed.id
 	o.ETag = etagOfParts(tags, len(parts))
 	o.ChecksumAlgorithm = algorithm
 	if u.Composite {
@@ -430,8 +428,8 @@ func (c *s3Call) joinParts(u s3Upload, parts []s3Part) (*s3Object, error) {
 	return &o, nil
 }
 
-// readParts writes the plaintext of the parts to w and h.
-func (s *Server) readParts(k objectKey, parts []s3Part, w io.Writer, h hash.Hash) error {
+// readParts writes the plaintext of the parts to w.
+func (s *Server) readParts(k objectKey, parts []s3Part, w io.Writer) error {
 	for _, p := range parts {
 		f, err := s.s3.openSealed(p.File)
 		if err != nil {
@@ -441,7 +439,7 @@ func (s *Server) readParts(k objectKey, parts []s3Part, w io.Writer, h hash.Hash
 		if err != nil {
 			return errors.Join(err, f.file.Close())
 		}
-		_, err = io.Copy(io.MultiWriter(w, h), r)
+		_, err = io.Copy(w, r)
 		if err := errors.Join(err, r.Close()); err != nil {
 			return err
 		}
@@ -594,18 +592,14 @@ func listMultipartUploads(c *s3Call) (*s3Answer, error) {
 		return cmp.Or(strings.Compare(a.Key, b.Key), a.Initiated.Compare(b.Initiated), strings.Compare(a.ID, b.ID))
 	})
 	marker, idMarker := c.query.Get("key-marker"), c.query.Get("upload-id-marker")
+	from := slices.IndexFunc(uploads, func(u s3Upload) bool { return u.Key == marker && u.ID == idMarker }) + 1
+	for from < len(uploads) && (from == 0 || idMarker == "") && uploads[from].Key <= marker {
+		from++
+	}
 	var listed []listedUpload
 	prefixes := map[string]bool{}
 	next, nextID, truncated := "", "", false
-	passed := idMarker == ""
-	for _, u := range uploads {
-		if u.Key < marker || u.Key == marker && passed && marker != "" && idMarker == "" {
-			continue
-		}
-		if u.Key == marker && !passed {
-			passed = u.ID == idMarker
-			continue
-		}
+	for _, u := range uploads[from:] {
 		p := l.commonPrefix(u.Key)
 		if p != "" && (prefixes[p] || p == marker) {
 			continue

@@ -80,6 +80,7 @@ func (o *openedObject) reader(offset, length int64) (io.ReadCloser, error) {
 		return nil, err
 	}
 	r, err := o.file.reader(k, offset, length)
+	k.wipe()
 	o.taken = err == nil
 	return r, err
 }

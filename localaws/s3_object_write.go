@@ -49,29 +49,30 @@ func (c *s3Call) startWrite() (objectKey, error) {
 // store writes the object's file, and then its record: an object is there
 // once the record is.
 func (c *s3Call) store(o *s3Object, k objectKey, p *payload) error {
-	w, err := c.s.writeSealed(k, p)
+	id, err := c.s.writeSealed(k, p.copyTo)
+	k.wipe()
 	if err != nil {
 		return err
 	}
-	o.stored(w, k, p)
+	o.stored(id, k, p)
 	return c.commit(o, nil)
 }
 
-// writeSealed writes all of p to a new file.
-func (s *Server) writeSealed(k objectKey, p io.Reader) (*sealer, error) {
+// writeSealed makes a file of what content writes, and answers with its id.
+func (s *Server) writeSealed(k objectKey, content func(io.Writer) error) (id string, err error) {
 	w, err := s.newSealer(k)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	if _, err := io.Copy(w, p); err != nil {
+	if err := content(w); err != nil {
 		w.abandon()
-		return nil, err
+		return "", err
 	}
 	if err := w.close(); err != nil {
 		s.s3.discard(w.id)
-		return nil, err
+		return "", err
 	}
-	return w, nil
+	return w.id, nil
 }
 
 // copySource is the call that reading the source of a copy would be.

@@ -338,8 +338,8 @@ func checkRetention(mode string, until time.Time, parse error, now time.Time) er
 }
 
 // stored fills in how the object was encrypted and what its bytes are.
-func (o *s3Object) stored(w *sealer, k objectKey, p *payload) {
-	o.File, o.Size = w.id, p.size
+func (o *s3Object) stored(file string, k objectKey, p *payload) {
+	o.File, o.Size = file, p.size
 	o.encryptedBy(k)
 	o.ETag = fmt.Sprintf("%x", p.md5.Sum(nil))
 	if o.Algorithm != sseS3 {

@@ -221,6 +221,12 @@ func (p *payload) end(err error) error {
 	return io.EOF
 }
 
+// copyTo writes all of the body to w.
+func (p *payload) copyTo(w io.Writer) error {
+	_, err := io.Copy(w, p)
+	return err
+}
+
 // sum is the checksum of what was read, in base64.
 func (p *payload) sum() string { return base64.StdEncoding.EncodeToString(p.checksum.Sum(nil)) }
 

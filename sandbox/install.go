@@ -10,7 +10,8 @@ import (
 )
 
 func newInstall() *cobra.Command {
-	return &cobra.Command{
+	var awsCLI bool
+	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Put the Pulumi engine and the AWS provider in .sandbox",
 		Long: `Puts the Pulumi engine and the AWS provider in the project's .sandbox folder:
@@ -29,7 +30,16 @@ Go modules, which takes a few minutes the first time.`,
 			out := cmd.OutOrStdout()
 			fmt.Fprintf(out, "engine:   %s (from %s)\n", tools.Pulumi, tools.PulumiSource)
 			fmt.Fprintf(out, "provider: in %s (from %s)\n", filepath.Join(tools.PulumiHome, "plugins"), tools.ProviderSource)
+			if awsCLI {
+				program, err := engine.InstallAWSCLI(cmd.Context(), root, cmd.ErrOrStderr())
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(out, "aws cli:  %s\n", program)
+			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&awsCLI, "aws-cli", false, "an AWS CLI as well, for the tests that it judges")
+	return cmd
 }

@@ -136,7 +136,8 @@ func TestRestore_RefusesAnotherAccountsCredentials(t *testing.T) { //nolint:para
 	require.Equal(t, want, r.settings(t))
 }
 
-func TestRestore_RefusesWhatIsNoKey(t *testing.T) { //nolint:paralleltest // Restore reads the environment
+func TestRestore_RefusesWhatIsNoKey(t *testing.T) {
+	t.Parallel()
 	require.ErrorContains(t, Restore(t.Context(), "us-east-1", "alias/mine", components.EBSSettings{}), `"alias/mine" is not a key's ARN: nothing was changed`)
 }
 

@@ -64,14 +64,14 @@ func TestEnvironment_Environ_DropsTheCallersAccount(t *testing.T) {
 func TestEnvironment_Exports_SurvivesAShell(t *testing.T) {
 	t.Parallel()
 	nasty := "it's $HOME `id` \"q\" \\ *\nand a line"
-	env := sandboxEnv().With("AWS_CA_BUNDLE", filepath.Join("/tmp", nasty))
+	env := sandboxEnv().With("AWS_CA_BUNDLE", filepath.Join("/home/me", nasty))
 	base := []string{"PATH=/usr/bin:/bin", "AWS_PROFILE=prod", "AWS_X;touch${IFS}x=1"}
 	script := env.Exports(base) + `printf '%s|%s' "$AWS_CA_BUNDLE" "${AWS_PROFILE-unset}"`
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", script)
 	cmd.Env = base[:2]
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
-	require.Equal(t, filepath.Join("/tmp", nasty)+"|unset", string(out))
+	require.Equal(t, filepath.Join("/home/me", nasty)+"|unset", string(out))
 	require.NotContains(t, script, "touch", "a name that is no identifier")
 }
 

@@ -1,0 +1,49 @@
+# What a contributor needs; everything heavy is put in .sandbox and used again.
+
+GO      ?= go
+STACK   ?= dev
+FUZZ    ?= 10s
+# The AWS CLI that the tests use, where there is none on PATH.
+WITH_AWS := PATH="$(CURDIR)/.sandbox/awscli/bin:$$PATH"
+# Packages that share one lab machine: two engines at a time are enough for it.
+GOTEST  := $(WITH_AWS) $(GO) test -timeout 45m
+
+.PHONY: build install demo test fuzz lint bench drift soak generate clean
+
+build:
+	$(GO) build -o bin/ ./verify ./sandbox
+
+# The Pulumi engine and the AWS provider: found, downloaded or built (minutes,
+# the first time), and an AWS CLI for the tests.
+install:
+	$(GO) run ./sandbox install --aws-cli
+
+# The course's whole day, with no AWS account.
+demo:
+	$(GO) run ./sandbox demo
+
+test: install
+	$(GO) vet ./...
+	$(GOTEST) ./...
+	$(MAKE) fuzz
+	$(MAKE) -C plugin test check
+
+# Briefly, in every test run; for longer, FUZZ=10m.
+fuzz:
+	$(GO) test ./localaws -run '^$$' -fuzz '^FuzzRequest$$' -fuzztime $(FUZZ)
+	$(GO) test ./localaws -run '^$$' -fuzz '^FuzzKMS$$' -fuzztime $(FUZZ)
+	$(GO) test ./localaws -run '^$$' -fuzz '^FuzzPolicy$$' -fuzztime $(FUZZ)
+	$(GO) test ./localaws -run '^$$' -fuzz '^FuzzS3$$' -fuzztime $(FUZZ)
+
+lint:
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+
+generate:
+	$(GO) generate ./...
+
+# Real AWS: is STACK still as it was deployed, and does AWS prove it?
+drift:
+	scripts/drift.sh $(STACK)
+
+clean:
+	rm -rf bin
