@@ -98,7 +98,7 @@ type trailIdentity struct {
 	ARN         string `json:"arn"`
 	AccountID   string `json:"accountId"`
 	AccessKeyID string `json:"accessKeyId"`
-	UserName    string `json:"userName"`
+	UserName    string `json:"userName,omitempty"`
 	InvokedBy   string `json:"invokedBy,omitempty"`
 }
 
@@ -135,11 +135,15 @@ func (s *Server) record(e trailEvent) error {
 	if who.Account == "" {
 		return nil
 	}
+	kind, userName := "IAMUser", who.Name
+	if strings.HasSuffix(who.ARN, ":root") {
+		kind, userName = "Root", "" // as AWS records it
+	}
 	record := trailRecord{
 		EventVersion: "1.11",
 		UserIdentity: trailIdentity{
-			Type: "IAMUser", PrincipalID: who.UserID, ARN: who.ARN, AccountID: who.Account,
-			AccessKeyID: who.AccessKey, UserName: who.Name, InvokedBy: e.invokedBy,
+			Type: kind, PrincipalID: who.UserID, ARN: who.ARN, AccountID: who.Account,
+			AccessKeyID: who.AccessKey, UserName: userName, InvokedBy: e.invokedBy,
 		},
 		EventTime:           e.r.now.UTC().Format(time.RFC3339),
 		EventSource:         e.eventSource,

@@ -35,9 +35,15 @@ var (
 )
 
 // identityOf says who an access key id stands for: a 12-digit one is the user
-// "localaws" of that account, any other is the user of its own name in
-// [DefaultAccount].
+// "localaws" of that account, "root" is the root user of [DefaultAccount], and
+// any other is the user of its own name there.
 func identityOf(accessKey string) identity {
+	if accessKey == "root" {
+		return identity{
+			Account: DefaultAccount, ARN: "arn:aws:iam::" + DefaultAccount + ":root",
+			Name: "root", UserID: DefaultAccount, AccessKey: accessKey,
+		}
+	}
 	account, name := DefaultAccount, accessKey
 	if accountID.MatchString(accessKey) {
 		account, name = accessKey, "localaws"

@@ -248,3 +248,20 @@ func TestPolicy_IsPublic(t *testing.T) {
 		})
 	}
 }
+
+// The one way out of a policy that locks everybody out.
+func TestS3_RootRepairsADenyAllPolicy(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	alice, root := s3Client(t, s, "alice", noRetries), s3Client(t, s, "root", noRetries)
+	makeBucket(t, alice, "locked")
+	setPolicy(t, alice, "locked", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["BUCKET","BUCKET/*"]}]}`)
+	_, err := alice.DeleteBucketPolicy(t.Context(), &s3.DeleteBucketPolicyInput{Bucket: aws.String("locked")})
+	require.ErrorContains(t, err, "AccessDenied")
+	_, err = root.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("locked")})
+	require.ErrorContains(t, err, "AccessDenied", "to everything else the deny applies to root as well")
+	_, err = root.DeleteBucketPolicy(t.Context(), &s3.DeleteBucketPolicyInput{Bucket: aws.String("locked")})
+	require.NoError(t, err)
+	_, err = alice.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("locked")})
+	require.NoError(t, err)
+}

@@ -593,8 +593,10 @@ func listMultipartUploads(c *s3Call) (*s3Answer, error) {
 	})
 	marker, idMarker := c.query.Get("key-marker"), c.query.Get("upload-id-marker")
 	from := slices.IndexFunc(uploads, func(u s3Upload) bool { return u.Key == marker && u.ID == idMarker }) + 1
-	for from < len(uploads) && (from == 0 || idMarker == "") && uploads[from].Key <= marker {
-		from++
+	if from == 0 { // none is named, or it is no more: all uploads of the key are past
+		for from < len(uploads) && uploads[from].Key <= marker {
+			from++
+		}
 	}
 	var listed []listedUpload
 	prefixes := map[string]bool{}

@@ -18,8 +18,8 @@ var snapshotKinds = []struct {
 }{
 	{"kmsKeys", boltKMSKeys, []string{"Versions.Wrapped", "Versions.Made", "Created", "DeletionDate", "NextRotation", "Grants.Created"}},
 	{"kmsAliases", boltKMSAliases, []string{"Created", "Updated"}},
-	{"s3Buckets", boltS3Buckets, []string{"Key", "Created"}},
-	{"s3Objects", boltS3Objects, []string{"File", "Modified"}},
+	{"s3Buckets", boltS3Buckets, []string{"ID", "Key", "Created"}},
+	{"s3Objects", boltS3Objects, []string{"File", "Modified", "VersionID", "ETag"}},
 	{"ebsDefaults", boltEBS, nil},
 	{"ebsVolumes", boltVolumes, []string{"dataKey", "created", "token", "request"}},
 	{"identityPolicies", boltPolicies, nil},
