@@ -118,6 +118,7 @@ func answerXML(r *request, status int, v any) {
 		status, b = http.StatusInternalServerError, nil
 	}
 	r.w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
+	r.w.Header().Set("X-Amzn-Requestid", r.id)
 	r.w.WriteHeader(status)
 	_, _ = r.w.Write(append([]byte(xml.Header), b...)) // a client that hung up is no error of ours
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -276,6 +277,7 @@ func (o *options) loadAWS(ctx context.Context, region string) (aws.Config, error
 		t.ResponseHeaderTimeout = 30 * time.Second // a call that is not answered fails, and is tried again
 	})
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithAppID("kms-baseline-verify"),
+		config.WithLogger(logging.Nop{}), // what the SDK has to say is in its errors
 		config.WithRegion(region), config.WithSharedConfigProfile(o.profile))
 	if err != nil {
 		if ctx.Err() != nil {
@@ -299,7 +301,8 @@ func (o *options) write(rep *report.Report) error {
 	return nil
 }
 
-// reportFile is a report that is put in its place when it is complete.
+// reportFile is a report that is put in its place when it is complete. Only its
+// owner can read it: it names accounts, keys and callers.
 type reportFile struct {
 	name, format string
 	temp         *os.File
@@ -333,7 +336,7 @@ func (fs reportFiles) write(rep *report.Report) error {
 	var errs []error
 	for _, f := range fs {
 		err := report.Write(f.temp, f.format, rep, report.Options{Verbose: true})
-		err = errors.Join(err, f.temp.Chmod(0o644), f.temp.Close())
+		err = errors.Join(err, f.temp.Close())
 		if err == nil {
 			err = os.Rename(f.temp.Name(), f.name)
 		}

@@ -94,26 +94,28 @@ func drawEnvelope(ctx context.Context, w io.Writer, client *kms.Client, key, tex
 	}
 
 	p := &picture{w: w}
-	p.line("the vault (KMS)                         here")
+	p.line("the vault: KMS")
+	p.line("  key               %s", arn)
+	p.line("                    never leaves it")
+	p.line("    |")
+	p.line("    | GenerateDataKey, encryption context purpose=%q run=%q", about["purpose"], about["run"])
+	p.line("    v")
+	p.line("this machine")
+	p.line("  data key          %-40s used once, then wiped", shownKey)
+	p.line("  wrapped data key  %-40s the data key, encrypted under the key", beginning(e.wrappedKey, 12))
 	p.line("")
-	p.line("  key  %s", arn)
-	p.line("       it never leaves the vault")
-	p.line("         |")
-	p.line("         | GenerateDataKey, context purpose=%q run=%q", about["purpose"], about["run"])
-	p.line("         +--> data key           %s", shownKey)
-	p.line("         |      used here for AES-256-GCM, then wiped")
-	p.line("         +--> wrapped data key   %s", beginning(e.wrappedKey, 12))
-	p.line("                                   the data key, encrypted under the key")
-	p.line("")
-	p.line("  plaintext                      %s", beginning([]byte(text), 12))
-	p.line("         | AES-256-GCM with the data key, the context authenticated by KMS")
-	p.line("         v")
-	p.line("  +-- the envelope: what is stored -----------------------------------------+")
-	p.line("  | ciphertext                   %s", beginning(e.ciphertext, 12))
-	p.line("  | nonce                        %s", beginning(e.nonce, 12))
-	p.line("  | wrapped data key             %s", beginning(e.wrappedKey, 12))
-	p.line("  +--------------------------------------------------------------------------+")
-	p.line("")
+	p.line("  plaintext         %s", beginning([]byte(text), 12))
+	p.line("    |")
+	p.line("    | AES-256-GCM with the data key")
+	p.line("    v")
+	p.line("  +-- the envelope: all that is stored ---------------------------+")
+	p.line("  | ciphertext        %-43s |", beginning(e.ciphertext, 12))
+	p.line("  | nonce             %-43s |", beginning(e.nonce, 12))
+	p.line("  | wrapped data key  %-43s |", beginning(e.wrappedKey, 12))
+	p.line("  +---------------------------------------------------------------+")
+	p.line("    |")
+	p.line("    | Decrypt of the wrapped data key, by KMS")
+	p.line("    v")
 
 	back, err := client.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: e.wrappedKey, KeyId: &arn, EncryptionContext: about})
 	if err != nil {
@@ -124,7 +126,7 @@ func drawEnvelope(ctx context.Context, w io.Writer, client *kms.Client, key, tex
 	if err != nil || !bytes.Equal(plain, []byte(text)) {
 		return errors.Join(p.err, fmt.Errorf("%w: what Decrypt unwrapped does not open the envelope", errFailed))
 	}
-	p.line("  Decrypt with the same context    the data key again, and with it %s", beginning(plain, 12))
+	p.line("  same context      the data key again, and with it the plaintext: %s", beginning(plain, 12))
 
 	about["run"] = strings.Repeat("0", len(about["run"]))
 	wrong, err := client.Decrypt(ctx, &kms.DecryptInput{CiphertextBlob: e.wrappedKey, KeyId: &arn, EncryptionContext: about})
@@ -135,7 +137,7 @@ func drawEnvelope(ctx context.Context, w io.Writer, client *kms.Client, key, tex
 	case !errors.As(err, new(*types.InvalidCiphertextException)):
 		return errors.Join(p.err, asked("Decrypt", err))
 	}
-	p.line("  Decrypt with another context     refused: InvalidCiphertextException")
+	p.line("  another context   refused: InvalidCiphertextException")
 	return p.err
 }
 
@@ -183,6 +185,9 @@ func beginning(b []byte, n int) string {
 		b, n = b[:n], len(b)
 	} else {
 		n = len(b)
+	}
+	if n == 1 {
+		return hex.EncodeToString(b) + " (1 byte)"
 	}
 	return fmt.Sprintf("%s%s (%d bytes)", hex.EncodeToString(b), more, n)
 }

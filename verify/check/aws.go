@@ -84,7 +84,7 @@ type keyFacts struct {
 func newRun(ctx context.Context, cfg Config, selected map[string]bool) *run {
 	r := &run{cfg: cfg, now: func() time.Time { return cfg.Now().UTC() }, selected: selected}
 	r.kms = kms.NewFromConfig(cfg.AWS)
-	r.trail = newTrailClient(cfg.AWS, cfg.lookupRate)
+	r.trail = newTrailClient(cfg.AWS, cfg.lookupRate, cfg.lookupAttempts)
 	caller := func(region string) (*sts.GetCallerIdentityOutput, error) {
 		return sts.NewFromConfig(cfg.AWS, func(o *sts.Options) { o.Region = region }).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	}
@@ -213,6 +213,9 @@ func (r *run) refusal(source string, err error) report.Evidence {
 func (r *run) failure(source string, err error) report.Result {
 	x := report.Result{Status: report.Error, Evidence: []report.Evidence{r.refusal(source, err)}}
 	x.Actual = fmt.Sprintf("%s could not be asked: %s", source, Reason(err))
+	if errors.As(err, new(smithy.APIError)) {
+		x.Actual = fmt.Sprintf("%s answered %s", source, Reason(err))
+	}
 	code := errorCode(err)
 	switch {
 	case isInvalid(err) && (r.identity().err == nil || r.regionIsOff()):

@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -21,7 +22,7 @@ import (
 
 // canaryNeeds is what it takes to fly a canary, whichever check asks for it.
 var canaryNeeds = []Permission{
-	{"s3:PutObject", onCanary}, {"s3:GetObject", onCanary}, {"s3:DeleteObject", onCanary}, {"s3:DeleteObjectVersion", onCanary},
+	{"s3:PutObject", onCanary}, {"s3:GetObject", onCanary}, {"s3:DeleteObjectVersion", onCanary},
 	{"s3:ListBucket", onBucket}, {"s3:ListBucketVersions", onBucket}, {"s3:GetBucketObjectLockConfiguration", onBucket},
 	{"kms:DescribeKey", onKey}, {"kms:GenerateDataKey", onKeyThroughS3}, {"kms:Decrypt", onKeyThroughS3},
 	{"cloudtrail:LookupEvents", onAnything},
@@ -151,10 +152,10 @@ func (r *run) mayFly(ctx context.Context) (report.Result, bool) {
 
 // flight is one canary.
 type flight struct {
-	r      *run
-	prefix string
-	known  []types.ObjectVersion // uploaded, as far as S3 answered
-	denied error                 // why the uploads that should be let through were refused
+	r        *run
+	prefix   string
+	known    []types.ObjectVersion // uploaded, as far as S3 answered
+	accepted bool                  // an upload that should be let through was
 }
 
 // put uploads one object. It is not cancelled with ctx: see canaryCall.
@@ -170,7 +171,8 @@ func (f *flight) put(ctx context.Context, name string, how func(*s3.PutObjectInp
 	out, err := f.r.bucket().PutObject(ctx, in)
 	a := answered(f.r, "s3:PutObject", out, err, func() middleware.Metadata { return out.ResultMetadata })
 	if err == nil {
-		f.known = append(f.known, types.ObjectVersion{Key: &key, VersionId: out.VersionId})
+		version := cmp.Or(aws.ToString(out.VersionId), "null") // what S3 calls the one of a bucket without versions
+		f.known = append(f.known, types.ObjectVersion{Key: &key, VersionId: &version})
 	}
 	return a, key
 }
@@ -184,9 +186,9 @@ func content(key string) string {
 func (f *flight) byDefault(ctx context.Context) report.Result {
 	put, key := f.put(ctx, "default.txt", func(*s3.PutObjectInput) {})
 	if put.err != nil {
-		f.denied = put.err
 		return f.r.failure("s3:PutObject", put.err)
 	}
+	f.accepted = true
 	head := f.r.headObject(ctx, key)
 	if head.err != nil {
 		return f.r.failure("s3:HeadObject", head.err)
@@ -205,7 +207,7 @@ func (f *flight) explicit(ctx context.Context, key, caller string) (write, read 
 	object := bucketARN(f.r.cfg) + "/" + name
 	start := f.r.now()
 	w := want{name: name, key: key, caller: caller, context: object, object: object,
-		from: start.Add(-nearWrite), to: start.Add(f.r.cfg.Wait + nearWrite)}
+		from: start.Add(-clockSkew), to: start.Add(f.r.cfg.Wait + clockSkew)}
 	write, read = &want{}, &want{}
 	*write, *read = w, w
 	write.event, read.event = "GenerateDataKey", "Decrypt"
@@ -214,11 +216,11 @@ func (f *flight) explicit(ctx context.Context, key, caller string) (write, read 
 		in.ServerSideEncryption, in.SSEKMSKeyId, in.BucketKeyEnabled = types.ServerSideEncryptionAwsKms, &key, aws.Bool(false)
 	})
 	if put.err != nil {
-		f.denied = put.err
 		x := f.r.failure("s3:PutObject", put.err)
 		write.settled, read.settled = &x, &x
 		return write, read
 	}
+	f.accepted = true
 	write.read = put.saw("uploaded %s", name)
 	out, err := f.r.bucket().GetObject(ctx, &s3.GetObjectInput{Bucket: &f.r.cfg.Bucket, Key: &name})
 	var body []byte
@@ -269,9 +271,9 @@ func (f *flight) refusedWell(what string, put answer[*s3.PutObjectOutput]) repor
 			"add a bucket policy that denies s3:PutObject where s3:x-amz-server-side-encryption or its key id is there and another", put.evidence)
 	case !isDenied(put.err):
 		return f.r.failure("s3:PutObject", put.err)
-	case isDenied(f.denied):
-		return inconclusive("refused, but so is every upload of this caller: "+Reason(put.err), "verify iam --canary prints the IAM policy that allows it", put.evidence)
-	case strings.Contains(Reason(put.err), "kms:"):
+	case !f.accepted:
+		return inconclusive("refused, but so was every other upload: "+Reason(put.err), "verify iam --canary prints the IAM policy that allows it", put.evidence)
+	case strings.Contains(Reason(put.err), " kms:"):
 		return inconclusive("refused, but by KMS and not by the bucket: another caller may be let through: "+Reason(put.err),
 			"run verify as a caller who may use the AWS-managed key", put.evidence)
 	}
@@ -288,7 +290,7 @@ func (f *flight) remove(ctx context.Context) report.Result {
 	defer cancel()
 	removed := 0
 	var left []types.ObjectVersion
-	var err error
+	err := errors.New("there were new ones after each removal")
 	// A second look sees what came in late, and that nothing is left.
 	for range 3 {
 		var listErr error
@@ -297,10 +299,9 @@ func (f *flight) remove(ctx context.Context) report.Result {
 			break
 		}
 		if len(left) == 0 {
-			return pass(fmt.Sprintf("%s removed, nothing left below %s", count(removed, "version"), f.prefix),
+			return pass("nothing is left below "+f.prefix,
 				report.Evidence{Source: "s3:ListObjectVersions", Time: f.r.now(), Detail: "nothing below " + f.prefix})
 		}
-		err = nil
 		for _, v := range left {
 			if e := f.delete(ctx, v); e != nil {
 				err = e
@@ -318,23 +319,12 @@ func (f *flight) remove(ctx context.Context) report.Result {
 			}
 		}
 	}
-	if err == nil {
-		err = errors.New("there were new ones after each removal")
-	}
 	x := f.r.failure("s3:DeleteObject", err)
 	x.Actual = fmt.Sprintf("%s removed, but there may be more below s3://%s/%s: %s", count(removed, "version"), f.r.cfg.Bucket, f.prefix, Reason(err))
 	x.Remedy = fmt.Sprintf("aws s3api list-object-versions --bucket %s --prefix %s names what is left", f.r.cfg.Bucket, f.prefix)
 	for i, v := range left {
 		x.Failures = append(x.Failures, aws.ToString(v.Key)+" version "+aws.ToString(v.VersionId))
-		cmd := fmt.Sprintf("aws s3api delete-object --bucket %s --key %s", f.r.cfg.Bucket, aws.ToString(v.Key))
-		if id := aws.ToString(v.VersionId); id != "" {
-			cmd += " --version-id " + id
-		}
-		if i == 0 {
-			x.Remedy += "; " + cmd
-		} else {
-			x.Remedy += " && " + cmd
-		}
+		x.Remedy += fmt.Sprintf("%s aws s3api delete-object --bucket %s --key %s --version-id %s", []string{";", " &&"}[min(i, 1)], f.r.cfg.Bucket, aws.ToString(v.Key), aws.ToString(v.VersionId))
 	}
 	x.FailureCount = len(left)
 	return x

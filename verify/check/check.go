@@ -85,7 +85,8 @@ type Config struct {
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 
-	lookupRate rate.Limit // of LookupEvents; only tests have another than AWS
+	lookupRate     rate.Limit // of LookupEvents; only tests have another than AWS
+	lookupAttempts int        // of one LookupEvents; only tests have fewer
 }
 
 // Check is what the catalogue says of one check.
@@ -118,8 +119,8 @@ func (e *CredentialsError) Error() string {
 func (e *CredentialsError) Unwrap() error { return e.Err }
 
 // Run runs the checks that cfg asks for and reports what they found. The
-// results stand in the catalogue's order, each check once: those that were left
-// out are skipped with the reason.
+// results stand in the catalogue's order: all checks, or those that Only names;
+// what Skip leaves out of them is there as skipped.
 //
 // The error is an [*InputError], with no report; a [*CredentialsError]; or the
 // cause for which ctx was done. With the latter two the report has what was
@@ -148,7 +149,7 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 	for i, c := range Catalogue {
 		switch {
 		case !selected[c.ID]:
-			results[i] = skipped("left out by --only or --skip")
+			results[i] = skipped("left out by --skip")
 		case credentials != nil:
 			results[i] = report.Result{Status: report.Error, Actual: credentials.Error(), Remedy: "aws sts get-caller-identity"}
 		default:
@@ -161,7 +162,9 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 	_ = g.Wait() // the checks report their errors as results
 
 	for i, c := range Catalogue {
-		rep.Results = append(rep.Results, c.result(results[i], cfg))
+		if _, asked := selected[c.ID]; asked {
+			rep.Results = append(rep.Results, c.result(results[i], cfg))
+		}
 	}
 	if credentials == nil {
 		r.describe(rep)
@@ -188,8 +191,9 @@ func (c Check) result(x report.Result, cfg Config) report.Result {
 	return x
 }
 
-// choose says which checks are selected. A pattern that selects nothing is a
-// mistake, not a wish.
+// choose says which checks are selected: those that only leaves out are not in
+// the map, those that skip leaves out are false. A pattern that selects nothing
+// is a mistake, not a wish.
 func choose(only, skip []string) (map[string]bool, error) {
 	selected := map[string]bool{}
 	matches := func(pattern string) ([]string, error) {
@@ -211,8 +215,10 @@ func choose(only, skip []string) (map[string]bool, error) {
 		}
 		return ids, nil
 	}
-	for _, c := range Catalogue {
-		selected[c.ID] = len(only) == 0
+	if len(only) == 0 {
+		for _, c := range Catalogue {
+			selected[c.ID] = true
+		}
 	}
 	for _, p := range only {
 		ids, err := matches(p)
@@ -229,7 +235,9 @@ func choose(only, skip []string) (map[string]bool, error) {
 			return nil, err
 		}
 		for _, id := range ids {
-			selected[id] = false
+			if selected[id] {
+				selected[id] = false
+			}
 		}
 	}
 	for _, on := range selected {
@@ -286,6 +294,7 @@ func (c *Config) complete() error {
 		return &InputError{"the time to wait is negative"}
 	}
 	c.Since = cmp.Or(c.Since, 24*time.Hour)
+	c.lookupAttempts = cmp.Or(c.lookupAttempts, lookupAttempts)
 	c.lookupRate = cmp.Or(c.lookupRate, lookupRate)
 	c.Poll = cmp.Or(c.Poll, 10*time.Second)
 	c.Concurrency = cmp.Or(c.Concurrency, 32)
@@ -358,9 +367,9 @@ func merge(noun string, names []string, results []report.Result) report.Result {
 	}
 	out.Evidence = out.Evidence[:min(len(out.Evidence), maxEvidence)]
 	out.FailureCount = bad
-	out.Actual = fmt.Sprintf("so in all %d %ss", len(results), noun)
+	out.Actual = fmt.Sprintf("as expected for all %d %ss", len(results), noun)
 	if bad > 0 {
-		out.Actual = fmt.Sprintf("not so in %d of %d %ss; the first is %s", bad, len(results), noun, out.Failures[0])
+		out.Actual = fmt.Sprintf("not as expected for %d of %d %ss: %s", bad, len(results), noun, out.Failures[0])
 	}
 	return out
 }

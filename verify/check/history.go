@@ -7,7 +7,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
 	"github.com/aws/smithy-go/middleware"
@@ -21,10 +20,14 @@ import (
 // Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html
 const lookupRate = 2
 
+// lookupAttempts is how often one lookup is tried: for about half a minute, in
+// which others may leave some of the account's share.
+const lookupAttempts = 8
+
 // newTrailClient is a client for the event history that keeps under lookupRate
 // in every attempt, the SDK's own retries included, and goes on for a while
 // when others use up the account's share.
-func newTrailClient(cfg aws.Config, limit rate.Limit) *cloudtrail.Client {
+func newTrailClient(cfg aws.Config, limit rate.Limit, attempts int) *cloudtrail.Client {
 	limiter := rate.NewLimiter(limit, 1)
 	wait := middleware.FinalizeMiddlewareFunc("LookupRate", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 		if limiter.Wait(ctx) != nil {
@@ -34,7 +37,7 @@ func newTrailClient(cfg aws.Config, limit rate.Limit) *cloudtrail.Client {
 		return next.HandleFinalize(ctx, in)
 	})
 	return cloudtrail.NewFromConfig(cfg, func(o *cloudtrail.Options) {
-		o.Retryer = retry.AddWithMaxAttempts(o.Retryer, 8)
+		o.RetryMaxAttempts = attempts
 		o.APIOptions = append(o.APIOptions, func(s *middleware.Stack) error {
 			return s.Finalize.Insert(wait, "Retry", middleware.After)
 		})
@@ -44,6 +47,7 @@ func newTrailClient(cfg aws.Config, limit rate.Limit) *cloudtrail.Client {
 // history is what was seen of the event history.
 type history struct {
 	client  *cloudtrail.Client
+	now     func() time.Time
 	lookups int
 	uses    map[string]report.KeyUse // by event id
 }
@@ -78,7 +82,9 @@ func (h *history) lookForKeys(ctx context.Context, wants []*want) error {
 // lookups; any number, where that is negative.
 func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value string, wants []*want, budget int) error {
 	left := pending(wants)
+	now := h.now()
 	var in *cloudtrail.LookupEventsInput
+	var oldest time.Time // how far back everything was seen
 	for ; len(left) > 0 && budget != 0; budget-- {
 		if in == nil {
 			from, to := left[0].from, left[0].to
@@ -87,7 +93,11 @@ func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value 
 			}
 			in = &cloudtrail.LookupEventsInput{
 				LookupAttributes: []types.LookupAttribute{{AttributeKey: key, AttributeValue: &value}},
-				StartTime:        &from, EndTime: &to,
+				StartTime:        aws.Time(later(from, now.Add(-eventHistory))),
+			}
+			oldest = now
+			if to.Before(now) { // without an end it is now, by AWS's own clock
+				in.EndTime, oldest = &to, to
 			}
 		}
 		out, err := h.client.LookupEvents(ctx, in)
@@ -96,7 +106,6 @@ func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value 
 		}
 		h.lookups++
 		requestID, _ := awsmiddleware.GetRequestIDMetadata(out.ResultMetadata)
-		oldest := aws.ToTime(in.EndTime)
 		for _, e := range out.Events {
 			rec, wrong := readEvent(e)
 			for _, w := range left {

@@ -61,9 +61,9 @@ func objectEncryption(_ context.Context, r *run) report.Result {
 	switch {
 	case f.wrongs > 0:
 		x.Status, x.Remedy = report.Fail, remedy
-		x.Actual = fmt.Sprintf("%d of %d objects are not: %s", f.wrongs, f.checked, f.wrong[0])
-		if f.wrongs > 1 {
-			x.Actual += ", and others"
+		x.Actual = f.wrong[0]
+		if f.checked > 1 {
+			x.Actual = fmt.Sprintf("%d of %d objects are not: %s", f.wrongs, f.checked, f.wrong[0])
 		}
 		if f.firstErr != nil {
 			x.Actual += fmt.Sprintf("; not all could be looked at: %s", Reason(f.firstErr))

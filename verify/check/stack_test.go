@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -64,14 +63,13 @@ func configFor(t *testing.T, s *localaws.Server, accessKey string) aws.Config {
 	require.NoError(t, err)
 	roots := x509.NewCertPool()
 	require.True(t, roots.AppendCertsFromPEM(pem))
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 64}
+	t.Cleanup(transport.CloseIdleConnections) // the server would wait for those that were never used
 	return aws.Config{
-		Region:       region,
-		BaseEndpoint: aws.String(s.URL()),
-		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, "secret", ""),
-		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
-			tr.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-			tr.MaxIdleConnsPerHost = 64
-		}),
+		Region:           region,
+		BaseEndpoint:     aws.String(s.URL()),
+		Credentials:      credentials.NewStaticCredentialsProvider(accessKey, "secret", ""),
+		HTTPClient:       &http.Client{Transport: transport},
 		RetryMaxAttempts: 2,
 	}
 }

@@ -52,6 +52,9 @@ const (
 	// bucketKeyAge is how old a bucket-level key may be that S3 uses for a
 	// write. AWS calls it time-limited and names no time.
 	bucketKeyAge = time.Hour
+	// clockSkew is how far this machine's clock may be from AWS's: about as far
+	// as AWS accepts in a signature.
+	clockSkew = 15 * time.Minute
 	// maxUses is how many events a report keeps for its plot.
 	maxUses = 5000
 )
@@ -243,7 +246,7 @@ func (r *run) followTrail(ctx context.Context) trailFindings {
 	}
 
 	objects := slices.Concat(f.writes, f.reads, f.canaryWrite, f.canaryRead)
-	h := &history{client: r.trail, uses: map[string]report.KeyUse{}}
+	h := &history{client: r.trail, now: r.now, uses: map[string]report.KeyUse{}}
 	start := r.now()
 	for {
 		f.err, f.source = nil, "cloudtrail:LookupEvents"
@@ -252,7 +255,8 @@ func (r *run) followTrail(ctx context.Context) trailFindings {
 		}
 		left := pending(slices.Concat(objects, f.keys))
 		f.waited = r.now().Sub(start)
-		if len(left) == 0 || f.err != nil || f.waited+r.cfg.Poll > r.cfg.Wait {
+		forGood := isDenied(f.err) || IsCredentials(f.err) || ctx.Err() != nil
+		if len(left) == 0 || forGood || f.waited+r.cfg.Poll > r.cfg.Wait {
 			break
 		}
 		fmt.Fprintf(r.cfg.Progress, "waiting for %s in the event history (%s of %s)\n", count(len(left), "event"), f.waited.Round(time.Second), r.cfg.Wait)
@@ -346,7 +350,7 @@ func (r *run) readsOf(ctx context.Context, key, caller string) []*want {
 			w := r.objectWant(ctx, i, "Decrypt", key, caller)
 			if w.pending() {
 				now := r.now()
-				w.from, w.to = now.Add(-r.cfg.Since), now.Add(r.cfg.Wait+nearWrite)
+				w.from, w.to = now.Add(-r.cfg.Since), now.Add(r.cfg.Wait+clockSkew)
 				if r.cfg.Caller == "" {
 					w.read, w.note = r.readByte(ctx, w.name)
 				}
@@ -378,7 +382,7 @@ func (r *run) readByte(ctx context.Context, key string) (report.Evidence, string
 func (r *run) usesOf(caller string) []*want {
 	var wants []*want
 	for _, k := range r.keys {
-		w := &want{name: k.name, event: "GenerateDataKey", caller: caller, from: r.now().Add(-r.cfg.Since), to: r.now().Add(r.cfg.Wait + nearWrite)}
+		w := &want{name: k.name, event: "GenerateDataKey", caller: caller, from: r.now().Add(-r.cfg.Since), to: r.now().Add(r.cfg.Wait + clockSkew)}
 		arn, x, ok := r.keyARNOf(k)
 		if w.key = arn; !ok {
 			w.settled = &x
@@ -426,7 +430,8 @@ func readEvent(e types.Event) (rec trailRecord, wrong string) {
 		if aws.ToString(s.ResourceType) == "AWS::KMS::Key" {
 			summaryKeys++
 			for _, x := range rec.Resources {
-				named = named || x.ARN == aws.ToString(s.ResourceName)
+				name := aws.ToString(s.ResourceName)
+				named = named || x.ARN == name || strings.HasSuffix(x.ARN, ":key/"+name)
 			}
 		}
 	}

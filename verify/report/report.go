@@ -69,7 +69,7 @@ type Subject struct {
 // Result is what one check found.
 type Result struct {
 	ID       string     `json:"id"`       // "key.rotation"
-	Group    string     `json:"group"`    // "key", "bucket", "object", "ebs", "trail", "canary"
+	Group    string     `json:"group"`    // "account", "key", "bucket", "object", "ebs", "trail", "canary"
 	Title    string     `json:"title"`    // "the key rotates"
 	Severity string     `json:"severity"` // "critical", "high", "medium", "low"
 	Why      string     `json:"why"`      // what goes wrong without it

@@ -108,6 +108,7 @@ type group struct {
 }
 
 var groupTitles = []struct{ name, title string }{
+	{"account", "Account"},
 	{"key", "Key"},
 	{"bucket", "Bucket"},
 	{"object", "Objects"},

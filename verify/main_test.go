@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/securethecloud/kms-baseline/localaws"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"verify": main,
+		"pulumi": fakePulumi,
+	})
+}
+
+// fakePulumi answers `pulumi stack output --json` for the stack "dev" with the
+// outputs of the stack in the script's localaws.
+func fakePulumi() {
+	args := strings.Join(os.Args[1:], " ")
+	if args != "stack output --json --non-interactive --stack dev" {
+		fmt.Fprintf(os.Stderr, "error: no stack named %q found\n", os.Args[len(os.Args)-1])
+		os.Exit(255)
+	}
+	b, err := os.ReadFile(os.Getenv("OUTPUTS"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	_, _ = os.Stdout.Write(b)
+}
+
+// Each script runs against a localaws of its own with the course's stack in it.
+//
+// Besides testscript's own commands there are: exits N COMMAND..., which must
+// exit with N; await OPERATION, until localaws has answered one while a command
+// runs in the background; ended N, with which that command must have exited, once
+// waited for; admin, which makes calls fail; stack, which changes the stack.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup:               setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"admin": admin,
+			"stack": changeStack,
+			"await": await,
+			"ended": ended,
+			"exits": exits,
+		},
+	})
+}
+
+const (
+	testBucket = "ckms-764265373335-1"
+	testObject = "test/hello.txt"
+)
+
+// script is what a script's commands share.
+type script struct {
+	server     *localaws.Server
+	background *exec.Cmd
+}
+
+type scriptKey struct{}
+
+func scriptOf(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).(*script) }
+
+func setup(env *testscript.Env) error {
+	dir := filepath.Join(env.WorkDir, ".localaws")
+	server, err := localaws.Open(localaws.Options{Dir: dir, TrailRate: 1000})
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { _ = server.Close() }) // what a verify that was cut short left open
+	if err := server.Start("127.0.0.1:0"); err != nil {
+		return err
+	}
+	env.Values[scriptKey{}] = &script{server: server}
+	for _, v := range []string{
+		"AWS_ENDPOINT_URL=" + server.URL(), "AWS_CA_BUNDLE=" + server.CAFile(), "AWS_REGION=us-east-1",
+		"AWS_ACCESS_KEY_ID=764265373335", "AWS_SECRET_ACCESS_KEY=secret", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_CONFIG_FILE=" + filepath.Join(env.WorkDir, "aws.config"), "AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(env.WorkDir, "aws.credentials"),
+		"OUTPUTS=" + filepath.Join(env.WorkDir, "outputs.json"), "NO_COLOR=1",
+	} {
+		k, value, _ := strings.Cut(v, "=")
+		env.Setenv(k, value)
+	}
+	return writeOutputs(env, server)
+}
+
+// writeOutputs makes the course's stack, and writes its outputs as Pulumi does.
+func writeOutputs(env *testscript.Env, server *localaws.Server) error {
+	arn, err := makeStack(server)
+	if err != nil {
+		return err
+	}
+	env.Setenv("KEY", arn)
+	env.Setenv("BUCKET", testBucket)
+	verify, err := exec.LookPath("verify")
+	if err != nil {
+		return err
+	}
+	env.Setenv("VERIFY", verify)
+	out, err := json.Marshal(map[string]any{
+		"keyArn": arn, "keyId": arn[len(arn)-36:], "aliasName": "alias/masterclass-cmk", "aliasArn": "arn:aws:kms:us-east-1:764265373335:alias/masterclass-cmk",
+		"bucketName": testBucket, "objectKey": testObject, "region": "us-east-1", "accountId": "764265373335",
+		"ebsEncryptionByDefault": true, "ebsDefaultKeyArn": arn,
+	})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(env.WorkDir, "outputs.json"), out, 0o600)
+}
+
+// makeStack makes the course's stack, and answers with its key's ARN.
+func makeStack(server *localaws.Server) (string, error) {
+	ctx := context.Background()
+	cfg, err := clientConfig(ctx, server)
+	if err != nil {
+		return "", err
+	}
+	k, b, e := kms.NewFromConfig(cfg), s3.NewFromConfig(cfg), ec2.NewFromConfig(cfg)
+	key, err := k.CreateKey(ctx, &kms.CreateKeyInput{})
+	if err != nil {
+		return "", err
+	}
+	arn := key.KeyMetadata.Arn
+	policy := strings.ReplaceAll(`{"Version":"2012-10-17","Statement":[
+{"Sid":"TLS","Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::BUCKET","arn:aws:s3:::BUCKET/*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}},
+{"Sid":"Algorithm","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::BUCKET/*","Condition":{"Null":{"s3:x-amz-server-side-encryption":"false"},"StringNotEquals":{"s3:x-amz-server-side-encryption":"aws:kms"}}},
+{"Sid":"Key","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::BUCKET/*","Condition":{"Null":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"false"},"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"`+*arn+`"}}}]}`, "BUCKET", testBucket)
+	yes := aws.Bool(true)
+	for _, do := range []func() error{
+		func() error { _, err := k.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: arn}); return err },
+		func() error {
+			_, err := k.CreateAlias(ctx, &kms.CreateAliasInput{AliasName: aws.String("alias/masterclass-cmk"), TargetKeyId: arn})
+			return err
+		},
+		func() error {
+			_, err := b.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(testBucket)})
+			return err
+		},
+		func() error {
+			_, err := b.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: aws.String(testBucket), ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{
+				Rules: []types.ServerSideEncryptionRule{{BucketKeyEnabled: yes, ApplyServerSideEncryptionByDefault: &types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAwsKms, KMSMasterKeyID: arn}}},
+			}})
+			return err
+		},
+		func() error {
+			_, err := b.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{Bucket: aws.String(testBucket), PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
+				BlockPublicAcls: yes, IgnorePublicAcls: yes, BlockPublicPolicy: yes, RestrictPublicBuckets: yes,
+			}})
+			return err
+		},
+		func() error {
+			_, err := b.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(testBucket), Policy: &policy})
+			return err
+		},
+		func() error {
+			_, err := b.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(testBucket), Key: aws.String(testObject), Body: strings.NewReader("hello kms day1\n")})
+			return err
+		},
+		func() error {
+			_, err := e.ModifyEbsDefaultKmsKeyId(ctx, &ec2.ModifyEbsDefaultKmsKeyIdInput{KmsKeyId: arn})
+			return err
+		},
+		func() error {
+			_, err := e.EnableEbsEncryptionByDefault(ctx, &ec2.EnableEbsEncryptionByDefaultInput{})
+			return err
+		},
+	} {
+		if err := do(); err != nil {
+			return "", err
+		}
+	}
+	return *arn, nil
+}
+
+// clientConfig is a client of the script's localaws.
+func clientConfig(ctx context.Context, server *localaws.Server) (aws.Config, error) {
+	pem, err := os.Open(server.CAFile())
+	if err != nil {
+		return aws.Config{}, err
+	}
+	defer func() { _ = pem.Close() }() // read only
+	return config.LoadDefaultConfig(ctx, config.WithRegion("us-east-1"), config.WithBaseEndpoint(server.URL()), config.WithCustomCABundle(pem),
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("764265373335", "secret", "")))
+}
+
+// admin arms a fault: admin SERVICE OPERATION STATUS CODE, or disarms all:
+// admin clear.
+func admin(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 && len(args) != 4 {
+		ts.Fatalf("usage: admin clear, or admin SERVICE OPERATION STATUS CODE")
+	}
+	server := scriptOf(ts).server
+	if args[0] == "clear" {
+		server.ClearFaults()
+		return
+	}
+	f := localaws.Fault{Service: args[0], Operation: args[1], Code: args[3]}
+	if args[2] == "hang" {
+		f.Delay = time.Hour
+	} else if _, err := fmt.Sscan(args[2], &f.Status); err != nil {
+		ts.Fatalf("%s is not a status: %v", args[2], err)
+	}
+	server.Inject(f)
+}
+
+// changeStack breaks the stack in the way that is named.
+func changeStack(ts *testscript.TestScript, neg bool, args []string) {
+	ctx := context.Background()
+	server := scriptOf(ts).server
+	cfg, err := clientConfig(ctx, server)
+	ts.Check(err)
+	switch {
+	case neg || len(args) != 1:
+		ts.Fatalf("usage: stack rotation-off|no-canary")
+	case args[0] == "rotation-off":
+		_, err = kms.NewFromConfig(cfg).DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: aws.String(ts.Getenv("KEY"))})
+	case args[0] == "no-canary":
+		var out *s3.ListObjectVersionsOutput
+		out, err = s3.NewFromConfig(cfg).ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: aws.String(testBucket), Prefix: aws.String("kms-baseline-canary/")})
+		if err == nil && len(out.Versions)+len(out.DeleteMarkers) > 0 {
+			err = fmt.Errorf("%d versions of a canary are left", len(out.Versions))
+		}
+	default:
+		err = fmt.Errorf("unknown change %q", args[0])
+	}
+	ts.Check(err)
+}
+
+// await waits until localaws has answered an operation, or has begun to.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await OPERATION")
+	}
+	s := scriptOf(ts)
+	s.background = ts.BackgroundCmds()[0]
+	for range 1000 {
+		for _, c := range s.server.Calls() {
+			if c.Operation == args[0] {
+				return
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("no %s came in 10 s", args[0])
+}
+
+// exits runs a command and holds its exit code to the one that is named.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits N COMMAND...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	code := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("%s exited with %d, not with %s", args[1], code, args[0])
+	}
+}
+
+func ended(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ended N")
+	}
+	if code := scriptOf(ts).background.ProcessState.ExitCode(); strconv.Itoa(code) != args[0] {
+		ts.Fatalf("it exited with %d, not with %s", code, args[0])
+	}
+}
