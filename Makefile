@@ -26,7 +26,7 @@ test: install
 	$(GO) vet ./...
 	$(GOTEST) ./...
 	$(MAKE) fuzz
-	$(MAKE) -C plugin test check
+	$(MAKE) -C plugin check test
 
 # Briefly, in every test run; for longer, FUZZ=10m.
 fuzz:

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/e2e/lab"
+	"github.com/securethecloud/kms-baseline/sandbox/engine"
+)
+
+// The examples that `make check` has type-checked, run with the SDKs that it
+// has generated.
+func TestLanguages_Example(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, program, script string }{
+		{"python", ".venv/bin/python", "run.py"},
+		{"typescript", "node", "run.js"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t)
+			dir := filepath.Join(engine.Dir(l.Root), "check", c.name)
+			if _, err := os.Stat(filepath.Join(dir, "checked")); err != nil {
+				t.Skipf("the SDK is not there: make -C plugin check-%s, which needs npm or PyPI", c.name)
+			}
+			_, err := tools()
+			require.NoError(t, err)
+			script, err := filepath.Abs(filepath.Join("testdata", c.script))
+			require.NoError(t, err)
+			program := c.program
+			if filepath.Base(program) != program {
+				program = filepath.Join(dir, program)
+			}
+			backend := t.TempDir()
+			cmd := exec.CommandContext(t.Context(), program, script, `{"aws:region": "us-east-1", "aws:s3UsePathStyle": "true", "aws:skipMetadataApiCheck": "true"}`)
+			cmd.Dir = dir
+			cmd.Env = l.Env.With("PULUMI_BACKEND_URL", "file://"+filepath.ToSlash(backend)).Environ(os.Environ())
+			var said bytes.Buffer
+			cmd.Stderr = &said
+			out, err := cmd.Output()
+			require.NoError(t, err, said.String())
+
+			var outputs struct {
+				KeyArn                 string
+				LogsBucketName         string
+				EBSEncryptionByDefault bool
+			}
+			require.NoError(t, json.Unmarshal(out, &outputs))
+			require.True(t, outputs.EBSEncryptionByDefault)
+			require.Contains(t, outputs.LogsBucketName, "ckms-logs-"+engine.AccountID)
+			key, err := kms.NewFromConfig(l.Config(t, engine.AccountID)).DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: &outputs.KeyArn})
+			require.NoError(t, err)
+			require.Equal(t, kmstypes.KeyStatePendingDeletion, key.KeyMetadata.KeyState)
+		})
+	}
+}

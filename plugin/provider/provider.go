@@ -1,0 +1,103 @@
+// Package provider is the components of this repository as a Pulumi component
+// provider. It adds to them what other languages need and nothing else: a
+// schema, and what can only be passed in Go. What a component does is said in
+// package components alone.
+package provider
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"strings"
+
+	p "github.com/pulumi/pulumi-go-provider"
+	"github.com/pulumi/pulumi-go-provider/infer"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/securethecloud/kms-baseline/components"
+	"github.com/securethecloud/kms-baseline/components/ebsrestore"
+)
+
+// Name is the package's name in Pulumi, and the first part of its tokens.
+const Name = "kms-baseline"
+
+//go:embed VERSION
+var version string
+
+// Version is the plugin's version, as in "0.1.0": of the schema, of the SDKs,
+// and of the folder that it is installed in.
+func Version() string { return strings.TrimSpace(version) }
+
+//go:generate go run ../generate schema schema.json
+
+// schema is what GenerateSchema wrote. It is kept, since the comments that it
+// is made from are not there when the provider runs.
+//
+//go:embed schema.json
+var schemaJSON []byte
+
+// Schema is the package's schema, in Pulumi's JSON.
+func Schema() []byte { return bytes.Clone(schemaJSON) }
+
+// New makes the provider.
+func New() (p.Provider, error) {
+	provider, err := inferred()
+	provider.GetSchema = func(context.Context, p.GetSchemaRequest) (p.GetSchemaResponse, error) {
+		return p.GetSchemaResponse{Schema: string(schemaJSON)}, nil
+	}
+	return provider, err
+}
+
+// inferred is the provider with what can be seen in Go's types alone.
+func inferred() (p.Provider, error) {
+	return infer.NewProviderBuilder().
+		WithDisplayName("KMS Baseline").
+		WithDescription("Encryption under your own key for an AWS account: a customer managed KMS key, a bucket that encrypts with it by default, and EBS encryption by default under it.").
+		WithRepository("https://github.com/securethecloud/kms-baseline").
+		WithHomepage("https://github.com/securethecloud/kms-baseline").
+		WithPublisher("Secure the Cloud").
+		WithLicense("Apache-2.0").
+		WithKeywords("pulumi", "aws", "kms", "s3", "ebs", "encryption", "category/infrastructure", "kind/component").
+		WithNamespace("securethecloud").
+		WithGoImportPath("github.com/securethecloud/kms-baseline/plugin/sdk/go/kmsbaseline").
+		WithModuleMap(map[tokens.ModuleName]tokens.ModuleName{"components": "index"}).
+		WithComponents(
+			infer.ComponentF(components.NewCustomerKey),
+			infer.ComponentF(components.NewReplicaKey),
+			infer.ComponentF(components.NewEncryptedBucket),
+			infer.ComponentF(newEBSDefaultEncryption),
+			infer.ComponentF(newEncryptionBaseline),
+		).
+		Build()
+}
+
+// Run serves the provider to the Pulumi engine until the engine ends it.
+func Run(ctx context.Context) error {
+	provider, err := New()
+	if err != nil {
+		return err
+	}
+	return provider.Run(ctx, Name, Version())
+}
+
+// newEBSDefaultEncryption gives the component its Restorer: a function cannot
+// be passed from another language.
+func newEBSDefaultEncryption(ctx *pulumi.Context, name string, args *components.EBSDefaultEncryptionArgs, opts ...pulumi.ResourceOption) (*components.EBSDefaultEncryption, error) {
+	args.Restorer = restore
+	return components.NewEBSDefaultEncryption(ctx, name, args, opts...)
+}
+
+// newEncryptionBaseline does the same for the component inside.
+func newEncryptionBaseline(ctx *pulumi.Context, name string, args *components.EncryptionBaselineArgs, opts ...pulumi.ResourceOption) (*components.EncryptionBaseline, error) {
+	if args.EBS != nil {
+		args.EBS.Restorer = restore
+	}
+	return components.NewEncryptionBaseline(ctx, name, args, opts...)
+}
+
+// restore runs when the component is destroyed. The request that made the
+// component is answered by then, and its context ended with it.
+func restore(ctx context.Context, region, ours string, before components.EBSSettings) error {
+	return ebsrestore.Restore(context.WithoutCancel(ctx), region, ours, before)
+}
