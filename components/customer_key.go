@@ -1,6 +1,7 @@
 package components
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -79,9 +80,24 @@ type CustomerKeyArgs struct {
 	// that the arguments above make. It must leave the account in command of the
 	// key: a statement that allows kms:* to the account root.
 	Policy pulumi.StringInput `pulumi:"policy,optional"`
+	// GuardDeletion makes destroy, and a replacement, stop before the key is
+	// scheduled for deletion while EBS volumes, snapshots, the Region's EBS
+	// default or a bucket's default encryption still use it; the error names
+	// them. Objects are not looked for: a bucket that has encrypted with the key
+	// and does so no more is not found. destroy then needs --run-program, and
+	// stops before it has deleted anything without it. The default is false.
+	GuardDeletion bool `pulumi:"guardDeletion,optional"`
+	// KeyGuard looks for what uses the key; required with GuardDeletion:
+	// keyguard.Check.
+	KeyGuard KeyGuard
 	// Tags are the key's tags.
 	Tags pulumi.StringMapInput `pulumi:"tags,optional"`
 }
+
+// KeyGuard fails, and names what it found, where the key with this ARN is still
+// used, or where it could not find out. Package keyguard has one, apart from
+// this package for the AWS SDK it needs.
+type KeyGuard func(ctx context.Context, keyArn string) error
 
 // NewCustomerKey makes a customer managed key, or looks at an existing one.
 func NewCustomerKey(ctx *pulumi.Context, name string, args *CustomerKeyArgs, opts ...pulumi.ResourceOption) (*CustomerKey, error) {
@@ -120,7 +136,7 @@ func (a *CustomerKeyArgs) validate(name string) error {
 func (a *CustomerKeyArgs) check(name string) error {
 	if a.ExistingKeyArn != nil {
 		var extra error
-		if a.AliasName != "" || a.Description != "" || a.RotationPeriodInDays != nil || a.DeletionWindowInDays != nil || a.MultiRegion || a.Policy != nil || a.Tags != nil || a.hasPolicyArgs() {
+		if a.AliasName != "" || a.Description != "" || a.RotationPeriodInDays != nil || a.DeletionWindowInDays != nil || a.MultiRegion || a.GuardDeletion || a.Policy != nil || a.Tags != nil || a.hasPolicyArgs() {
 			extra = errors.New("ExistingKeyArn and the arguments of a new key exclude each other: give one or the other")
 		}
 		return errors.Join(extra, checkPlain(a.ExistingKeyArn, func(s string) error {
@@ -151,6 +167,9 @@ func (a *CustomerKeyArgs) check(name string) error {
 	}
 	for _, s := range a.Statements {
 		errs = append(errs, s.validate("Statements"))
+	}
+	if a.GuardDeletion && a.KeyGuard == nil {
+		errs = append(errs, errors.New("GuardDeletion: it needs KeyGuard: give keyguard.Check of this module"))
 	}
 	errs = append(errs, validateTags("Tags", a.Tags))
 	if a.Policy != nil {
@@ -190,6 +209,14 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	if description == "" {
 		description = "customer managed key of " + name
 	}
+	opts := child(c, pulumi.HideDiffs([]string{"policy"})) // shown by the resource that sets it
+	if args.GuardDeletion {
+		guard, err := args.guard(ctx, name)
+		if err != nil {
+			return err
+		}
+		opts = append(opts, guard)
+	}
 	key, err := kms.NewKey(ctx, name+"-key", &kms.KeyArgs{
 		Description:           pulumi.String(description),
 		KeyUsage:              pulumi.String("ENCRYPT_DECRYPT"),
@@ -200,7 +227,7 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 		DeletionWindowInDays:  pulumi.Int(window),
 		MultiRegion:           pulumi.Bool(args.MultiRegion),
 		Tags:                  args.Tags,
-	}, child(c, pulumi.HideDiffs([]string{"policy"}))...) // shown by the resource that sets it
+	}, opts...)
 	if err != nil {
 		return fmt.Errorf("creating the key of %s: %w", name, err)
 	}
@@ -218,6 +245,29 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	}
 	c.KeyArn, c.KeyId, c.AliasName, c.AliasArn = key.Arn, key.KeyId, alias.Name, alias.Arn
 	return nil
+}
+
+// guard is the option that asks KeyGuard before the key is deleted. By then,
+// destroy has deleted what else the stack had, so that whatever uses the key is
+// somebody else's.
+func (a *CustomerKeyArgs) guard(ctx *pulumi.Context, name string) (pulumi.ResourceOption, error) {
+	hook, err := ctx.RegisterResourceHook("guard key of "+name, func(h *pulumi.ResourceHookArgs) error {
+		// The program has ended by the time resources are deleted, and its context
+		// with it.
+		return a.askGuard(context.WithoutCancel(ctx.Context()), name, h)
+	}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to guard the key of %s: %w", name, err)
+	}
+	return pulumi.ResourceHooks(&pulumi.ResourceHookBinding{BeforeDelete: []*pulumi.ResourceHook{hook}}), nil
+}
+
+func (a *CustomerKeyArgs) askGuard(ctx context.Context, name string, h *pulumi.ResourceHookArgs) error {
+	arn := h.OldOutputs["arn"]
+	if !arn.IsString() {
+		return fmt.Errorf("GuardDeletion: the ARN of the key of %s is not in the stack's state, so that nobody can tell what uses it", name)
+	}
+	return a.KeyGuard(ctx, arn.StringValue())
 }
 
 // newKeyPolicy sets the policy once the key is there, because the policy needs

@@ -1,9 +1,12 @@
 package components
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 
@@ -41,18 +44,21 @@ const (
 	EBSRestore = "restore"
 )
 
-// EBSSettings are a Region's EBS defaults.
+// EBSSettings are an account's EBS defaults in a Region.
 type EBSSettings struct {
+	// Account is the account's number. It is known where OnDestroy is "restore"
+	// and empty otherwise.
+	Account string
 	// Enabled says whether new volumes are encrypted by default.
 	Enabled bool
 	// KmsKeyArn is the default key's ARN, or "alias/aws/ebs".
 	KmsKeyArn string
 }
 
-// EBSRestorer sets the EBS defaults of region to before, provided
-// that the default key still is ours, the ARN of the key that this stack had
-// set; where it is another's by now, it leaves everything as it is. Package
-// ebsrestore has one, apart from this package for the AWS SDK it needs.
+// EBSRestorer sets the EBS defaults of before's account in region to before,
+// provided that the default key still is ours, the ARN of the key that this
+// stack had set; where it is another's by now, it leaves everything as it is.
+// Package ebsrestore has one, apart from this package for the AWS SDK it needs.
 type EBSRestorer func(ctx context.Context, region, ours string, before EBSSettings) error
 
 // EBSDefaultEncryptionArgs are the arguments of [NewEBSDefaultEncryption].
@@ -164,7 +170,6 @@ func (c *EBSDefaultEncryption) useExisting(current pulumi.Output, args *EBSDefau
 // volume is encrypted under the AWS-managed key in between; destroy goes the
 // other way.
 func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDefaultEncryptionArgs, current pulumi.Output) error {
-	restore := args.OnDestroy == EBSRestore
 	before, err := c.remember(ctx, name, args, current)
 	if err != nil {
 		return err
@@ -173,7 +178,7 @@ func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDe
 		checked(args.KmsKeyArn, validateKeyArn),
 		pulumi.All(current, before.Output).ApplyT(func(v []any) (string, error) {
 			now := v[0].(ebsNow)
-			if err := claim(ctx, now.region, name); err != nil {
+			if err := c.claim(ctx, now.region, name); err != nil {
 				return "", err
 			}
 			before, err := recorded(v[1])
@@ -191,23 +196,27 @@ func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDe
 		return arn, err
 	}).(pulumi.StringOutput)
 
-	key, err := ebs.NewDefaultKmsKey(ctx, name+"-default-key", &ebs.DefaultKmsKeyArgs{KeyArn: keyArn}, child(c,
+	keyOpts := child(c,
 		pulumi.DependsOn([]pulumi.Resource{before}),
 		// Deleting this resource resets the default key. Pulumi would create the
 		// replacement first and then delete the original, and so undo at once what
 		// it has just set.
 		pulumi.DeleteBeforeReplace(true),
-		pulumi.RetainOnDelete(restore),
-	)...)
+	)
+	if args.OnDestroy == EBSRestore {
+		keyOpts = append(keyOpts, pulumi.RetainOnDelete(true))
+	}
+	key, err := ebs.NewDefaultKmsKey(ctx, name+"-default-key", &ebs.DefaultKmsKeyArgs{KeyArn: keyArn}, keyOpts...)
 	if err != nil {
 		return fmt.Errorf("setting the default EBS key of %s: %w", name, err)
 	}
-	enabled, err := ebs.NewEncryptionByDefault(ctx, name+"-switch", &ebs.EncryptionByDefaultArgs{Enabled: pulumi.Bool(true)}, child(c,
-		pulumi.DependsOn([]pulumi.Resource{key}),
+	switchOpts := child(c, pulumi.DependsOn([]pulumi.Resource{key}))
+	if args.OnDestroy != EBSSwitchOff {
 		// Deleting this resource switches encryption off, even where it was on
 		// before us.
-		pulumi.RetainOnDelete(args.OnDestroy != EBSSwitchOff),
-	)...)
+		switchOpts = append(switchOpts, pulumi.RetainOnDelete(true))
+	}
+	enabled, err := ebs.NewEncryptionByDefault(ctx, name+"-switch", &ebs.EncryptionByDefaultArgs{Enabled: pulumi.Bool(true)}, switchOpts...)
 	if err != nil {
 		return fmt.Errorf("turning on EBS encryption by default for %s: %w", name, err)
 	}
@@ -227,11 +236,13 @@ func (c *EBSDefaultEncryption) remember(ctx *pulumi.Context, name string, args *
 		// know before there is a key.
 		pulumi.DependsOnInputs(args.KmsKeyArn.ToStringOutput().ApplyT(func(string) []pulumi.Resource { return nil }).(pulumi.ResourceArrayOutput)),
 	)
+	account := pulumi.String("").ToStringOutput()
 	if args.OnDestroy == EBSRestore {
+		account = current.ApplyT(func(any) (string, error) { return c.account(ctx) }).(pulumi.StringOutput)
 		hook, err := ctx.RegisterResourceHook("restore EBS defaults of "+name, func(h *pulumi.ResourceHookArgs) error {
 			// The program has ended by the time resources are deleted, and its
 			// context with it.
-			return args.restore(context.WithoutCancel(ctx.Context()), name, h)
+			return args.restore(context.WithoutCancel(ctx.Context()), name, account, h)
 		}, nil)
 		if err != nil {
 			return nil, fmt.Errorf("preparing to restore the EBS defaults of %s: %w", name, err)
@@ -239,9 +250,13 @@ func (c *EBSDefaultEncryption) remember(ctx *pulumi.Context, name string, args *
 		opts = append(opts, pulumi.ResourceHooks(&pulumi.ResourceHookBinding{BeforeDelete: []*pulumi.ResourceHook{hook}}))
 	}
 	before, err := pulumi.NewStash(ctx, name+"-before", &pulumi.StashArgs{
-		Input: current.ApplyT(func(v any) map[string]any {
-			now := v.(ebsNow)
-			return map[string]any{"enabled": now.Enabled, "kmsKeyArn": now.KmsKeyArn}
+		Input: pulumi.All(current, account).ApplyT(func(v []any) map[string]any {
+			now := v[0].(ebsNow)
+			record := map[string]any{"enabled": now.Enabled, "kmsKeyArn": now.KmsKeyArn}
+			if account := v[1].(string); account != "" {
+				record["account"] = account
+			}
+			return record
 		}),
 	}, opts...)
 	if err != nil {
@@ -252,7 +267,11 @@ func (c *EBSDefaultEncryption) remember(ctx *pulumi.Context, name string, args *
 
 // restore is the delete hook of what remember made. Whatever it cannot read,
 // it changes nothing.
-func (a *EBSDefaultEncryptionArgs) restore(ctx context.Context, name string, h *pulumi.ResourceHookArgs) error {
+//
+// The account is the recorded one. It is not read off the key's ARN: a key may
+// be shared by another account. A record from before OnDestroy became "restore"
+// has none; then it is account, the one that this run of the program is in.
+func (a *EBSDefaultEncryptionArgs) restore(ctx context.Context, name string, account pulumi.StringOutput, h *pulumi.ResourceHookArgs) error {
 	before, err := recorded(h.OldOutputs["output"].Mappable())
 	if err != nil {
 		return fmt.Errorf("restoring the EBS defaults of %s: %w; nothing was changed", name, err)
@@ -269,6 +288,12 @@ func (a *EBSDefaultEncryptionArgs) restore(ctx context.Context, name string, h *
 	if err != nil {
 		return err
 	}
+	now, err := internals.UnsafeAwaitOutput(ctx, account)
+	if err != nil {
+		return err
+	}
+	number, _ := now.Value.(string)
+	before.Account = cmp.Or(before.Account, number)
 	return a.Restorer(ctx, k.region, ours, before)
 }
 
@@ -281,7 +306,8 @@ func recorded(v any) (EBSSettings, error) {
 	if !okEnabled || !okKey {
 		return EBSSettings{}, errors.New("the stack's record of the EBS defaults before the first up cannot be read")
 	}
-	return EBSSettings{Enabled: enabled, KmsKeyArn: key}, nil
+	account, _ := m["account"].(string)
+	return EBSSettings{Account: account, Enabled: enabled, KmsKeyArn: key}, nil
 }
 
 // mayTake refuses to take the default from a customer managed key that was
@@ -297,25 +323,107 @@ func (c *EBSDefaultEncryption) mayTake(ctx *pulumi.Context, args *EBSDefaultEncr
 	if err != nil || ours.Known && ours.Value == now.KmsKeyArn {
 		return err
 	}
-	if key, err := kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: now.KmsKeyArn}, pulumi.Parent(c)); err == nil && key.KeyManager == "AWS" {
+	key, err := kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: now.KmsKeyArn}, pulumi.Parent(c))
+	switch {
+	case err == nil && key.KeyManager == "AWS":
 		return nil
+	case ctx.Context().Err() != nil: // the program is ending, for another reason
+		return fmt.Errorf("asking whose the default EBS key in %s is: %w", now.region, err)
 	}
 	return fmt.Errorf("TakeOver: the default EBS key in %s is %s, which is not this stack's: set TakeOver (in the stack: pulumi config set ebsTakeOver true) to replace it, or Existing to leave it, and ask whoever set it", now.region, now.KmsKeyArn)
 }
 
-// claims has who sets EBS defaults in the programs that run in this process.
-var claims sync.Map // claimKey -> name
-
-type claimKey struct {
-	program *pulumi.Context
-	region  string
+// account asks AWS for the number of the account that the component is in. It
+// calls by name, because the package that has the function is the largest of
+// pulumi-aws.
+func (c *EBSDefaultEncryption) account(ctx *pulumi.Context) (string, error) {
+	var who struct {
+		AccountID string `pulumi:"accountId"`
+	}
+	var none struct{}
+	if err := ctx.Invoke("aws:index/getCallerIdentity:getCallerIdentity", &none, &who, pulumi.Parent(c), pulumi.Version(awsVersion())); err != nil {
+		return "", fmt.Errorf("asking which account the EBS defaults are in: %w", err)
+	}
+	return who.AccountID, nil
 }
 
-// claim refuses a second component that would set the same Region's defaults:
-// the two would undo each other at every up.
-func claim(ctx *pulumi.Context, region, name string) error {
-	if other, taken := claims.LoadOrStore(claimKey{ctx, region}, name); taken {
-		return fmt.Errorf("EBSDefaultEncryption %q: %q sets the EBS defaults of %s already, and there is one set per account and Region: give one of them Existing (in an EncryptionBaseline: SkipEBS)", name, other, region)
+// awsVersion is the version of pulumi-aws in this program, or empty where the
+// binary does not say, as those of go test do not. A call that names another
+// version than the resources do, or none, starts a second provider.
+var awsVersion = sync.OnceValue(func() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, d := range info.Deps {
+		if d.Path == "github.com/pulumi/pulumi-aws/sdk/v6" {
+			return strings.TrimPrefix(d.Version, "v")
+		}
+	}
+	return ""
+})
+
+// ProgramKey is the key of a value in the context, any that can be compared,
+// that says which program a component belongs to. A plugin sets it, since every
+// component there has a context of its own; a Go program is known by its one
+// context.
+type ProgramKey struct{}
+
+// claims has, for each program that runs in this process, who sets the EBS
+// defaults of each Region. A Go program's claims go when its context ends; a
+// plugin ends with its program.
+var claims = struct {
+	sync.Mutex
+	of map[any]map[string][]claimant
+}{of: map[any]map[string][]claimant{}}
+
+type claimant struct {
+	name      string
+	component *EBSDefaultEncryption
+}
+
+// claim refuses a second component that would set the same account's defaults
+// in the same Region: the two would undo each other at every up.
+func (c *EBSDefaultEncryption) claim(ctx *pulumi.Context, region, name string) error {
+	program := ctx.Value(ProgramKey{})
+	inPlugin := program != nil
+	if !inPlugin {
+		program = ctx
+	}
+	claims.Lock()
+	if claims.of[program] == nil {
+		claims.of[program] = map[string][]claimant{}
+		if !inPlugin {
+			context.AfterFunc(ctx.Context(), func() {
+				claims.Lock()
+				defer claims.Unlock()
+				delete(claims.of, program)
+			})
+		}
+	}
+	others := claims.of[program][region]
+	if inPlugin { // which may be asked for the same component again
+		others = slices.DeleteFunc(others, func(other claimant) bool { return other.name == name })
+	}
+	claims.of[program][region] = append(slices.Clone(others), claimant{name, c})
+	claims.Unlock()
+	if len(others) == 0 {
+		return nil
+	}
+	// Providers of two accounts may stand in one program. Asking costs a call, so
+	// it is done only now.
+	ours, err := c.account(ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		theirs, err := other.component.account(ctx)
+		if err != nil {
+			return err
+		}
+		if ours == theirs {
+			return fmt.Errorf("EBSDefaultEncryption %q: %q sets the EBS defaults of %s in account %s already, and there is one set per account and Region: give one of them Existing (in an EncryptionBaseline: SkipEBS)", name, other.name, region, ours)
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package components
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -81,6 +82,8 @@ func TestEBSDefaultEncryption_OnDestroy(t *testing.T) {
 			before := m.get(t, stashType, "app-before").rpc
 			require.False(t, before.GetRetainOnDelete())
 			require.Len(t, before.GetHooks().GetBeforeDelete(), c.hooks)
+			record := m.get(t, stashType, "app-before").input("input").(map[string]any)
+			require.Equal(t, c.onDestroy == EBSRestore, record["account"] == "111122223333", "asking for the account is a call that only a restore needs")
 		})
 	}
 }
@@ -184,19 +187,20 @@ func TestEBSDefaultEncryption_UnreadableRecord(t *testing.T) {
 func TestEBSDefaultEncryption_Restore(t *testing.T) {
 	t.Parallel()
 	record := func(v any) resource.PropertyMap { return resource.PropertyMap{"output": resource.NewPropertyValue(v)} }
-	good := record(map[string]any{"enabled": true, "kmsKeyArn": foreignKey})
+	good := record(map[string]any{"account": "444455556666", "enabled": true, "kmsKeyArn": foreignKey})
 	for _, c := range []struct {
-		name   string
-		state  resource.PropertyMap
-		key    string
-		called bool
-		want   string
+		name    string
+		state   resource.PropertyMap
+		key     string
+		account string // that the Restorer is called with; empty: it is not called
+		want    string
 	}{
-		{"a record", good, ownKey, true, ""},
-		{"no record", resource.PropertyMap{}, ownKey, false, "nothing was changed"},
-		{"a record that cannot be read", record("x"), ownKey, false, "nothing was changed"},
-		{"a secret record", resource.PropertyMap{"output": resource.MakeSecret(good["output"])}, ownKey, false, "nothing was changed"},
-		{"no key", good, "", false, "KmsKeyArn"},
+		{"a record", good, ownKey, "444455556666", ""},
+		{"a record without an account", record(map[string]any{"enabled": true, "kmsKeyArn": foreignKey}), ownKey, "777788889999", ""},
+		{"no record", resource.PropertyMap{}, ownKey, "", "nothing was changed"},
+		{"a record that cannot be read", record("x"), ownKey, "", "nothing was changed"},
+		{"a secret record", resource.PropertyMap{"output": resource.MakeSecret(good["output"])}, ownKey, "", "nothing was changed"},
+		{"no key", good, "", "", "KmsKeyArn"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -205,11 +209,11 @@ func TestEBSDefaultEncryption_Restore(t *testing.T) {
 				called = true
 				require.Equal(t, "us-east-1", region)
 				require.Equal(t, ownKey, ours)
-				require.Equal(t, EBSSettings{Enabled: true, KmsKeyArn: foreignKey}, before)
+				require.Equal(t, EBSSettings{Account: c.account, Enabled: true, KmsKeyArn: foreignKey}, before, "the account is not the key's: a key may be shared")
 				return nil
 			}}
-			err := args.restore(t.Context(), "app", &pulumi.ResourceHookArgs{OldOutputs: c.state})
-			require.Equal(t, c.called, called)
+			err := args.restore(t.Context(), "app", pulumi.String("777788889999").ToStringOutput(), &pulumi.ResourceHookArgs{OldOutputs: c.state})
+			require.Equal(t, c.account != "", called)
 			if c.want == "" {
 				require.NoError(t, err)
 			} else {
@@ -237,7 +241,7 @@ func TestEBSDefaultEncryption_TwoInOneRegion(t *testing.T) {
 	err := m.run(two(set, set))
 	require.ErrorContains(t, err, `"one"`)
 	require.ErrorContains(t, err, `"two"`)
-	require.ErrorContains(t, err, "sets the EBS defaults of us-east-1 already")
+	require.ErrorContains(t, err, "sets the EBS defaults of us-east-1 in account 111122223333 already")
 	require.ErrorContains(t, err, "Existing")
 
 	m = newMock()
@@ -259,7 +263,57 @@ func TestEBSDefaultEncryption_TwoOfOneNameInOneRegion(t *testing.T) {
 			require.NoError(t, err)
 		}
 		return nil
-	}), "sets the EBS defaults of us-east-1 already")
+	}), "sets the EBS defaults of us-east-1 in account 111122223333 already")
+}
+
+// TestEBSDefaultEncryption_TwoAccountsInOneRegion: each account has its own
+// defaults, whoever owns the key.
+func TestEBSDefaultEncryption_TwoAccountsInOneRegion(t *testing.T) {
+	t.Parallel()
+	two := func(ctx *pulumi.Context) error {
+		for _, name := range []string{"one", "two"} {
+			var provider pulumi.ProviderResourceState
+			if err := ctx.RegisterResource("pulumi:providers:aws", name, nil, &provider); err != nil {
+				return err
+			}
+			if _, err := NewEBSDefaultEncryption(ctx, name, &EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)}, pulumi.Provider(&provider)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	m := newMock()
+	m.account = map[string]string{"two": "444455556666"}
+	require.NoError(t, m.run(two))
+	m.get(t, defaultKeyType, "one-default-key")
+	m.get(t, defaultKeyType, "two-default-key")
+
+	m = newMock()
+	require.ErrorContains(t, m.run(two), "in account 111122223333 already", "two providers of one account")
+
+	m = newMock()
+	m.account = map[string]string{"two": ""}
+	require.ErrorContains(t, m.run(two), "asking which account the EBS defaults are in", "neither the same account nor another one")
+}
+
+// TestEBSDefaultEncryption_ClaimsGoWithTheirProgram: a process that runs many
+// programs does not remember them all.
+func TestEBSDefaultEncryption_ClaimsGoWithTheirProgram(t *testing.T) {
+	t.Parallel()
+	var info pulumi.RunInfo
+	pulumi.WithMocks("kms-baseline", "test", newMock())(&info)
+	running, end := context.WithCancel(t.Context())
+	ctx, err := pulumi.NewContext(running, info)
+	require.NoError(t, err)
+	require.NoError(t, pulumi.RunWithContext(ctx, newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)})))
+	claimed := func() bool {
+		claims.Lock()
+		defer claims.Unlock()
+		return claims.of[ctx] != nil
+	}
+	require.True(t, claimed())
+	end()
+	require.Eventually(t, func() bool { return !claimed() }, time.Minute, time.Millisecond)
 }
 
 func TestEBSDefaultEncryption_Existing(t *testing.T) {

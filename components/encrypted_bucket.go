@@ -314,7 +314,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		Rules: s3.BucketServerSideEncryptionConfigurationV2RuleArray{s3.BucketServerSideEncryptionConfigurationV2RuleArgs{
 			ApplyServerSideEncryptionByDefault: s3.BucketServerSideEncryptionConfigurationV2RuleApplyServerSideEncryptionByDefaultArgs{
 				SseAlgorithm:   pulumi.String("aws:kms"),
-				KmsMasterKeyId: keyArn,
+				KmsMasterKeyId: inRegion(keyArn, bucket.Region),
 			},
 			BucketKeyEnabled: pulumi.Bool(orTrue(args.BucketKeyEnabled)),
 		}},
@@ -414,6 +414,20 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 	c.BucketName, c.KmsKeyArn = ready, readyKey
 	c.BucketArn = pulumi.All(bucket.Arn, ready).ApplyT(func(v []any) string { return v[0].(string) }).(pulumi.StringOutput)
 	return nil
+}
+
+// inRegion is keyArn, refused where the bucket is in another Region: S3 takes
+// the setting and refuses every upload afterwards.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+func inRegion(keyArn, region pulumi.StringOutput) pulumi.StringOutput {
+	return pulumi.All(keyArn, region).ApplyT(func(v []any) (string, error) {
+		arn, region := v[0].(string), v[1].(string)
+		key, err := parseKeyARN("KmsKeyArn", arn)
+		if err == nil && region != "" && key.region != region {
+			err = invalid("KmsKeyArn", arn, fmt.Sprintf("the key is in %s and the bucket in %s, where S3 could not use it: give a key of that Region, or a replica", key.region, region))
+		}
+		return arn, err
+	}).(pulumi.StringOutput)
 }
 
 func lifecycleRules(rules []LifecycleRule) s3.BucketLifecycleConfigurationV2RuleArray {

@@ -301,3 +301,26 @@ func TestEncryptedBucket_ExistingThatIsNotThere(t *testing.T) {
 	require.ErrorContains(t, m.run(newBucket(EncryptedBucketArgs{ExistingBucketName: pulumi.String("theirs")})),
 		"ExistingBucketName: bucket theirs cannot be used")
 }
+
+// TestEncryptedBucket_KeyOfAnotherRegion: S3 takes such a key and refuses every
+// upload afterwards.
+func TestEncryptedBucket_KeyOfAnotherRegion(t *testing.T) {
+	t.Parallel()
+	bucket := func(ctx *pulumi.Context) error {
+		_, err := NewEncryptedBucket(ctx, "app", &EncryptedBucketArgs{KmsKeyArn: pulumi.String(replicaKey)})
+		return err
+	}
+	m := newMock()
+	err := m.run(bucket)
+	require.ErrorContains(t, err, `KmsKeyArn: "`+replicaKey+`"`)
+	require.ErrorContains(t, err, "the key is in us-west-2 and the bucket in us-east-1")
+	require.False(t, m.has(encryptionType))
+
+	m = newMock()
+	m.region = "us-west-2"
+	require.NoError(t, m.run(bucket))
+
+	m = newMock()
+	m.preview = true
+	require.NoError(t, m.run(bucket), "the Region of a bucket that is not there yet is not known")
+}

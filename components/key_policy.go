@@ -102,7 +102,10 @@ type keyPolicy struct {
 // how KMS itself answers. The first statement keeps the account in command of
 // its key whatever else is said.
 func (p keyPolicy) document(key keyARN) (string, error) {
-	viaS3, viaEC2 := "s3."+key.region+"."+key.dnsSuffix(), "ec2."+key.region+"."+key.dnsSuffix()
+	// The names of services here end in amazonaws.com in every partition, China
+	// included, unlike their endpoints.
+	// Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+	viaS3, viaEC2 := "s3."+key.region+".amazonaws.com", "ec2."+key.region+".amazonaws.com"
 	d := policyDocument{Version: "2012-10-17", ID: "kms-baseline"}
 	d.allow("AccountRoot", aws(key.root()), []string{"kms:*"}, nil)
 	if len(p.administrators) > 0 {

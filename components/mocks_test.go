@@ -1,6 +1,7 @@
 package components
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -37,6 +38,8 @@ type mock struct {
 	buckets []string                        // what getBucket finds
 	ebs     EBSSettings                     // what the EBS look-ups answer
 	before  map[string]any                  // what an earlier up stashed; nil: nothing
+	account map[string]string               // the account by provider's name; 111122223333 for any other
+	region  string                          // the bucket's Region
 
 	mu        sync.Mutex
 	resources map[string]registered // by name and type
@@ -50,7 +53,7 @@ type registered struct {
 }
 
 func newMock() *mock {
-	return &mock{ebs: EBSSettings{KmsKeyArn: "alias/aws/ebs"}, keys: map[string]resource.PropertyMap{}, resources: map[string]registered{}}
+	return &mock{region: "us-east-1", ebs: EBSSettings{KmsKeyArn: "alias/aws/ebs"}, keys: map[string]resource.PropertyMap{}, resources: map[string]registered{}}
 }
 
 func (m *mock) NewResource(a pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
@@ -81,6 +84,7 @@ func (m *mock) NewResource(a pulumi.MockResourceArgs) (string, resource.Property
 		}
 		known("bucket", name.StringValue())
 		known("arn", "arn:aws:s3:::"+name.StringValue())
+		known("region", m.region)
 	case "pulumi:index:Stash":
 		out["output"] = out["input"]
 		if m.before != nil {
@@ -112,6 +116,17 @@ func (m *mock) Call(a pulumi.MockCallArgs) (resource.PropertyMap, error) {
 		return resource.NewPropertyMapFromMap(map[string]any{"id": "us-east-1", "keyArn": m.ebs.KmsKeyArn}), nil
 	case "aws:ebs/getEncryptionByDefault:getEncryptionByDefault":
 		return resource.NewPropertyMapFromMap(map[string]any{"id": "us-east-1", "enabled": m.ebs.Enabled}), nil
+	case "aws:index/getCallerIdentity:getCallerIdentity":
+		account := "111122223333"
+		for provider, other := range m.account {
+			if strings.Contains(a.Provider, "::"+provider+"::") {
+				account = other
+			}
+		}
+		if account == "" {
+			return nil, errors.New("AccessDenied")
+		}
+		return resource.NewPropertyMapFromMap(map[string]any{"id": account, "accountId": account}), nil
 	case "aws:s3/getBucket:getBucket":
 		name := a.Args["bucket"].StringValue()
 		for _, b := range m.buckets {

@@ -51,14 +51,6 @@ type keyARN struct {
 	arn, partition, region, account string
 }
 
-// dnsSuffix is what service names end in, in the key's partition.
-func (k keyARN) dnsSuffix() string {
-	if k.partition == "aws-cn" {
-		return "amazonaws.com.cn"
-	}
-	return "amazonaws.com"
-}
-
 func (k keyARN) root() string { return rootARN(k.partition, k.account) }
 
 func rootARN(partition, account string) string {

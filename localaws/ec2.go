@@ -12,7 +12,8 @@ import (
 )
 
 // EC2, as far as EBS encryption needs it: the defaults (ec2_defaults.go), the
-// volumes that obey them (ec2_volumes.go) and the Regions (ec2_regions.go).
+// volumes that obey them (ec2_volumes.go), their snapshots (ec2_snapshots.go) and
+// the Regions (ec2_regions.go).
 
 const ec2Namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
@@ -31,6 +32,9 @@ var ec2Operations = map[string]ec2Operation{
 	"CreateVolume":                  {false, createVolume},
 	"DescribeVolumes":               {true, describeVolumes},
 	"DeleteVolume":                  {false, deleteVolume},
+	"CreateSnapshot":                {false, createSnapshot},
+	"DescribeSnapshots":             {true, describeSnapshots},
+	"DeleteSnapshot":                {false, deleteSnapshot},
 	"CreateTags":                    {false, createTags},
 	"DeleteTags":                    {false, deleteTags},
 	"DescribeTags":                  {true, describeTags},

@@ -92,7 +92,7 @@ func volumeARN(r *request, id string) trailResource {
 	return trailResource{"arn:aws:ec2:" + r.region + ":" + r.who.Account + ":volume/" + id, "AWS::EC2::Volume"}
 }
 
-func (r *request) volumeKey(id string) string { return storeKey(r.who.Account, r.region, id) }
+func (r *request) ec2Key(id string) string { return storeKey(r.who.Account, r.region, id) }
 
 func createVolume(r *request, e *trailEvent) (any, error) {
 	f := r.form()
@@ -127,7 +127,7 @@ func createVolume(r *request, e *trailEvent) (any, error) {
 		clear(key.Plaintext) // nothing is written to the volume
 		v.KeyARN, v.DataKey = key.KeyARN, key.Ciphertext
 	}
-	err = r.s.db.Batch(func(tx *bolt.Tx) error { return save(tx, boltVolumes, r.volumeKey(v.ID), v) })
+	err = r.s.db.Batch(func(tx *bolt.Tx) error { return save(tx, boltVolumes, r.ec2Key(v.ID), v) })
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func createVolume(r *request, e *trailEvent) (any, error) {
 
 // newVolume reads a CreateVolume request, apart from encryption.
 func newVolume(r *request, f url.Values) (volume, error) {
-	v := volume{ID: newVolumeID(), Zone: f.Get("AvailabilityZone"), Type: f.Get("VolumeType"), Created: r.now, Token: f.Get("ClientToken"), Request: f.Encode()}
+	v := volume{ID: newEC2ID("vol-"), Zone: f.Get("AvailabilityZone"), Type: f.Get("VolumeType"), Created: r.now, Token: f.Get("ClientToken"), Request: f.Encode()}
 	if f.Get("SnapshotId") != "" {
 		return v, errNotImplemented("ec2", "CreateVolume from a snapshot")
 	}
@@ -193,16 +193,22 @@ func newVolume(r *request, f url.Values) (volume, error) {
 	case !given && v.Type == "gp3":
 		v.Throughput = 125
 	}
+	v.Tags, err = tagsOf(f, "volume")
+	return v, err
+}
+
+// tagsOf reads the tags that a request gives to what it creates, of this kind.
+func tagsOf(f url.Values, kind string) (tags map[string]string, err error) {
 	for _, n := range formNumbers(f, "TagSpecification") {
 		spec := "TagSpecification." + n
-		if kind := f.Get(spec + ".ResourceType"); kind != "volume" {
-			return v, invalidParameter("ResourceType", kind, "Only volumes are created.")
+		if k := f.Get(spec + ".ResourceType"); k != kind {
+			return nil, invalidParameter("ResourceType", k, "Only a "+kind+" is created.")
 		}
-		if v.Tags, err = withTags(v.Tags, f, spec+".Tag"); err != nil {
-			return v, err
+		if tags, err = withTags(tags, f, spec+".Tag"); err != nil {
+			return nil, err
 		}
 	}
-	return v, nil
+	return tags, nil
 }
 
 // volumeKMSKey says under which key a new volume is encrypted: the one named,
@@ -243,7 +249,7 @@ func (r *request) repeatedVolume(v volume) (before *volume, err error) {
 		return nil, nil
 	}
 	err = r.s.db.View(func(tx *bolt.Tx) error {
-		return each(tx, boltVolumes, r.volumeKey(""), func(_ string, old volume) error {
+		return each(tx, boltVolumes, r.ec2Key(""), func(_ string, old volume) error {
 			if old.Token == v.Token {
 				before = &old
 			}
@@ -256,10 +262,10 @@ func (r *request) repeatedVolume(v volume) (before *volume, err error) {
 	return before, err
 }
 
-func newVolumeID() string {
+func newEC2ID(prefix string) string {
 	b := make([]byte, 9)
 	_, _ = rand.Read(b) // never fails: see crypto/rand.Read
-	return "vol-" + hex.EncodeToString(b)[:17]
+	return prefix + hex.EncodeToString(b)[:17]
 }
 
 var volumeID = regexp.MustCompile(`^vol-([0-9a-f]{8}|[0-9a-f]{17})$`)
@@ -269,7 +275,7 @@ func (r *request) loadVolume(tx *bolt.Tx, id string) (volume, error) {
 	if !volumeID.MatchString(id) {
 		return volume{}, invalidParameter("VolumeId", id, "Expected: 'vol-...'.")
 	}
-	v, ok, err := load[volume](tx, boltVolumes, r.volumeKey(id))
+	v, ok, err := load[volume](tx, boltVolumes, r.ec2Key(id))
 	if err == nil && !ok {
 		err = errf(http.StatusBadRequest, "InvalidVolume.NotFound", "The volume '%s' does not exist.", id)
 	}
@@ -291,16 +297,8 @@ func (v volume) filter(name string) []string {
 		return []string{strconv.Itoa(v.Size)}
 	case "volume-type":
 		return []string{v.Type}
-	case "tag-key":
-		return append([]string{}, slices.Collect(maps.Keys(v.Tags))...)
 	}
-	if key, ok := strings.CutPrefix(name, "tag:"); ok {
-		if value, ok := v.Tags[key]; ok {
-			return []string{value}
-		}
-		return []string{}
-	}
-	return nil
+	return tagFilter(v.Tags, name)
 }
 
 func describeVolumes(r *request, _ *trailEvent) (any, error) {
@@ -309,7 +307,7 @@ func describeVolumes(r *request, _ *trailEvent) (any, error) {
 	if _, err := filters.match(volume{}.filter); err != nil {
 		return nil, err
 	}
-	size, after, err := ec2Page(f, len(ids) > 0)
+	size, after, err := ec2Page(f, volumeID, "volumeSet", len(ids) > 0)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +318,7 @@ func describeVolumes(r *request, _ *trailEvent) (any, error) {
 				return err
 			}
 		}
-		return each(tx, boltVolumes, r.volumeKey(""), func(_ string, v volume) error {
+		return each(tx, boltVolumes, r.ec2Key(""), func(_ string, v volume) error {
 			ok, err := filters.match(v.filter)
 			if ok && v.ID > after && (len(ids) == 0 || slices.Contains(ids, v.ID)) {
 				found = append(found, v)
@@ -346,15 +344,16 @@ func describeVolumes(r *request, _ *trailEvent) (any, error) {
 }
 
 // ec2Page reads the size of a page, 0 for all, and the id after which it
-// begins.
-func ec2Page(f url.Values, named bool) (size int, after string, err error) {
+// begins, one that has the pattern id; set is what AWS calls a list of ids,
+// which excludes pages where named.
+func ec2Page(f url.Values, id *regexp.Regexp, set string, named bool) (size int, after string, err error) {
 	size, given, err := formInt(f, "MaxResults")
 	if err != nil {
 		return 0, "", err
 	}
 	if given {
 		if named {
-			return 0, "", errf(http.StatusBadRequest, "InvalidParameterCombination", "The parameter volumeSet cannot be used with the parameter maxResults")
+			return 0, "", errf(http.StatusBadRequest, "InvalidParameterCombination", "The parameter %s cannot be used with the parameter maxResults", set)
 		}
 		if size < 5 {
 			return 0, "", invalidParameter("MaxResults", strconv.Itoa(size), "Expecting a value greater than 5.")
@@ -362,7 +361,7 @@ func ec2Page(f url.Values, named bool) (size int, after string, err error) {
 		size = min(size, 1000)
 	}
 	token, err := base64.StdEncoding.DecodeString(f.Get("NextToken"))
-	if err != nil || len(token) > 0 && !volumeID.Match(token) {
+	if err != nil || len(token) > 0 && !id.Match(token) {
 		return 0, "", errf(http.StatusBadRequest, "InvalidParameterValue", "Unable to parse pagination token")
 	}
 	return size, string(token), nil
@@ -379,7 +378,7 @@ func deleteVolume(r *request, e *trailEvent) (any, error) {
 		if _, err := r.loadVolume(tx, id); err != nil {
 			return err
 		}
-		return remove(tx, boltVolumes, r.volumeKey(id))
+		return remove(tx, boltVolumes, r.ec2Key(id))
 	})
 	return ec2Success{true}, err
 }
@@ -454,7 +453,7 @@ func changeTags(r *request, e *trailEvent, change func(*volume) error) (any, err
 			if err := change(&v); err != nil {
 				return err
 			}
-			if err := save(tx, boltVolumes, r.volumeKey(id), v); err != nil {
+			if err := save(tx, boltVolumes, r.ec2Key(id), v); err != nil {
 				return err
 			}
 		}
@@ -478,7 +477,7 @@ func describeTags(r *request, _ *trailEvent) (any, error) {
 		Tags []tagAnswer `xml:"tagSet>item"`
 	}
 	err := r.s.db.View(func(tx *bolt.Tx) error {
-		return each(tx, boltVolumes, r.volumeKey(""), func(_ string, v volume) error {
+		return each(tx, boltVolumes, r.ec2Key(""), func(_ string, v volume) error {
 			for _, tag := range sortedTags(v.Tags) {
 				t := tagAnswer{v.ID, "volume", tag}
 				if ok, err := filters.match(t.filter); err != nil {

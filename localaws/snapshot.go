@@ -22,6 +22,7 @@ var snapshotKinds = []struct {
 	{"s3Objects", boltS3Objects, []string{"File", "Modified", "VersionID", "ETag"}},
 	{"ebsDefaults", boltEBS, nil},
 	{"ebsVolumes", boltVolumes, []string{"dataKey", "created", "token", "request"}},
+	{"ebsSnapshots", boltSnapshots, []string{"dataKey", "created"}},
 	{"identityPolicies", boltPolicies, nil},
 }
 

@@ -14,20 +14,21 @@ import (
 // keys that begin with what the record belongs to: "account/region/...", made
 // by [storeKey].
 var (
-	boltKMSKeys    = []byte("kms-keys")     // account/region/key-id
-	boltKMSAliases = []byte("kms-aliases")  // account/region/alias-name
-	boltS3Buckets  = []byte("s3-buckets")   // bucket
-	boltS3Objects  = []byte("s3-objects")   // see s3_objects.go
-	boltS3Uploads  = []byte("s3-uploads")   // bucket/upload-id
-	boltEBS        = []byte("ebs-defaults") // account/region
-	boltVolumes    = []byte("ebs-volumes")  // account/region/volume-id
-	boltTrail      = []byte("trail")        // see cloudtrail.go
+	boltKMSKeys    = []byte("kms-keys")      // account/region/key-id
+	boltKMSAliases = []byte("kms-aliases")   // account/region/alias-name
+	boltS3Buckets  = []byte("s3-buckets")    // bucket
+	boltS3Objects  = []byte("s3-objects")    // see s3_objects.go
+	boltS3Uploads  = []byte("s3-uploads")    // bucket/upload-id
+	boltEBS        = []byte("ebs-defaults")  // account/region
+	boltVolumes    = []byte("ebs-volumes")   // account/region/volume-id
+	boltSnapshots  = []byte("ebs-snapshots") // account/region/snapshot-id
+	boltTrail      = []byte("trail")         // see cloudtrail.go
 	boltPolicies   = []byte("identity-policies")
 )
 
 var boltBuckets = [][]byte{
 	boltKMSKeys, boltKMSAliases, boltS3Buckets, boltS3Objects, boltS3Uploads,
-	boltEBS, boltVolumes, boltTrail, boltPolicies,
+	boltEBS, boltVolumes, boltSnapshots, boltTrail, boltPolicies,
 }
 
 func openStore(path string) (*bolt.DB, error) {

@@ -236,6 +236,13 @@ func TestYAML_RefusesAtPreview(t *testing.T) {
   key: {type: kms-baseline:CustomerKey, properties: {rotation: 90}}
 `, "Property rotation does not exist on 'kms-baseline:index:CustomerKey'",
 		},
+		{
+			"two that set one Region's EBS defaults", `
+  key: {type: kms-baseline:CustomerKey}
+  one: {type: kms-baseline:EBSDefaultEncryption, properties: {kmsKeyArn: "${key.keyArn}"}}
+  other: {type: kms-baseline:EBSDefaultEncryption, properties: {kmsKeyArn: "${key.keyArn}"}}
+`, "sets the EBS defaults of us-east-1 in account 123456789012 already",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -64,6 +64,11 @@ func (m *mock) Call(a pulumi.MockCallArgs) (resource.PropertyMap, error) {
 		return resource.NewPropertyMapFromMap(map[string]any{
 			"arn": arn, "id": arn[len(arn)-36:], "keyManager": "CUSTOMER", "keySpec": "SYMMETRIC_DEFAULT", "keyState": "Enabled", "keyUsage": "ENCRYPT_DECRYPT",
 		}), nil
+	case "aws:s3/getBucket:getBucket":
+		name := a.Args["bucket"].StringValue()
+		return resource.NewPropertyMapFromMap(map[string]any{"id": name, "bucket": name, "arn": "arn:aws:s3:::" + name}), nil
+	case "aws:index/getCallerIdentity:getCallerIdentity":
+		return resource.NewPropertyMapFromMap(map[string]any{"id": "111122223333", "accountId": "111122223333"}), nil
 	case "aws:ebs/getDefaultKmsKey:getDefaultKmsKey":
 		return resource.NewPropertyMapFromMap(map[string]any{"id": "us-east-1", "keyArn": m.ebsKey}), nil
 	case "aws:ebs/getEncryptionByDefault:getEncryptionByDefault":

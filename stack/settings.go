@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
 
 	"github.com/securethecloud/kms-baseline/components"
+	"github.com/securethecloud/kms-baseline/components/ebsrestore"
+	"github.com/securethecloud/kms-baseline/components/keyguard"
 )
 
 // settings are the stack's configuration, with the course's values where
@@ -21,22 +22,38 @@ type settings struct {
 	deletionWindow *int
 	administrators []string
 	users          []string
+	accounts       []string
+	services       []string
 	autoScaling    bool
+	keyPolicy      string
+	multiRegion    bool
+	guardDeletion  bool
 	existingKeyArn string
 
-	bucketName       string
-	bucketPrefix     string
-	bucketKeyEnabled bool
-	versioning       bool
-	forceDestroy     bool
+	bucketName            string
+	bucketPrefix          string
+	bucketKeyEnabled      bool
+	versioning            bool
+	forceDestroy          bool
+	denyInsecureTransport bool
+	denyForeignKeys       bool
+	lifecycleRules        []components.LifecycleRule
+	logging               *accessLog
+	objectLock            *components.ObjectLock
+	existingBucketName    string
 
 	ebsOnDestroy string
 	ebsTakeOver  bool
 	ebsExisting  bool
 	skipEBS      bool
 
-	tags map[string]string
+	tags           map[string]string
+	protect        bool
+	retainOnDelete bool
 }
+
+// accessLog is the setting that becomes a components.AccessLogging.
+type accessLog struct{ TargetBucket, TargetPrefix string }
 
 // readSettings reads everything before anything is made, and says everything
 // that cannot be read at once. Where it says something, the settings that it
@@ -50,21 +67,34 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 		deletionWindow: r.number("deletionWindowInDays", 30),
 		administrators: read[[]string](&r, "administrators", nil, arnsExample),
 		users:          read[[]string](&r, "users", nil, arnsExample),
+		accounts:       read[[]string](&r, "accounts", nil, accountsExample),
+		services:       read[[]string](&r, "services", nil, servicesExample),
 		autoScaling:    r.flag("allowAutoScaling", false),
+		keyPolicy:      r.text("keyPolicy", ""),
+		multiRegion:    r.flag("multiRegion", false),
+		guardDeletion:  r.flag("guardKeyDeletion", false),
 		existingKeyArn: r.text("existingKeyArn", ""),
 
-		bucketName:       r.text("bucketName", ""),
-		bucketPrefix:     r.text("bucketPrefix", ""),
-		bucketKeyEnabled: r.flag("bucketKeyEnabled", true),
-		versioning:       r.flag("versioning", true),
-		forceDestroy:     r.flag("forceDestroy", false),
+		bucketName:            r.text("bucketName", ""),
+		bucketPrefix:          r.text("bucketPrefix", ""),
+		bucketKeyEnabled:      r.flag("bucketKeyEnabled", true),
+		versioning:            r.flag("versioning", true),
+		forceDestroy:          r.flag("forceDestroy", false),
+		denyInsecureTransport: r.flag("denyInsecureTransport", true),
+		denyForeignKeys:       r.flag("denyForeignKeys", true),
+		lifecycleRules:        read[[]components.LifecycleRule](&r, "lifecycleRules", nil, rulesExample),
+		logging:               read[*accessLog](&r, "logging", nil, loggingExample),
+		objectLock:            read[*components.ObjectLock](&r, "objectLock", nil, lockExample),
+		existingBucketName:    r.text("existingBucketName", ""),
 
 		ebsOnDestroy: r.text("ebsOnDestroy", components.EBSKeepOn),
 		ebsTakeOver:  r.flag("ebsTakeOver", false),
 		ebsExisting:  r.flag("ebsExisting", false),
 		skipEBS:      r.flag("skipEbs", false),
 
-		tags: read(&r, "tags", map[string]string{"project": "cloud-kms-masterclass"}, tagsExample),
+		tags:           read(&r, "tags", map[string]string{"project": "cloud-kms-masterclass"}, tagsExample),
+		protect:        r.flag("protect", false),
+		retainOnDelete: r.flag("retainOnDelete", false),
 	}
 	if config.Get(ctx, "aws:region") == "" && os.Getenv("AWS_REGION") == "" && os.Getenv("AWS_DEFAULT_REGION") == "" {
 		r.errs = append(r.errs, errors.New("the Region is not set: pulumi config set aws:region us-east-1"))
@@ -74,7 +104,15 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 	}
 	if s.existingKeyArn != "" {
 		// The course's defaults are for a new key.
-		r.exclude("existingKeyArn", "aliasName", "keyDescription", "rotationPeriodInDays", "deletionWindowInDays", "administrators", "users", "allowAutoScaling")
+		r.exclude("existingKeyArn", "aliasName", "keyDescription", "rotationPeriodInDays", "deletionWindowInDays", "administrators", "users",
+			"accounts", "services", "allowAutoScaling", "keyPolicy", "multiRegion", "guardKeyDeletion")
+	}
+	if s.keyPolicy != "" {
+		r.exclude("keyPolicy", "administrators", "users", "accounts", "services", "allowAutoScaling")
+	}
+	if s.existingBucketName != "" {
+		r.exclude("existingBucketName", "bucketName", "bucketPrefix", "bucketKeyEnabled", "versioning", "forceDestroy", "denyInsecureTransport",
+			"denyForeignKeys", "lifecycleRules", "logging", "objectLock")
 	}
 	if s.bucketName != "" {
 		r.exclude("bucketName", "bucketPrefix")
@@ -88,43 +126,17 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 	return s, errors.Join(r.errs...)
 }
 
-// cures has, for an argument of a component, the setting it comes from and a
-// value that would do.
-var cures = []struct{ argument, setting, example string }{
-	{"AliasName", "aliasName", "alias/masterclass-cmk"},
-	{"Description", "keyDescription", "'my key'"},
-	{"RotationPeriodInDays", "rotationPeriodInDays", "365"},
-	{"DeletionWindowInDays", "deletionWindowInDays", "30"},
-	{"Administrators", "administrators", arnsExample},
-	{"Users", "users", arnsExample},
-	{"ExistingKeyArn", "existingKeyArn", "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
-	{"BucketName", "bucketName", "my-bucket"},
-	{"BucketPrefix", "bucketPrefix", "my-bucket-"},
-	{"OnDestroy", "ebsOnDestroy", components.EBSKeepOn},
-	{"Tags", "tags", tagsExample},
-}
-
-const (
-	arnsExample = `'["arn:aws:iam::111122223333:role/admin"]'`
-	tagsExample = `'{"project": "my-project"}'`
-)
-
-// withCures adds, to each line that complains of an argument, the command that
-// sets it.
-func withCures(err error) error {
-	if err == nil {
-		return nil
+// options are what Pulumi itself is to do with the baseline and the proof
+// object.
+func (s *settings) options() []pulumi.ResourceOption {
+	var opts []pulumi.ResourceOption
+	if s.protect {
+		opts = append(opts, pulumi.Protect(true))
 	}
-	lines := strings.Split(err.Error(), "\n")
-	for i, line := range lines {
-		for _, c := range cures {
-			if strings.HasPrefix(line, c.argument+": ") || strings.Contains(line, ": "+c.argument+": ") {
-				lines[i] += fmt.Sprintf(": pulumi config set %s %s", c.setting, c.example)
-				break
-			}
-		}
+	if s.retainOnDelete {
+		opts = append(opts, pulumi.RetainOnDelete(true))
 	}
-	return errors.New(strings.Join(lines, "\n"))
+	return opts
 }
 
 func (s *settings) key() *components.CustomerKeyArgs {
@@ -133,7 +145,8 @@ func (s *settings) key() *components.CustomerKeyArgs {
 	}
 	k := &components.CustomerKeyArgs{
 		AliasName: s.aliasName, Description: s.description, RotationPeriodInDays: s.rotation, DeletionWindowInDays: s.deletionWindow,
-		AllowAutoScaling: s.autoScaling,
+		Accounts: s.accounts, Services: s.services, AllowAutoScaling: s.autoScaling, MultiRegion: s.multiRegion,
+		GuardDeletion: s.guardDeletion, KeyGuard: keyguard.Check,
 	}
 	if len(s.administrators) > 0 {
 		k.Administrators = pulumi.ToStringArray(s.administrators)
@@ -141,11 +154,24 @@ func (s *settings) key() *components.CustomerKeyArgs {
 	if len(s.users) > 0 {
 		k.Users = pulumi.ToStringArray(s.users)
 	}
+	if s.keyPolicy != "" {
+		k.Policy = pulumi.String(s.keyPolicy)
+	}
 	return k
 }
 
 func (s *settings) bucket() *components.EncryptedBucketArgs {
-	b := &components.EncryptedBucketArgs{BucketKeyEnabled: &s.bucketKeyEnabled, Versioning: &s.versioning, ForceDestroy: s.forceDestroy}
+	if s.existingBucketName != "" {
+		return &components.EncryptedBucketArgs{ExistingBucketName: pulumi.String(s.existingBucketName)}
+	}
+	b := &components.EncryptedBucketArgs{
+		BucketKeyEnabled: &s.bucketKeyEnabled, Versioning: &s.versioning, ForceDestroy: s.forceDestroy,
+		DenyInsecureTransport: &s.denyInsecureTransport, DenyForeignKeys: &s.denyForeignKeys,
+		LifecycleRules: s.lifecycleRules, ObjectLock: s.objectLock,
+	}
+	if s.logging != nil {
+		b.Logging = &components.AccessLogging{TargetBucket: pulumi.String(s.logging.TargetBucket), TargetPrefix: s.logging.TargetPrefix}
+	}
 	switch {
 	case s.bucketName != "":
 		b.BucketName = pulumi.String(s.bucketName)
@@ -155,66 +181,12 @@ func (s *settings) bucket() *components.EncryptedBucketArgs {
 	return b
 }
 
-func (s *settings) ebs(restorer components.EBSRestorer) *components.EBSDefaultEncryptionArgs {
+func (s *settings) ebs() *components.EBSDefaultEncryptionArgs {
 	if s.skipEBS {
 		return nil
 	}
 	if s.ebsExisting {
 		return &components.EBSDefaultEncryptionArgs{Existing: true}
 	}
-	return &components.EBSDefaultEncryptionArgs{TakeOver: s.ebsTakeOver, OnDestroy: s.ebsOnDestroy, Restorer: restorer}
-}
-
-// reader collects what is wrong with the settings it reads.
-type reader struct {
-	cfg  *config.Config
-	errs []error
-}
-
-// exclude complains of each of others that is set beside key.
-func (r *reader) exclude(key string, others ...string) {
-	for _, k := range others {
-		if r.cfg.Get(k) != "" {
-			r.errs = append(r.errs, fmt.Errorf("%s and %s exclude each other: pulumi config rm %s", key, k, k))
-		}
-	}
-}
-
-func (r *reader) text(key, otherwise string) string {
-	if v := r.cfg.Get(key); v != "" {
-		return v
-	}
-	return otherwise
-}
-
-func (r *reader) flag(key string, otherwise bool) bool { return read(r, key, otherwise, "true") }
-
-func (r *reader) number(key string, otherwise int) *int {
-	n := read(r, key, otherwise, fmt.Sprint(otherwise))
-	return &n
-}
-
-// read reads a setting that is not text.
-func read[T any](r *reader, key string, otherwise T, example string) T {
-	if r.cfg.Get(key) == "" {
-		return otherwise
-	}
-	var v T
-	if err := r.cfg.TryObject(key, &v); err != nil || r.cfg.Get(key) == "null" {
-		r.errs = append(r.errs, fmt.Errorf("%s is %q, which is not %s: pulumi config set %s %s", key, r.cfg.Get(key), kind(otherwise), key, example))
-		return otherwise
-	}
-	return v
-}
-
-func kind(v any) string {
-	switch v.(type) {
-	case bool:
-		return "true or false"
-	case int:
-		return "a whole number"
-	case []string:
-		return "a list"
-	}
-	return "a map"
+	return &components.EBSDefaultEncryptionArgs{TakeOver: s.ebsTakeOver, OnDestroy: s.ebsOnDestroy, Restorer: ebsrestore.Restore}
 }

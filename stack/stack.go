@@ -13,7 +13,6 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/securethecloud/kms-baseline/components"
-	"github.com/securethecloud/kms-baseline/components/ebsrestore"
 )
 
 // The course's proof object.
@@ -27,29 +26,34 @@ func Deploy(ctx *pulumi.Context) error {
 	c, err := readSettings(ctx)
 	tags := pulumi.ToStringMap(c.tags)
 	args := &components.EncryptionBaselineArgs{
-		Key: c.key(), Bucket: c.bucket(), EBS: c.ebs(ebsrestore.Restore), SkipEBS: c.skipEBS, Tags: tags,
+		Key: c.key(), Bucket: c.bucket(), EBS: c.ebs(), SkipEBS: c.skipEBS, Tags: tags,
 	}
 	if err := errors.Join(err, withCures(args.Validate("ckms"))); err != nil {
 		return err
 	}
-	baseline, err := components.NewEncryptionBaseline(ctx, "ckms", args)
+	baseline, err := components.NewEncryptionBaseline(ctx, "ckms", args, c.options()...)
 	if err != nil {
 		return err
 	}
-	proof, err := s3.NewBucketObjectv2(ctx, "proof", &s3.BucketObjectv2Args{
-		// The name resolves once the bucket encrypts by default; the object names
-		// no encryption of its own, because that is what it is to prove.
-		Bucket:      baseline.BucketName,
-		Key:         pulumi.String(proofKey),
-		Content:     pulumi.String(proofContent),
-		ContentType: pulumi.String("text/plain"),
-		// Without any, the provider reads back an empty map where it wrote none, and
-		// a refresh shows that as a change.
-		Metadata: pulumi.StringMap{"purpose": pulumi.String("proof")},
-		Tags:     tags,
-	})
-	if err != nil {
-		return fmt.Errorf("writing the proof object: %w", err)
+	// An existing bucket is somebody else's: nothing is written there.
+	objectKey := pulumi.String("").ToStringOutput()
+	if c.existingBucketName == "" {
+		proof, err := s3.NewBucketObjectv2(ctx, "proof", &s3.BucketObjectv2Args{
+			// The name resolves once the bucket encrypts by default; the object names
+			// no encryption of its own, because that is what it is to prove.
+			Bucket:      baseline.BucketName,
+			Key:         pulumi.String(proofKey),
+			Content:     pulumi.String(proofContent),
+			ContentType: pulumi.String("text/plain"),
+			// Without any, the provider reads back an empty map where it wrote none, and
+			// a refresh shows that as a change.
+			Metadata: pulumi.StringMap{"purpose": pulumi.String("proof")},
+			Tags:     tags,
+		}, c.options()...)
+		if err != nil {
+			return fmt.Errorf("writing the proof object: %w", err)
+		}
+		objectKey = proof.Key
 	}
 	arnPart := func(i int) pulumi.StringOutput {
 		return baseline.KeyArn.ApplyT(func(arn string) string { return strings.Split(arn, ":")[i] }).(pulumi.StringOutput)
@@ -59,7 +63,7 @@ func Deploy(ctx *pulumi.Context) error {
 	ctx.Export("aliasName", baseline.AliasName)
 	ctx.Export("aliasArn", baseline.AliasArn)
 	ctx.Export("bucketName", baseline.BucketName)
-	ctx.Export("objectKey", proof.Key)
+	ctx.Export("objectKey", objectKey)
 	ctx.Export("region", arnPart(3))
 	ctx.Export("accountId", arnPart(4))
 	ctx.Export("ebsEncryptionByDefault", baseline.EBSEncryptionByDefault)

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/components"
 )
 
 const (
@@ -18,6 +20,9 @@ const (
 	objectType     = "aws:s3/bucketObjectv2:BucketObjectv2"
 	defaultKeyType = "aws:ebs/defaultKmsKey:DefaultKmsKey"
 	switchType     = "aws:ebs/encryptionByDefault:EncryptionByDefault"
+	lifecycleType  = "aws:s3/bucketLifecycleConfigurationV2:BucketLifecycleConfigurationV2"
+	loggingType    = "aws:s3/bucketLoggingV2:BucketLoggingV2"
+	lockType       = "aws:s3/bucketObjectLockConfigurationV2:BucketObjectLockConfigurationV2"
 	stashType      = "pulumi:index:Stash"
 )
 
@@ -70,7 +75,15 @@ func TestDeploy_Outputs(t *testing.T) {
 	require.NoError(t, m.deploy(map[string]string{"skipEbs": "true"}))
 	want["ebsEncryptionByDefault"], want["ebsDefaultKeyArn"] = false, ""
 	require.Equal(t, want, m.exports, "the names stay where a part is left out")
+
+	m = newMock()
+	require.NoError(t, m.deploy(map[string]string{"skipEbs": "true", "existingBucketName": "theirs"}))
+	want["bucketName"], want["objectKey"] = "theirs", ""
+	require.Equal(t, want, m.exports, "nothing is written to somebody else's bucket")
 }
+
+// wholePolicy leaves the account in command.
+const wholePolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}]}`
 
 // settingCases has, for every setting, a value that is not the default and
 // what becomes of it.
@@ -99,6 +112,21 @@ var settingCases = map[string]struct {
 	"allowAutoScaling": {value: "true", check: func(t *testing.T, m *mock) {
 		require.Contains(t, principalOf(t, m, "AutoScaling"), "AWSServiceRoleForAutoScaling")
 	}},
+	"accounts": {value: `["444455556666"]`, check: func(t *testing.T, m *mock) {
+		require.Equal(t, "arn:aws:iam::444455556666:root", principalOf(t, m, "Accounts"))
+	}},
+	"services": {value: `["cloudtrail.amazonaws.com"]`, check: func(t *testing.T, m *mock) {
+		require.Contains(t, m.get(t, keyPolicyType, "ckms-key-policy").inputs["policy"], `{"Service":"cloudtrail.amazonaws.com"}`)
+	}},
+	"keyPolicy": {value: wholePolicy, check: func(t *testing.T, m *mock) {
+		require.Equal(t, wholePolicy, m.get(t, keyPolicyType, "ckms-key-policy").inputs["policy"])
+	}},
+	"multiRegion": {value: "true", check: func(t *testing.T, m *mock) {
+		require.Equal(t, true, m.get(t, keyType, "ckms-key").inputs["multiRegion"])
+	}},
+	"guardKeyDeletion": {value: "true", check: func(t *testing.T, m *mock) {
+		require.Len(t, m.get(t, keyType, "ckms-key").rpc.GetHooks().GetBeforeDelete(), 1)
+	}},
 	"existingKeyArn": {value: foreignARN, check: func(t *testing.T, m *mock) {
 		require.Equal(t, foreignARN, m.exports["keyArn"])
 		require.NotContains(t, m.resources, keyType+" ckms-key")
@@ -117,6 +145,45 @@ var settingCases = map[string]struct {
 	}},
 	"forceDestroy": {value: "true", check: func(t *testing.T, m *mock) {
 		require.Equal(t, true, m.get(t, bucketType, "ckms-bucket").inputs["forceDestroy"])
+	}},
+	"denyInsecureTransport": {value: "false", check: func(t *testing.T, m *mock) {
+		require.NotContains(t, m.get(t, bucketPolicy, "ckms-policy").inputs["policy"], "DenyInsecureTransport")
+	}},
+	"denyForeignKeys": {value: "false", check: func(t *testing.T, m *mock) {
+		require.NotContains(t, m.get(t, bucketPolicy, "ckms-policy").inputs["policy"], "DenyOtherKey")
+	}},
+	"lifecycleRules": {value: `[{"id": "old", "prefix": "a/", "expirationDays": 90, "noncurrentExpirationDays": 1, "abortIncompleteMultipartDays": 2, "transitions": [{"days": 30, "storageClass": "STANDARD_IA"}]}]`,
+		check: func(t *testing.T, m *mock) {
+			require.Equal(t, []any{map[string]any{
+				"id": "old", "status": "Enabled", "filter": map[string]any{"prefix": "a/"}, "expiration": map[string]any{"days": 90.0},
+				"noncurrentVersionExpiration": map[string]any{"noncurrentDays": 1.0}, "abortIncompleteMultipartUpload": map[string]any{"daysAfterInitiation": 2.0},
+				"transitions": []any{map[string]any{"days": 30.0, "storageClass": "STANDARD_IA"}},
+			}}, m.get(t, lifecycleType, "ckms-lifecycle").inputs["rules"])
+		}},
+	"logging": {value: `{"targetBucket": "my-logs", "targetPrefix": "p/"}`, check: func(t *testing.T, m *mock) {
+		logging := m.get(t, loggingType, "ckms-logging").inputs
+		require.Equal(t, "my-logs", logging["targetBucket"])
+		require.Equal(t, "p/", logging["targetPrefix"])
+	}},
+	"objectLock": {value: `{"mode": "GOVERNANCE", "days": 30}`, check: func(t *testing.T, m *mock) {
+		require.Equal(t, true, m.get(t, bucketType, "ckms-bucket").inputs["objectLockEnabled"])
+		require.Equal(t, map[string]any{"defaultRetention": map[string]any{"mode": "GOVERNANCE", "days": 30.0}}, m.get(t, lockType, "ckms-object-lock").inputs["rule"])
+	}},
+	"existingBucketName": {value: "theirs", check: func(t *testing.T, m *mock) {
+		require.NotContains(t, m.resources, bucketType+" ckms-bucket")
+		require.NotContains(t, m.resources, objectType+" proof")
+		require.Equal(t, "theirs", m.exports["bucketName"])
+	}},
+	"protect": {value: "true", check: func(t *testing.T, m *mock) {
+		for _, r := range []registered{m.get(t, keyType, "ckms-key"), m.get(t, bucketType, "ckms-bucket"), m.get(t, objectType, "proof")} {
+			require.True(t, r.rpc.GetProtect())
+		}
+	}},
+	// That the key and the bucket inherit it is the engine's work, shown end to
+	// end.
+	"retainOnDelete": {value: "true", check: func(t *testing.T, m *mock) {
+		require.True(t, m.get(t, components.EncryptionBaselineType, "ckms").rpc.GetRetainOnDelete())
+		require.True(t, m.get(t, objectType, "proof").rpc.GetRetainOnDelete())
 	}},
 	"ebsOnDestroy": {value: "restore", check: func(t *testing.T, m *mock) {
 		require.Len(t, m.get(t, stashType, "ckms-ebs-before").rpc.GetHooks().GetBeforeDelete(), 1)

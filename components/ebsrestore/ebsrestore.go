@@ -22,18 +22,17 @@ var _ components.EBSRestorer = Restore
 // Restore sets the EBS defaults of region to before, with the credentials of
 // the environment (AWS_PROFILE, SSO, AWS_ENDPOINT_URL and so on; not those that
 // a Pulumi provider is configured with). It changes nothing and fails where
-// they are another account's than ours, the ARN of the key that the stack had
-// set. It changes nothing where the default key is no longer ours: then
-// somebody else has taken it since.
+// they are another account's than before's. It changes nothing where the
+// default key is no longer ours, the ARN of the key that the stack had set:
+// then somebody else has taken it since.
 //
 // Where the customer managed key of before cannot be used any more, it leaves
 // the AWS-managed key, since no volume could be created under the other.
 func Restore(ctx context.Context, region, ours string, before components.EBSSettings) error {
-	key := strings.Split(ours, ":")
-	if len(key) != 6 {
-		return fmt.Errorf("restoring the EBS defaults of %s: %q is not a key's ARN: nothing was changed", region, ours)
+	account := before.Account
+	if account == "" {
+		return fmt.Errorf("restoring the EBS defaults of %s: it is not known which account they are in: nothing was changed", region)
 	}
-	account := key[4]
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(region))
 	if err != nil {
 		return fmt.Errorf("restoring the EBS defaults of %s: loading the AWS configuration: %w", region, err)

@@ -2,6 +2,7 @@ package ebsrestore
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -59,7 +60,7 @@ func (r *region) settings(t *testing.T) components.EBSSettings {
 	require.NoError(t, err)
 	enabled, err := r.ec2.GetEbsEncryptionByDefault(t.Context(), nil)
 	require.NoError(t, err)
-	return components.EBSSettings{Enabled: *enabled.EbsEncryptionByDefault, KmsKeyArn: *key.KmsKeyId}
+	return components.EBSSettings{Account: "123456789012", Enabled: *enabled.EbsEncryptionByDefault, KmsKeyArn: *key.KmsKeyId}
 }
 
 // untouched is what a Region has whose default key nobody has ever set.
@@ -83,7 +84,7 @@ func TestRestore_AllFourBeginnings(t *testing.T) { //nolint:paralleltest // Rest
 	}{{"off, AWS-managed", false, false}, {"on, AWS-managed", true, false}, {"off, a customer's", false, true}, {"on, a customer's", true, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRegion(t)
-			before := components.EBSSettings{Enabled: c.enabled, KmsKeyArn: r.untouched(t)}
+			before := components.EBSSettings{Account: "123456789012", Enabled: c.enabled, KmsKeyArn: r.untouched(t)}
 			if c.theirs {
 				before.KmsKeyArn = r.theirs
 			}
@@ -112,8 +113,8 @@ func TestRestore_AKeyThatCannotBeUsedAnyMore(t *testing.T) { //nolint:parallelte
 			r := newRegion(t)
 			managed := r.untouched(t)
 			require.NoError(t, spoil(t.Context(), r))
-			require.NoError(t, Restore(t.Context(), "us-east-1", r.ours, components.EBSSettings{Enabled: true, KmsKeyArn: r.theirs}))
-			require.Equal(t, components.EBSSettings{Enabled: true, KmsKeyArn: managed}, r.settings(t))
+			require.NoError(t, Restore(t.Context(), "us-east-1", r.ours, components.EBSSettings{Account: "123456789012", Enabled: true, KmsKeyArn: r.theirs}))
+			require.Equal(t, components.EBSSettings{Account: "123456789012", Enabled: true, KmsKeyArn: managed}, r.settings(t))
 		})
 	}
 }
@@ -122,23 +123,33 @@ func TestRestore_LeavesWhatIsAnothersByNow(t *testing.T) { //nolint:paralleltest
 	r := newRegion(t)
 	_, err := r.ec2.ModifyEbsDefaultKmsKeyId(t.Context(), &ec2.ModifyEbsDefaultKmsKeyIdInput{KmsKeyId: &r.theirs})
 	require.NoError(t, err)
-	require.NoError(t, Restore(t.Context(), "us-east-1", r.ours, components.EBSSettings{KmsKeyArn: "alias/aws/ebs"}))
-	require.Equal(t, components.EBSSettings{Enabled: true, KmsKeyArn: r.theirs}, r.settings(t))
+	require.NoError(t, Restore(t.Context(), "us-east-1", r.ours, components.EBSSettings{Account: "123456789012", KmsKeyArn: "alias/aws/ebs"}))
+	require.Equal(t, components.EBSSettings{Account: "123456789012", Enabled: true, KmsKeyArn: r.theirs}, r.settings(t))
 }
 
 func TestRestore_RefusesAnotherAccountsCredentials(t *testing.T) { //nolint:paralleltest // Restore reads the environment
 	r := newRegion(t)
 	want := r.settings(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "444455556666")
-	err := Restore(t.Context(), "us-east-1", r.ours, components.EBSSettings{KmsKeyArn: "alias/aws/ebs"})
+	err := Restore(t.Context(), "us-east-1", r.ours, components.EBSSettings{Account: "123456789012", KmsKeyArn: "alias/aws/ebs"})
 	require.ErrorContains(t, err, "credentials are of account 444455556666")
 	require.ErrorContains(t, err, "nothing was changed; set AWS_PROFILE")
 	require.Equal(t, want, r.settings(t))
 }
 
-func TestRestore_RefusesWhatIsNoKey(t *testing.T) {
+func TestRestore_RefusesAnUnknownAccount(t *testing.T) {
 	t.Parallel()
-	require.ErrorContains(t, Restore(t.Context(), "us-east-1", "alias/mine", components.EBSSettings{}), `"alias/mine" is not a key's ARN: nothing was changed`)
+	require.ErrorContains(t, Restore(t.Context(), "us-east-1", "", components.EBSSettings{}), "it is not known which account they are in: nothing was changed")
+}
+
+// TestRestore_AKeyThatAnotherAccountShares: whose the key is says nothing about
+// whose the EBS defaults are.
+func TestRestore_AKeyThatAnotherAccountShares(t *testing.T) { //nolint:paralleltest // Restore reads the environment
+	r := newRegion(t)
+	shared := strings.Replace(r.ours, "123456789012", "444455556666", 1)
+	want := r.settings(t)
+	require.NoError(t, Restore(t.Context(), "us-east-1", shared, components.EBSSettings{Account: "123456789012", KmsKeyArn: "alias/aws/ebs"}))
+	require.Equal(t, want, r.settings(t), "the default is another key than the shared one")
 }
 
 // TestRestore_ResumesAfterAFailure fails each call in turn: the error names the
@@ -152,7 +163,7 @@ func TestRestore_ResumesAfterAFailure(t *testing.T) { //nolint:paralleltest // R
 	} {
 		t.Run(f.Operation, func(t *testing.T) {
 			r := newRegion(t)
-			before := components.EBSSettings{Enabled: false, KmsKeyArn: r.theirs}
+			before := components.EBSSettings{Account: "123456789012", Enabled: false, KmsKeyArn: r.theirs}
 			f.Count, f.Status, f.Code = 1, 500, "InternalError"
 			r.server.Inject(f)
 			require.ErrorContains(t, Restore(t.Context(), "us-east-1", r.ours, before), "us-east-1")

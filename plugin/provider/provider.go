@@ -17,6 +17,7 @@ import (
 
 	"github.com/securethecloud/kms-baseline/components"
 	"github.com/securethecloud/kms-baseline/components/ebsrestore"
+	"github.com/securethecloud/kms-baseline/components/keyguard"
 )
 
 // Name is the package's name in Pulumi, and the first part of its tokens.
@@ -46,6 +47,11 @@ func New() (p.Provider, error) {
 	provider.GetSchema = func(context.Context, p.GetSchemaRequest) (p.GetSchemaResponse, error) {
 		return p.GetSchemaResponse{Schema: string(schemaJSON)}, nil
 	}
+	construct := provider.Construct
+	provider.Construct = func(ctx context.Context, req p.ConstructRequest) (p.ConstructResponse, error) {
+		// The engine starts a plugin for each program that it runs.
+		return construct(context.WithValue(ctx, components.ProgramKey{}, Name), req)
+	}
 	return provider, err
 }
 
@@ -63,7 +69,7 @@ func inferred() (p.Provider, error) {
 		WithGoImportPath("github.com/securethecloud/kms-baseline/plugin/sdk/go/kmsbaseline").
 		WithModuleMap(map[tokens.ModuleName]tokens.ModuleName{"components": "index"}).
 		WithComponents(
-			infer.ComponentF(components.NewCustomerKey),
+			infer.ComponentF(newCustomerKey),
 			infer.ComponentF(components.NewReplicaKey),
 			infer.ComponentF(components.NewEncryptedBucket),
 			infer.ComponentF(newEBSDefaultEncryption),
@@ -81,23 +87,36 @@ func Run(ctx context.Context) error {
 	return provider.Run(ctx, Name, Version())
 }
 
-// newEBSDefaultEncryption gives the component its Restorer: a function cannot
-// be passed from another language.
+// newCustomerKey gives the component its KeyGuard: a function cannot be passed
+// from another language.
+func newCustomerKey(ctx *pulumi.Context, name string, args *components.CustomerKeyArgs, opts ...pulumi.ResourceOption) (*components.CustomerKey, error) {
+	args.KeyGuard = guard
+	return components.NewCustomerKey(ctx, name, args, opts...)
+}
+
+// newEBSDefaultEncryption gives the component its Restorer.
 func newEBSDefaultEncryption(ctx *pulumi.Context, name string, args *components.EBSDefaultEncryptionArgs, opts ...pulumi.ResourceOption) (*components.EBSDefaultEncryption, error) {
 	args.Restorer = restore
 	return components.NewEBSDefaultEncryption(ctx, name, args, opts...)
 }
 
-// newEncryptionBaseline does the same for the component inside.
+// newEncryptionBaseline does both for the components inside.
 func newEncryptionBaseline(ctx *pulumi.Context, name string, args *components.EncryptionBaselineArgs, opts ...pulumi.ResourceOption) (*components.EncryptionBaseline, error) {
 	if args.EBS != nil {
 		args.EBS.Restorer = restore
 	}
+	if args.Key != nil {
+		args.Key.KeyGuard = guard
+	}
 	return components.NewEncryptionBaseline(ctx, name, args, opts...)
 }
 
-// restore runs when the component is destroyed. The request that made the
-// component is answered by then, and its context ended with it.
+// guard and restore run when the component is destroyed. The request that made
+// the component is answered by then, and its context ended with it.
+func guard(ctx context.Context, keyARN string) error {
+	return keyguard.Check(context.WithoutCancel(ctx), keyARN)
+}
+
 func restore(ctx context.Context, region, ours string, before components.EBSSettings) error {
 	return ebsrestore.Restore(context.WithoutCancel(ctx), region, ours, before)
 }

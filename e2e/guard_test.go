@@ -1,0 +1,53 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
+	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/e2e/lab"
+	"github.com/securethecloud/kms-baseline/stack"
+)
+
+// A key that still encrypts what is not the stack's is not deleted. (Not
+// parallel: see asHook.)
+func TestGuard_DestroyKeepsAKeyThatIsUsed(t *testing.T) {
+	l := lab.New(t)
+	asHook(t, l)
+	c := look(t, l)
+	s := l.Stack(t, "sandbox", stack.Deploy, map[string]string{"guardKeyDeletion": "true"})
+	outputs := s.Up(t)
+	key, bucket := outputs["keyArn"].(string), outputs["bucketName"].(string)
+	require.True(t, s.Preview(t).Clean())
+	state := func() kmstypes.KeyState {
+		t.Helper()
+		described, err := c.kms.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: &key})
+		require.NoError(t, err)
+		return described.KeyMetadata.KeyState
+	}
+	volume, err := c.ec2.CreateVolume(t.Context(), &ec2.CreateVolumeInput{AvailabilityZone: aws.String("us-east-1a"), Size: aws.Int32(1)})
+	require.NoError(t, err)
+	require.Equal(t, key, *volume.KmsKeyId, "the Region's default key")
+
+	out, err := s.TryDestroy(t.Context())
+	require.Error(t, err, "destroy without --run-program")
+	require.Contains(t, out, "--run-program")
+	_, ebsKey := c.ebs(t)
+	require.Equal(t, key, ebsKey, "nothing has been deleted")
+
+	out, err = s.TryDestroy(t.Context(), optdestroy.RunProgram(true))
+	require.Error(t, err)
+	require.Contains(t, out, "still encrypts 1 resource outside this stack: volume "+*volume.VolumeId)
+	require.NotContains(t, out, "bucket "+bucket, "what was the stack's own is no reason")
+	require.Equal(t, kmstypes.KeyStateEnabled, state())
+
+	_, err = c.ec2.DeleteVolume(t.Context(), &ec2.DeleteVolumeInput{VolumeId: volume.VolumeId})
+	require.NoError(t, err)
+	s.Destroy(t, optdestroy.RunProgram(true))
+	require.Equal(t, kmstypes.KeyStatePendingDeletion, state())
+}
