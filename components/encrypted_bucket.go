@@ -323,9 +323,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		return fmt.Errorf("setting the encryption of %s: %w", name, err)
 	}
 	last = encryption
-	// ready is the name once the last setting is made: whoever writes waits for
-	// all of them.
-	ready, readyKey := encryption.Bucket, encryption.Rules.Index(pulumi.Int(0)).ApplyServerSideEncryptionByDefault().KmsMasterKeyId().Elem()
+	readyKey := encryption.Rules.Index(pulumi.Int(0)).ApplyServerSideEncryptionByDefault().KmsMasterKeyId().Elem()
 
 	access, err := s3.NewBucketPublicAccessBlock(ctx, name+"-public-access", &s3.BucketPublicAccessBlockArgs{
 		Bucket:                bucket.Bucket,
@@ -337,7 +335,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 	if err != nil {
 		return fmt.Errorf("blocking public access to %s: %w", name, err)
 	}
-	last, ready = access, access.Bucket
+	last = access
 
 	ownership, err := s3.NewBucketOwnershipControls(ctx, name+"-ownership", &s3.BucketOwnershipControlsArgs{
 		Bucket: bucket.Bucket,
@@ -346,7 +344,10 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 	if err != nil {
 		return fmt.Errorf("setting the ownership of %s: %w", name, err)
 	}
-	last, ready = ownership, ownership.Bucket
+	last = ownership
+	// ready is the name once the last setting is made: whoever writes waits for
+	// all of them.
+	ready := ownership.Bucket
 
 	if orTrue(args.Versioning) {
 		versioning, err := s3.NewBucketVersioningV2(ctx, name+"-versioning", &s3.BucketVersioningV2Args{

@@ -137,7 +137,7 @@ func (s *Server) lookup(r *request, in lookupEventsInput) (out lookupEventsOutpu
 	found := s.trail.find(r.who.Account, r.region, attribute, maxResults+1, oldest, newest, delivered, after)
 	if len(found) > maxResults {
 		found = found[:maxResults]
-		out.NextToken = found[maxResults-1].position.token(query)
+		out.NextToken = found[maxResults-1].token(query)
 	}
 	out.Events, err = s.readTrail(r.who.Account, r.region, found)
 	return out, err

@@ -125,7 +125,7 @@ func TestKill_LosesNoAcknowledgedWrite(t *testing.T) {
 		before := done.count()
 		writers := startWriters(t, p.cfg, bucket, round, done)
 		require.Eventually(t, func() bool { return done.count() > before+5 }, 30*time.Second, time.Millisecond, "nothing is written")
-		time.Sleep(rand.N(100 * time.Millisecond)) //nolint:gosec // any moment will do
+		time.Sleep(rand.N(100 * time.Millisecond)) // any moment will do
 		p.kill(t)
 		writers.Wait()
 		p = startProcess(t, dir)

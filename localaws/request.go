@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -128,7 +129,7 @@ func (r *request) answer(service service, refused *apiError) {
 	defer func() {
 		bug := recover()
 		_ = r.w.pending.Wait() // an answer has seen its error; without one, there is nobody to tell
-		if bug != nil && bug != http.ErrAbortHandler {
+		if err, _ := bug.(error); bug != nil && !errors.Is(err, http.ErrAbortHandler) {
 			log.Printf("localaws: bug: %s of %s: %v\n%s", r.operation, r.service, bug, debug.Stack())
 			if r.w.status == 0 {
 				service.fail(r, errf(http.StatusInternalServerError, "InternalFailure", "localaws has a bug: its log says more"))

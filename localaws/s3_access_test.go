@@ -143,7 +143,7 @@ func TestS3_Actions(t *testing.T) {
 			return err
 		}},
 	} {
-		t.Run(row.action, func(t *testing.T) { //nolint:paralleltest // one user, one policy at a time
+		t.Run(row.action, func(t *testing.T) { // one user, one policy at a time
 			user := s3Client(t, s, "narrow", noRetries)
 			const arn = "arn:aws:iam::123456789012:user/narrow"
 			require.NoError(t, s.SetIdentityPolicy(arn, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"`+row.action+`","Resource":"*"}]}`))

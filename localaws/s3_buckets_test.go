@@ -414,7 +414,7 @@ func TestBucket_SettingsRefused(t *testing.T) {
 			return err
 		}},
 	} {
-		t.Run(row.name, func(t *testing.T) { //nolint:paralleltest // one bucket, one write at a time
+		t.Run(row.name, func(t *testing.T) { // one bucket, one write at a time
 			requireCode(t, row.call(), row.code)
 		})
 	}

@@ -66,14 +66,14 @@ func TestS3_ObjectUnderKMS(t *testing.T) {
 	makeBucket(t, c, "secrets")
 	id := arn[len(arn)-36:]
 	for _, typed := range []string{arn, id, "alias/course", arn[:len(arn)-40] + "alias/course"} {
-		t.Run("by default "+typed, func(t *testing.T) { //nolint:paralleltest // one bucket
+		t.Run("by default "+typed, func(t *testing.T) { // one bucket
 			encryptWith(t, c, "secrets", typed, false)
 			out := put(t, c, "secrets", "hello", "hello kms day1")
 			require.Equal(t, arn, *out.SSEKMSKeyId)
 			require.Equal(t, types.ServerSideEncryptionAwsKms, out.ServerSideEncryption)
 			require.Nil(t, out.BucketKeyEnabled)
 		})
-		t.Run("by header "+typed, func(t *testing.T) { //nolint:paralleltest // one bucket
+		t.Run("by header "+typed, func(t *testing.T) { // one bucket
 			out := put(t, c, "secrets", "hello", "hello kms day1", func(in *s3.PutObjectInput) {
 				in.ServerSideEncryption, in.SSEKMSKeyId = "aws:kms", &typed
 			})
@@ -300,7 +300,7 @@ func TestS3_DamageIsFound(t *testing.T) {
 		{"the header", func(h, r []byte) []byte {
 			return append(bytes.Replace(h, []byte(`"arn:aws:s3:::damage/`), []byte(`"arn:aws:s3:::damagf/`), 1), r...)
 		}},
-		{"the header is not one", func(h, r []byte) []byte { return append([]byte("{}\n"), r...) }},
+		{"the header is not one", func(_, r []byte) []byte { return append([]byte("{}\n"), r...) }},
 		{"everything", func([]byte, []byte) []byte { return nil }},
 	} {
 		t.Run(row.name, func(t *testing.T) {

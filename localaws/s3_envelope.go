@@ -96,7 +96,7 @@ func (k objectKey) aead(salt []byte) (cipher.AEAD, error) {
 // last chunk. No two files share a key, so no two chunks share key and nonce.
 func sealNonce(chunk int64, last bool) []byte {
 	n := make([]byte, 12)
-	binary.BigEndian.PutUint64(n[3:], uint64(chunk)) //nolint:gosec // never negative
+	binary.BigEndian.PutUint64(n[3:], uint64(chunk)) // never negative
 	if last {
 		n[11] = 1
 	}

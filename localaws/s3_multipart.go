@@ -578,7 +578,7 @@ func listMultipartUploads(c *s3Call) (*s3Answer, error) {
 	}
 	var uploads []s3Upload
 	err = c.s.db.View(func(tx *bolt.Tx) error {
-		return each(tx, boltS3Uploads, storeKey(c.bucket, ""), func(key string, u s3Upload) error {
+		return each(tx, boltS3Uploads, storeKey(c.bucket, ""), func(_ string, u s3Upload) error {
 			if u.ID != "" && strings.HasPrefix(u.Key, l.prefix) { // else it is a part
 				uploads = append(uploads, u)
 			}

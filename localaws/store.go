@@ -8,6 +8,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // The database has one bbolt bucket per kind of record, values in JSON, and
@@ -34,7 +35,7 @@ var boltBuckets = [][]byte{
 func openStore(path string) (*bolt.DB, error) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second})
 	if err != nil {
-		if errors.Is(err, bolt.ErrTimeout) {
+		if errors.Is(err, bolterrors.ErrTimeout) {
 			return nil, fmt.Errorf("localaws: the state in %s is in use by another process: stop it, or choose another directory", path)
 		}
 		return nil, fmt.Errorf("localaws: opening the state %s: %w", path, err)

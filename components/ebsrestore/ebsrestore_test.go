@@ -127,7 +127,7 @@ func TestRestore_LeavesWhatIsAnothersByNow(t *testing.T) { //nolint:paralleltest
 	require.Equal(t, components.EBSSettings{Account: "123456789012", Enabled: true, KmsKeyArn: r.theirs}, r.settings(t))
 }
 
-func TestRestore_RefusesAnotherAccountsCredentials(t *testing.T) { //nolint:paralleltest // Restore reads the environment
+func TestRestore_RefusesAnotherAccountsCredentials(t *testing.T) { // Restore reads the environment
 	r := newRegion(t)
 	want := r.settings(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "444455556666")

@@ -162,7 +162,7 @@ func TestCheck_RefusesWhereItCannotLook(t *testing.T) { //nolint:paralleltest //
 	}
 }
 
-func TestCheck_RefusesAnotherAccountsCredentials(t *testing.T) { //nolint:paralleltest // Check reads the environment
+func TestCheck_RefusesAnotherAccountsCredentials(t *testing.T) { // Check reads the environment
 	a := newAccount(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "444455556666")
 	require.ErrorContains(t, Check(t.Context(), a.key), "credentials are of account 444455556666 and the key is in 123456789012: set AWS_PROFILE")

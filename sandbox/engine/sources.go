@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rogpeppe/go-internal/semver"
+	"github.com/blang/semver"
 )
 
 const (
@@ -138,9 +138,16 @@ func checkCLI(ctx context.Context, program string) error {
 	if err != nil {
 		return fmt.Errorf("%s version: %w", program, err)
 	}
-	version := "v" + strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
-	if semver.Major(version) != semver.Major(engineVersion) || semver.Compare(version, engineVersion) < 0 {
-		return fmt.Errorf("%s is %s, not %s or newer", program, version, engineVersion)
+	version, err := semver.ParseTolerant(string(out))
+	if err != nil {
+		return fmt.Errorf("%s version: %q is not a version: %w", program, strings.TrimSpace(string(out)), err)
+	}
+	want, err := semver.ParseTolerant(engineVersion)
+	if err != nil {
+		return err
+	}
+	if version.Major != want.Major || version.LT(want) {
+		return fmt.Errorf("%s is v%s, not %s or newer", program, version, engineVersion)
 	}
 	return nil
 }

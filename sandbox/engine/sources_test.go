@@ -34,7 +34,7 @@ func TestLinkOfficialCLI(t *testing.T) {
 		"older":                    {[]string{"v3.258.9"}, -1, "is v3.258.9, not " + engineVersion + " or newer"},
 		"next major":               {[]string{"v4.0.0"}, -1, "is v4.0.0"},
 		"a pre-release of it":      {[]string{engineVersion + "-alpha.1"}, -1, "or newer"},
-		"not a version":            {[]string{"hello"}, -1, "is vhello"},
+		"not a version":            {[]string{"hello"}, -1, "is not a version"},
 		"one that fails":           {[]string{""}, -1, "exit status 1"},
 		"old first, then good":     {[]string{"v3.1.0", engineVersion}, 1, ""},
 		"none":                     {nil, -1, "no official pulumi on PATH"},

@@ -15,8 +15,6 @@ import (
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-const otherUser = "mallory" // of another account than the owner's
-
 // Each bad stack fails exactly the checks that are about what is bad in it, for
 // that reason.
 func TestRun_BadStack(t *testing.T) {
@@ -30,7 +28,7 @@ func TestRun_BadStack(t *testing.T) {
 	type wants map[string]report.Status
 	tests := []struct {
 		name    string
-		break_  func(*testing.T, *stack)
+		spoil   func(*testing.T, *stack)
 		want    wants             // of what does not pass
 		because map[string]string // part of Actual
 	}{
@@ -165,7 +163,7 @@ func TestRun_BadStack(t *testing.T) {
 			s.config.AllRegions = true
 		}, wants{"ebs.encryption": f}, map[string]string{"ebs.encryption": "not as expected for "}},
 
-		{"credentials of another account", func(t *testing.T, s *stack) {
+		{"credentials of another account", func(_ *testing.T, s *stack) {
 			s.config.Account = "111122223333"
 		}, wants{"account.expected": f}, map[string]string{"account.expected": "account " + owner}},
 		{"events of another caller", func(_ *testing.T, s *stack) {
@@ -176,7 +174,7 @@ func TestRun_BadStack(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			st := goodStack(t)
-			tt.break_(t, st)
+			tt.spoil(t, st)
 			rep := st.run(t)
 			got := wants{}
 			for _, x := range rep.Results {

@@ -20,7 +20,7 @@ func TestCanary_Bad(t *testing.T) {
 	const f, i, e, s = report.Fail, report.Inconclusive, report.Error, report.Skipped
 	tests := []struct {
 		name    string
-		break_  func(*testing.T, *stack)
+		spoil   func(*testing.T, *stack)
 		want    map[string]report.Status // of what does not pass
 		because map[string]string
 	}{
@@ -54,7 +54,7 @@ func TestCanary_Bad(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := goodStack(t)
-			tt.break_(t, s)
+			tt.spoil(t, s)
 			s.config.Canary, s.config.Only = true, []string{"canary"}
 			rep := s.run(t)
 			got := map[string]report.Status{}
