@@ -41,6 +41,11 @@ lint:
 generate:
 	$(GO) generate ./...
 
+# What is to be fast, measured side by side; BENCH='-runs 1 -only course' for a
+# part, BENCH='-cold -write docs/benchmarks.md' for the document.
+bench:
+	$(GO) run ./e2e/bench $(BENCH)
+
 # Real AWS: is STACK still as it was deployed, and does AWS prove it?
 drift:
 	scripts/drift.sh $(STACK)

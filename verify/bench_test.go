@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -58,18 +58,50 @@ func (x *benched) run(b *testing.B, args ...string) (results map[string]string, 
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), x.binary, append(args, "-o", "json", "--region", "us-east-1", "-q")...)
 	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL="+x.server.URL(), "AWS_CA_BUNDLE="+x.server.CAFile(), "AWS_ACCESS_KEY_ID=764265373335", "AWS_SECRET_ACCESS_KEY=secret")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	require.NoError(b, err, string(out))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	require.NoError(b, cmd.Start())
+	peak := watchPeak(cmd.Process.Pid)
+	err := cmd.Wait()
+	megabytes = peak()
+	require.NoError(b, err, out.String())
 	var rep struct {
 		Results []struct{ ID, Actual string }
 	}
-	require.NoError(b, json.Unmarshal(out, &rep))
+	require.NoError(b, json.Unmarshal(out.Bytes(), &rep))
 	results = map[string]string{}
 	for _, r := range rep.Results {
 		results[r.ID] = r.Actual
 	}
-	return results, float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) / 1024
+	return results, megabytes
+}
+
+// watchPeak reads a process's peak memory in MB until the answer is asked for;
+// 0 where there is no /proc. The process's rusage would not do: its peak is at
+// least what its parent had at the fork, and the parent has localaws in it.
+func watchPeak(pid int) (peak func() float64) {
+	stop, result := make(chan struct{}), make(chan float64)
+	go func() {
+		var megabytes float64
+		for {
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)) // empty once it has ended
+			if _, after, ok := strings.Cut(string(status), "VmHWM:"); ok {
+				var kilobytes float64
+				_, _ = fmt.Sscan(after, &kilobytes) // always a number
+				megabytes = kilobytes / 1024
+			}
+			select {
+			case <-stop:
+				result <- megabytes
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	return func() float64 {
+		close(stop)
+		return <-result
+	}
 }
 
 // BenchmarkVerify is every check without a wait, the process included.

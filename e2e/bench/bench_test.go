@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRun_WrongFlags(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "benchmarks.md")
+	require.NoError(t, os.WriteFile(file, []byte("no markers\n"), 0o600))
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"argument", []string{"course"}, `unexpected argument "course"`},
+		{"no run", []string{"-runs", "0"}, "-runs 0: at least 1 is needed"},
+		{"group", []string{"-only", "course,speed"}, `there is no group "speed", only course, compile, localaws, verify, scale`},
+		{"size", []string{"-sizes", "1,none"}, `"none" is not a number from 1 to 1000`},
+		{"part of a file", []string{"-only", "scale", "-write", file}, "would drop the other groups' tables"},
+		{"no file", []string{"-write", file + ".none"}, "no such file"},
+		{"no markers", []string{"-write", file}, "the markers are missing"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			require.Equal(t, 2, run(t.Context(), c.args, &stdout, &stderr))
+			require.Contains(t, stderr.String(), c.want)
+			require.Empty(t, stdout.String(), "nothing is measured")
+		})
+	}
+}
+
+func TestWriteBetween(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "benchmarks.md")
+	require.NoError(t, os.WriteFile(file, []byte("above\n"+beginMarker+"\nold\n"+endMarker+"\nbelow\n"), 0o600))
+	for range 2 { // the second time changes nothing
+		require.NoError(t, writeBetween(file, "new\n"))
+		document, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Equal(t, "above\n"+beginMarker+"\n\nnew\n\n"+endMarker+"\nbelow\n", string(document))
+	}
+}
+
+// TestDocument: the document of this repository can be written.
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	document, err := os.ReadFile("../../docs/benchmarks.md")
+	require.NoError(t, err)
+	_, err = between(string(document), "")
+	require.NoError(t, err)
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	x := table{title: "Title", header: []string{"what", "target", ""}, notes: []string{"Note."}}
+	x.add("a", "at most 2.50 s", met(false))
+	x.add("b", "", "")
+	require.Equal(t, `### Title
+
+| what | target |  |
+|---|---|---|
+| a | at most 2.50 s | **missed** |
+| b |  |  |
+
+Note.
+`, x.String())
+}
+
+func TestParseBench(t *testing.T) {
+	t.Parallel()
+	r := parseBench(`goos: linux
+cpu: Some CPU
+BenchmarkPutObject/SSE-KMS-8         	    1220	   1144394 ns/op	       873.8 requests/s
+BenchmarkPutObject/SSE-KMS-8         	    1220	   1144394 ns/op	       900 requests/s
+BenchmarkPutObject/SSE-KMS-8         	    1220	   1144394 ns/op	       100 requests/s
+BenchmarkKeys 	       1	4544378787 ns/op	        10.00 lookups
+PASS
+`)
+	rate, err := r.get("PutObject/SSE-KMS", "requests/s")
+	require.NoError(t, err)
+	require.InDelta(t, 873.8, rate, 0)
+	lookups, err := r.get("Keys", "lookups")
+	require.NoError(t, err)
+	require.InDelta(t, 10, lookups, 0)
+	_, err = r.get("Keys", "MB")
+	require.EqualError(t, err, "BenchmarkKeys reported no MB")
+}
+
+func TestMedian(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, sample{took: 2, memory: 20, calls: 7},
+		median([]sample{{took: 3, memory: 10, calls: 7}, {took: 1, memory: 30, calls: 7}, {took: 2, memory: 20, calls: 9}}))
+}
+
+func TestSlope(t *testing.T) {
+	t.Parallel()
+	require.InDelta(t, 2, slope([]float64{1, 10, 50, 100}, []float64{5, 23, 103, 203}), 1e-9)
+}
+
+// TestProcessTree: a descendant counts, also once its parent has ended, and
+// this process, which is nobody's descendant here, does not.
+func TestProcessTree(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("there is no /proc here to read memory from")
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `sh -c 'sleep 600 & echo $!; read wait'; read wait`)
+	stdin, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line := make([]byte, 16)
+	n, err := stdout.Read(line)
+	require.NoError(t, err)
+	sleeper, err := strconv.Atoi(string(bytes.TrimSpace(line[:n])))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = syscall.Kill(sleeper, syscall.SIGKILL)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+	})
+	tree := processTree{ours: map[int]bool{cmd.Process.Pid: true}, others: map[int]bool{}}
+	require.Positive(t, tree.memory())
+	require.Len(t, tree.ours, 3)
+	require.True(t, tree.others[os.Getpid()])
+	before, ok := readStat(sleeper)
+	require.True(t, ok)
+	_, err = stdin.Write([]byte("\n")) // the middle one ends
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		s, ok := readStat(sleeper)
+		return ok && s.parent != before.parent
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Positive(t, tree.memory())
+	require.True(t, tree.ours[sleeper], "the orphan is still ours")
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/securethecloud/kms-baseline/localaws"
+	"github.com/securethecloud/kms-baseline/sandbox/engine"
+)
+
+// sample is what one run of a command took.
+type sample struct {
+	took   time.Duration
+	memory int64 // bytes at the peak, of the whole process tree; 0 where there is no /proc
+	calls  int   // that AWS answered meanwhile
+}
+
+// median is that of each figure.
+func median(samples []sample) sample {
+	var took []time.Duration
+	var memory []int64
+	var calls []int
+	for _, s := range samples {
+		took, memory, calls = append(took, s.took), append(memory, s.memory), append(calls, s.calls)
+	}
+	return sample{middle(took), middle(memory), middle(calls)}
+}
+
+// middle is the median; of an even number, the lower of the two. There must be
+// a value.
+func middle[T time.Duration | int64 | int | float64](values []T) T {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[(len(sorted)-1)/2]
+}
+
+// account is an empty AWS account of its own: a localaws in this process, so
+// that its memory is in nobody's sample.
+type account struct {
+	server *localaws.Server
+	paths  engine.Paths
+}
+
+func (b *bench) newAccount() (*account, error) {
+	dir, err := os.MkdirTemp(b.dir, "account-")
+	if err != nil {
+		return nil, err
+	}
+	a := &account{paths: engine.Paths{Dir: dir}}
+	if a.server, err = localaws.Open(localaws.Options{Dir: a.paths.State(), CertDir: a.paths.Certs()}); err != nil {
+		return nil, err
+	}
+	if err := a.server.Start("127.0.0.1:0"); err != nil {
+		return nil, errors.Join(err, a.server.Close())
+	}
+	return a, nil
+}
+
+func (a *account) close() error {
+	return errors.Join(a.server.Close(), os.RemoveAll(a.paths.Dir))
+}
+
+// addr is HOST:PORT of the account's localaws.
+func (a *account) addr() string { return strings.TrimPrefix(a.server.URL(), "https://") }
+
+// deleted says how many baselines' buckets and keys the last command deleted.
+func (a *account) deleted() int {
+	calls := map[string]int{}
+	for _, c := range a.server.Calls() {
+		calls[c.Operation] = c.Count
+	}
+	return min(calls["DeleteBucket"], calls["ScheduleKeyDeletion"])
+}
+
+// run runs a command to its end in the account's environment and returns what it
+// took and what it printed to its standard output. It is an error if the command
+// fails; the error has all that it printed.
+func (b *bench) run(ctx context.Context, a *account, name string, args ...string) (sample, string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = b.root
+	environment := engine.Env(nil, a.paths, a.server.URL(), a.server.CAFile()).With("PATH", filepath.Dir(b.aws)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.Env = append(environment.Environ(os.Environ()), "WORK="+a.paths.Dir)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
+
+	a.server.ResetCalls()
+	start := time.Now()
+	err := cmd.Start()
+	var s sample
+	if err == nil {
+		memory := watchMemory(cmd.Process.Pid)
+		err = cmd.Wait()
+		s.took = time.Since(start)
+		s.memory = memory()
+	}
+	for _, c := range a.server.Calls() {
+		s.calls += c.Count
+	}
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(name), strings.Join(args, " "), err, stdout.String(), stderr.String())
+	}
+	return s, stdout.String(), err
+}
+
+// sampling is how often memory is looked at.
+const sampling = 10 * time.Millisecond
+
+// watchMemory adds up the resident memory of a process and its descendants until
+// the answer is asked for: the highest sum that was seen. It is not read from
+// the process's rusage, because what that has as the peak of a child is at least
+// that of its parent at the moment of the fork.
+func watchMemory(pid int) (peak func() int64) {
+	stop, result := make(chan struct{}), make(chan int64)
+	go func() {
+		tree := processTree{ours: map[int]bool{pid: true}, others: map[int]bool{}}
+		var highest int64
+		tick := time.NewTicker(sampling)
+		defer tick.Stop()
+		for {
+			highest = max(highest, tree.memory())
+			select {
+			case <-tick.C:
+			case <-stop:
+				result <- highest
+				return
+			}
+		}
+	}()
+	return func() int64 {
+		close(stop)
+		return <-result
+	}
+}
+
+// processTree is a process and its descendants, including those whose parents
+// have ended.
+type processTree struct {
+	ours, others map[int]bool // by process id; others are looked at once
+}
+
+func (t processTree) memory() int64 {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0
+	}
+	stats, unknown := map[int]processStat{}, map[int]processStat{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || t.others[pid] {
+			continue
+		}
+		s, ok := readStat(pid)
+		switch {
+		case !ok: // ended meanwhile
+		case t.ours[pid]:
+			stats[pid] = s
+		default:
+			unknown[pid] = s
+		}
+	}
+	for adopted := true; adopted; {
+		adopted = false
+		for pid, s := range unknown {
+			if t.ours[s.parent] {
+				t.ours[pid], stats[pid], adopted = true, s, true
+				delete(unknown, pid)
+			}
+		}
+	}
+	for pid := range unknown {
+		t.others[pid] = true
+	}
+	var sum int64
+	for _, s := range stats {
+		// A child between fork and exec still has its parent's memory, which must
+		// not count twice.
+		if p, ok := stats[s.parent]; ok && p.stack == s.stack {
+			continue
+		}
+		sum += s.resident
+	}
+	return sum
+}
+
+type processStat struct {
+	parent   int
+	resident int64  // bytes
+	stack    string // address of the stack's bottom: no two programs have the same
+}
+
+// readStat reads /proc/PID/stat; see proc(5).
+func readStat(pid int) (processStat, bool) {
+	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return processStat{}, false
+	}
+	// The second field is the program's name in parentheses, with any characters.
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(fields) < 26 {
+		return processStat{}, false
+	}
+	parent, err1 := strconv.Atoi(fields[1])
+	pages, err2 := strconv.ParseInt(fields[21], 10, 64)
+	return processStat{parent, pages * int64(os.Getpagesize()), fields[25]}, err1 == nil && err2 == nil
+}
