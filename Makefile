@@ -46,6 +46,12 @@ generate:
 bench:
 	$(GO) run ./e2e/bench $(BENCH)
 
+# Interrupts up and destroy at every call to AWS, in every way: hours. SOAK=5 for
+# every fifth call.
+SOAK ?= 1
+soak: install
+	KMS_BASELINE_SOAK=$(SOAK) $(WITH_AWS) $(GO) test ./e2e -run '^TestSoak$$' -v -timeout 24h
+
 # Real AWS: is STACK still as it was deployed, and does AWS prove it?
 drift:
 	scripts/drift.sh $(STACK)

@@ -1,0 +1,539 @@
+package e2e
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/e2e/lab"
+	"github.com/securethecloud/kms-baseline/localaws"
+	"github.com/securethecloud/kms-baseline/sandbox/engine"
+	"github.com/securethecloud/kms-baseline/stack"
+)
+
+// interruption is a way in which an up or a destroy is interrupted at one of
+// its calls to AWS. Exactly one of fault and act is set.
+type interruption struct {
+	name string
+	// fault is what the call meets.
+	fault localaws.Fault
+	// act is done once AWS has carried the call out, and before it answers.
+	act func(*interrupted)
+	// child runs the program in a process of its own, so that it can be killed.
+	child bool
+	// maxRetries is how often the provider tries: its own 25 last for minutes.
+	maxRetries string
+}
+
+// interruptions are the ways, the harmless first.
+var interruptions = []interruption{
+	{name: "throttled once", fault: localaws.Fault{Count: 1, Status: 400, Code: "ThrottlingException"}},
+	{name: "server error once", fault: localaws.Fault{Count: 1, Status: 500, Code: "InternalError"}},
+	{name: "connection dropped once", fault: localaws.Fault{Count: 1, Drop: true}},
+	{name: "answer lost once", fault: localaws.Fault{Count: 1, DropAnswer: true}},
+	{name: "access denied once", fault: localaws.Fault{Count: 1, Status: 403, Code: "AccessDenied"}},
+	{name: "AWS down from here on", act: func(i *interrupted) { i.lab.AWS.Inject(localaws.Fault{Drop: true}) }, maxRetries: "1"},
+	{name: "Ctrl-C", act: func(i *interrupted) { i.cancel() }},
+	{name: "program killed", act: func(i *interrupted) { i.kill("program") }, child: true},
+	{name: "provider killed", act: func(i *interrupted) { i.kill("provider") }},
+	{name: "engine killed", act: func(i *interrupted) { i.kill("engine") }},
+	{name: "engine and provider killed", act: func(i *interrupted) { i.kill("provider", "engine") }},
+}
+
+// point is a call to AWS: the first of an operation, or the nth of all.
+type point struct {
+	operation string
+	nth       int
+}
+
+func (p point) String() string { return cmp.Or(p.operation, "call "+strconv.Itoa(p.nth)) }
+
+// interrupted is a lab in which something goes wrong.
+type interrupted struct {
+	lab     *lab.Lab
+	clients clients
+	stack   *lab.Stack
+	key     string // the id of the stack's key, and the name of its bucket,
+	bucket  string // once an up was finished
+
+	mu        sync.Mutex
+	armed     bool
+	how       interruption
+	at        point
+	seen      int             // calls since it was armed
+	met       localaws.Call   // the call that was interrupted
+	calls     map[string]bool // the operations until then
+	cancel    context.CancelFunc
+	pidFile   string // the engine's process id
+	child     int    // the program's, where it is a process of its own
+	providers []int  // those that were at work
+
+	// What it took to finish the job.
+	residues []string
+}
+
+func newInterrupted(t *testing.T, how interruption) *interrupted {
+	t.Helper()
+	i := &interrupted{how: how}
+	i.lab = lab.New(t, func(o *localaws.Options) { o.Log = i.called })
+	i.clients = look(t, i.lab)
+	i.lab.Env = withoutAttrs(i.lab.Env)
+	// The engine leaves its process id where it can be found.
+	i.pidFile = filepath.Join(t.TempDir(), "pid")
+	wrapped := filepath.Join(t.TempDir(), "pulumi")
+	require.NoError(t, os.WriteFile(wrapped, fmt.Appendf(nil, "#!/bin/sh\necho $$ > '%s'\nexec '%s' \"$@\"\n", i.pidFile, i.lab.Tools.Pulumi), 0o755))
+	tools := *i.lab.Tools
+	tools.Pulumi = wrapped
+	i.lab.Tools = &tools
+	i.open(t, how.maxRetries)
+	return i
+}
+
+// withoutAttrs keeps a file backend from writing a .attrs file beside the state,
+// which it does not write atomically: a CLI killed at that moment leaves an empty
+// one, and the next run says "failed to load checkpoint: EOF".
+func withoutAttrs(e engine.Environment) engine.Environment {
+	return e.With("PULUMI_BACKEND_URL", e.Get("PULUMI_BACKEND_URL")+"?metadata=skip")
+}
+
+func (i *interrupted) open(t *testing.T, maxRetries string) {
+	t.Helper()
+	settings := map[string]string{}
+	if maxRetries != "" {
+		settings["aws:maxRetries"] = maxRetries
+	}
+	i.stack = i.lab.Stack(t, "sandbox", stack.Deploy, settings)
+}
+
+// called is told of every call to AWS that was carried out, before its answer.
+func (i *interrupted) called(c localaws.Call) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.armed {
+		return
+	}
+	i.seen++
+	if i.met.Operation == "" {
+		i.calls[c.Operation] = true
+	}
+	switch {
+	case i.how.act == nil: // the fault has met it
+		if i.met.Operation == "" && (c.Status == 0 || c.Error != "" && c.Error == i.how.fault.Code) {
+			i.met = c
+		}
+	case i.at.operation == c.Operation || i.at.nth == i.seen:
+		if i.met.Operation == "" {
+			i.met = c
+			i.how.act(i)
+		}
+	}
+}
+
+// kill ends processes of the operation under way, as kill -9 does.
+func (i *interrupted) kill(whom ...string) {
+	pid := i.enginePID()
+	i.providers = children(pid)
+	for _, who := range whom {
+		victims := map[string][]int{"program": {i.child}, "engine": {pid}, "provider": i.providers}[who]
+		for _, v := range victims {
+			_ = syscall.Kill(v, syscall.SIGKILL) // it may have ended
+		}
+	}
+}
+
+// enginePID is the process id of the last engine that was started.
+func (i *interrupted) enginePID() int {
+	text, err := os.ReadFile(i.pidFile)
+	if err != nil {
+		panic(err) // it is written before the engine runs
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		panic(err)
+	}
+	return pid
+}
+
+// children are the providers of an engine.
+func children(pid int) []int {
+	out, _ := exec.Command("pgrep", "-P", strconv.Itoa(pid), "-f", "pulumi-resource-aws").Output() // none is an error
+	var pids []int
+	for _, line := range strings.Fields(string(out)) {
+		if n, err := strconv.Atoi(line); err == nil {
+			pids = append(pids, n)
+		}
+	}
+	return pids
+}
+
+// run runs up or destroy and interrupts it at a point. It returns whether it was
+// interrupted at all, and what the engine printed.
+func (i *interrupted) run(t *testing.T, operation string, at point) (bool, string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	i.mu.Lock()
+	i.armed, i.at, i.seen, i.met, i.cancel, i.child = true, at, 0, localaws.Call{}, cancel, 0
+	i.calls = map[string]bool{}
+	i.mu.Unlock()
+	if i.how.act == nil {
+		f := i.how.fault
+		f.Operation, f.Skip = at.operation, max(at.nth-1, 0)
+		i.lab.AWS.Inject(f)
+	}
+	var out string
+	var err error
+	if i.how.child {
+		out, err = i.runChild(ctx, operation)
+	} else if operation == "up" {
+		out, err = i.stack.TryUp(ctx)
+	} else {
+		out, err = i.stack.TryDestroy(ctx)
+	}
+	i.mu.Lock()
+	i.armed = false
+	met := i.met
+	i.mu.Unlock()
+	i.lab.AWS.ClearFaults()
+	i.settle(t)
+	return met.Operation != "", out, err
+}
+
+// settle waits until the engine has ended. A provider whose engine was killed
+// would notice only after minutes; nothing calls it any more.
+func (i *interrupted) settle(t *testing.T) {
+	t.Helper()
+	pid := i.enginePID()
+	require.Eventually(t, func() bool { return !alive(pid) }, time.Minute, 50*time.Millisecond, "the engine goes on for ever")
+	for _, p := range i.providers {
+		_ = syscall.Kill(p, syscall.SIGKILL)
+	}
+	i.providers = nil
+}
+
+// alive says whether a process runs. One that has ended and whose parent was
+// killed may stay on the list as a zombie.
+func alive(pid int) bool {
+	out, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
+	return err == nil && !strings.HasPrefix(string(out), "Z")
+}
+
+// The variable by which a test process knows that it is the program to kill.
+const childVariable = "KMS_BASELINE_E2E_CHILD"
+
+type childArgs struct {
+	Operation  string
+	Dir        string
+	URL        string
+	CAFile     string
+	Tools      engine.Tools
+	MaxRetries string
+}
+
+// runChild runs an operation with the program in another process.
+func (i *interrupted) runChild(ctx context.Context, operation string) (string, error) {
+	args, err := json.Marshal(childArgs{operation, i.lab.Paths.Dir, i.lab.AWS.URL(), i.lab.AWS.CAFile(), *i.lab.Tools, i.how.maxRetries})
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestInterruptChild$", "-test.v")
+	cmd.Env = append(os.Environ(), childVariable+"="+string(args))
+	output, err := os.CreateTemp(i.lab.Paths.Dir, "child-") // not a pipe: the engine outlives the child and would hold it open
+	if err != nil {
+		return "", err
+	}
+	defer output.Close()
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	i.mu.Lock()
+	i.child = cmd.Process.Pid
+	i.mu.Unlock()
+	err = cmd.Wait()
+	text, readErr := os.ReadFile(output.Name())
+	return string(text), errors.Join(err, readErr)
+}
+
+// TestInterruptChild is no test: it is the process that runChild starts.
+func TestInterruptChild(t *testing.T) {
+	t.Parallel()
+	text := os.Getenv(childVariable)
+	if text == "" {
+		t.Skip("it is run by the tests of interruptions")
+	}
+	var args childArgs
+	require.NoError(t, json.Unmarshal([]byte(text), &args))
+	l := &lab.Lab{Tools: &args.Tools, Paths: engine.Paths{Dir: args.Dir}}
+	root, err := engine.FindRoot(".")
+	require.NoError(t, err)
+	l.Root = root
+	l.Env = withoutAttrs(engine.Env(l.Tools, l.Paths, args.URL, args.CAFile))
+	i := interrupted{lab: l}
+	i.open(t, args.MaxRetries)
+	if args.Operation == "up" {
+		i.stack.Up(t)
+	} else {
+		i.stack.Destroy(t)
+	}
+}
+
+// finish runs the operation again until it is done, with what the engine or
+// AWS asks for: that is what i.residues says.
+func (i *interrupted) finish(t *testing.T, operation string) {
+	t.Helper()
+	for range 4 {
+		var out string
+		var err error
+		if operation == "up" {
+			out, err = i.stack.TryUp(t.Context())
+		} else {
+			out, err = i.stack.TryDestroy(t.Context())
+		}
+		if err == nil {
+			return
+		}
+		switch {
+		case auto.IsConcurrentUpdateError(err):
+			i.residue("pulumi cancel")
+			require.NoError(t, i.stack.Cancel(t.Context()))
+		case strings.Contains(out, "AlreadyExistsException") && strings.Contains(out, "An alias with the name"):
+			i.residue("delete the alias")
+			_, err := i.clients.kms.DeleteAlias(t.Context(), &kms.DeleteAliasInput{AliasName: aws.String("alias/masterclass-cmk")})
+			require.NoError(t, err)
+		default:
+			require.NoError(t, err, "the next %s does not finish the job:\n%s", operation, out)
+		}
+	}
+	require.Fail(t, "the job is not finished after four attempts", strings.Join(i.residues, ", "))
+}
+
+func (i *interrupted) residue(what string) { i.residues = append(i.residues, what) }
+
+// protected shows that nothing is less protected than it was: the default EBS
+// key can be used, encryption by default is on where it was on, and no bucket
+// with objects lacks its encryption, its policy, or its key.
+func (i *interrupted) protected(t *testing.T, ebsWasOn bool) {
+	t.Helper()
+	ctx, c := t.Context(), i.clients
+	on, ebsKey := c.ebs(t)
+	require.True(t, on || !ebsWasOn, "EBS encryption by default has been switched off")
+	usable := func(key string) {
+		described, err := c.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &key})
+		require.NoError(t, err, key)
+		require.Equal(t, kmstypes.KeyStateEnabled, described.KeyMetadata.KeyState, key)
+	}
+	if !strings.Contains(ebsKey, "alias/aws/ebs") {
+		usable(ebsKey)
+	}
+	buckets, err := c.s3.ListBuckets(ctx, &s3.ListBucketsInput{})
+	require.NoError(t, err)
+	for _, b := range buckets.Buckets {
+		objects, err := c.s3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: b.Name})
+		require.NoError(t, err)
+		if len(objects.Contents) == 0 {
+			continue
+		}
+		encryption, err := c.s3.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: b.Name})
+		require.NoError(t, err)
+		rule := encryption.ServerSideEncryptionConfiguration.Rules[0].ApplyServerSideEncryptionByDefault
+		require.Equal(t, s3types.ServerSideEncryptionAwsKms, rule.SSEAlgorithm)
+		usable(*rule.KMSMasterKeyID)
+		_, err = c.s3.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: b.Name})
+		require.NoError(t, err, "%s has lost its policy", *b.Name)
+		_, err = c.s3.GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: b.Name})
+		require.NoError(t, err, "%s has lost its public access block", *b.Name)
+	}
+}
+
+// names takes the key's and the bucket's name from the outputs.
+func (i *interrupted) names(t *testing.T) {
+	t.Helper()
+	outputs, err := i.stack.Outputs(t.Context())
+	require.NoError(t, err)
+	i.key, i.bucket = outputs["keyId"].Value.(string), outputs["bucketName"].Value.(string)
+}
+
+// left is the account as it is, in words that two accounts made alike share,
+// without AWS's own keys, which come to be when they are needed; and the names
+// of keys and buckets that no stack knows of.
+func (i *interrupted) left(t *testing.T) (account string, orphans []string) {
+	t.Helper()
+	text, err := i.lab.AWS.Snapshot()
+	require.NoError(t, err)
+	var kinds map[string]map[string]map[string]any
+	require.NoError(t, json.Unmarshal(text, &kinds))
+	for name, key := range kinds["kmsKeys"] {
+		switch {
+		case key["Manager"] == "AWS":
+			delete(kinds["kmsKeys"], name)
+			text = regexp.MustCompile(`"KeyID": "`+key["ID"].(string)+`"`).ReplaceAll(text, []byte(`"KeyID": "AWS"`))
+		case key["ID"] != i.key:
+			orphans = append(orphans, "a key")
+			delete(kinds["kmsKeys"], name)
+		}
+	}
+	for name, alias := range kinds["kmsAliases"] {
+		if strings.HasPrefix(alias["Name"].(string), "alias/aws/") {
+			delete(kinds["kmsAliases"], name)
+		}
+	}
+	for name := range kinds["s3Buckets"] {
+		if name != i.bucket {
+			orphans = append(orphans, "a bucket")
+			delete(kinds["s3Buckets"], name)
+		}
+	}
+	for name, object := range kinds["s3Objects"] {
+		// An object that was written twice has two versions: the last counts.
+		delete(kinds["s3Objects"], name)
+		kinds["s3Objects"][strings.Split(name, "\x00")[0]] = object
+	}
+	for _, defaults := range kinds["ebsDefaults"] {
+		if arn, ok := defaults["keyArn"].(string); ok && !strings.HasSuffix(arn, i.key) {
+			defaults["keyArn"] = "AWS-managed"
+		}
+	}
+	for _, records := range kinds {
+		for _, record := range records {
+			for _, random := range []string{"ID", "VersionID", "Versions"} {
+				delete(record, random)
+			}
+		}
+	}
+	out, err := json.MarshalIndent(kinds, "", "  ")
+	require.NoError(t, err)
+	slices.Sort(orphans)
+	return strings.NewReplacer(i.key, "KEY", i.bucket, "BUCKET").Replace(string(out)), orphans
+}
+
+// halfMade says whether a key or a bucket was being made when the interruption
+// came. The stack hears of it once the provider has made all of it: whoever is
+// interrupted before that leaves it behind. So does whoever loses the answer to
+// CreateKey, because the client calls again, and gets a second key.
+func (i *interrupted) halfMade(what string) bool {
+	if what == "a key" && i.met.Operation == "CreateKey" && i.how.fault.DropAnswer {
+		return true
+	}
+	made, next := "CreateKey", "PutKeyPolicy"
+	if what == "a bucket" {
+		made, next = "CreateBucket", "PutBucketEncryption"
+	}
+	return i.calls[made] && !i.calls[next]
+}
+
+// undisturbed is the account after an up and after a destroy that nothing
+// interrupted, and how many calls they made.
+type undisturbed struct {
+	up, down           string
+	upCalls, downCalls int
+}
+
+func newUndisturbed(t *testing.T) undisturbed {
+	t.Helper()
+	i := newInterrupted(t, interruption{act: func(*interrupted) {}})
+	var u undisturbed
+	_, out, err := i.run(t, "up", point{operation: "none"})
+	require.NoError(t, err, out)
+	u.upCalls = i.seen
+	i.names(t)
+	u.up, _ = i.left(t)
+	_, out, err = i.run(t, "destroy", point{operation: "none"})
+	require.NoError(t, err, out)
+	u.downCalls = i.seen
+	u.down, _ = i.left(t)
+	return u
+}
+
+// once interrupts an up at one call, finishes it, interrupts the destroy at
+// another call and finishes that, and shows that nothing was lost on the way.
+// It returns what it took.
+func once(t *testing.T, u undisturbed, how interruption, up, down point) (residues []string) {
+	t.Helper()
+	i := newInterrupted(t, how)
+	for _, leg := range []struct {
+		operation string
+		at        point
+		want      string
+	}{{"up", up, u.up}, {"destroy", down, u.down}} {
+		i.residues = nil
+		i.open(t, how.maxRetries)
+		wasOn, _ := i.clients.ebs(t)
+		met, out, err := i.run(t, leg.operation, leg.at)
+		if !met { // reads that wait for AWS are not always as many
+			require.NotZero(t, leg.at.nth, "%s: there was no %s to interrupt:\n%s", leg.operation, leg.at, out)
+			require.NoError(t, err, out)
+			i.residue("no such call")
+		}
+		i.protected(t, wasOn)
+		result := "went on"
+		if err != nil {
+			result = "stopped"
+			i.residue("needed another " + leg.operation)
+			i.finish(t, leg.operation)
+		}
+		if leg.operation == "up" {
+			i.names(t)
+		}
+		account, orphans := i.left(t)
+		require.Equal(t, leg.want, account, "%s %s at %s", leg.operation, how.name, leg.at)
+		if leg.operation == "up" {
+			for _, o := range orphans {
+				require.True(t, i.halfMade(o), "%s was left behind", o)
+				i.residue("left " + o)
+			}
+			require.Equal(t, slices.Compact(slices.Clone(orphans)), orphans, "left behind")
+		}
+		t.Logf("%s, %s at %s (%s): %s %v", how.name, leg.operation, leg.at, i.met.Operation, result, i.residues)
+		residues = append(residues, i.residues...)
+	}
+	return residues
+}
+
+// One call of each leg for each way; TestSoak has all of them.
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	u := newUndisturbed(t)
+	for _, c := range []struct{ how, up, down string }{
+		{"throttled once", "PutBucketEncryption", "DeleteBucket"},
+		{"server error once", "CreateBucket", "ResetEbsDefaultKmsKeyId"},
+		{"connection dropped once", "PutKeyPolicy", "DeleteAlias"},
+		{"answer lost once", "CreateKey", "ScheduleKeyDeletion"},
+		{"answer lost once", "CreateAlias", "DeleteBucket"},
+		{"access denied once", "ModifyEbsDefaultKmsKeyId", "DeleteBucket"},
+		{"AWS down from here on", "PutBucketEncryption", "ResetEbsDefaultKmsKeyId"},
+		{"Ctrl-C", "CreateBucket", "DeleteBucket"},
+		{"program killed", "EnableKeyRotation", "DeleteAlias"},
+		{"provider killed", "PutObject", "DeleteObject"},
+		{"engine killed", "CreateKey", "ScheduleKeyDeletion"},
+		{"engine and provider killed", "EnableEbsEncryptionByDefault", "ResetEbsDefaultKmsKeyId"},
+	} {
+		t.Run(c.how+" at "+c.up+" and "+c.down, func(t *testing.T) {
+			t.Parallel()
+			how := slices.IndexFunc(interruptions, func(i interruption) bool { return i.name == c.how })
+			require.GreaterOrEqual(t, how, 0)
+			once(t, u, interruptions[how], point{operation: c.up}, point{operation: c.down})
+		})
+	}
+}
