@@ -109,6 +109,7 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 		{"pulumi preview --refresh: nothing to do", d.clean},
 		{"A change behind Pulumi's back, and the preview that finds it", d.drift},
 		{"pulumi up --refresh: the repair", d.repair},
+		{"verify envelope: envelope encryption, with the live key", d.seeEnvelope},
 		{"verify: the proof", d.verify},
 		{"pulumi destroy, and a look at what is left", d.destroy},
 	} {
@@ -209,29 +210,40 @@ func (d *demo) repair(ctx context.Context) (string, error) {
 	return "the bucket's default is the key again", nil
 }
 
-// verify runs the real command, as an auditor would.
+// seeEnvelope has the whole exchange done before the reader's eyes.
+func (d *demo) seeEnvelope(ctx context.Context) (string, error) {
+	_, err := d.runVerify(ctx, "envelope", "--key", "alias/masterclass-cmk")
+	return "a wrong encryption context is refused", err
+}
+
+// verify proves the stack, as an auditor would.
 func (d *demo) verify(ctx context.Context) (string, error) {
+	var err error
+	d.report, err = d.runVerify(ctx, "--key", d.key, "--alias", "alias/masterclass-cmk", "--account", engine.AccountID,
+		"--bucket", d.bucket, "--object", "test/hello.txt", "--canary", "--wait", "1m")
+	return "every check passes", err
+}
+
+// runVerify builds and runs the real command, and returns what it printed.
+func (d *demo) runVerify(ctx context.Context, args ...string) (string, error) {
 	program := filepath.Join(d.root, "bin", "verify")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./verify")
 	build.Dir, build.Stdout, build.Stderr = d.root, d.progress, d.progress
 	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("building verify: %w", err)
 	}
-	args := []string{"--key", d.key, "--alias", "alias/masterclass-cmk", "--account", engine.AccountID, "--bucket", d.bucket, "--object", "test/hello.txt", "--region", engine.Region, "--canary", "--wait", "1m"}
 	fmt.Fprintf(d.out, "$ verify %s\n\n", strings.Join(args, " "))
-	var report strings.Builder
+	var printed strings.Builder
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = d.env.Environ(os.Environ())
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(d.out, &report), d.progress
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(d.out, &printed), d.progress
 	// A canceled canary removes what it has written before it ends.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = time.Minute
-	err := cmd.Run()
-	d.report = report.String()
-	if err != nil {
-		return "", fmt.Errorf("verify: %w", err)
+	if err := cmd.Run(); err != nil {
+		return printed.String(), fmt.Errorf("verify: %w", err)
 	}
-	return "every check passes", nil
+	return printed.String(), nil
 }
 
 func (d *demo) destroy(ctx context.Context) (string, error) {

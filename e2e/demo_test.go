@@ -1,0 +1,80 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/sandbox/engine"
+)
+
+// demo builds the real command and prepares a run of it in a folder of its own.
+func demo(t *testing.T) (cmd *exec.Cmd, dir string) {
+	t.Helper()
+	root, err := engine.FindRoot(".")
+	require.NoError(t, err)
+	program := filepath.Join(t.TempDir(), "sandbox")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./sandbox")
+	build.Dir = root
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, string(out))
+	dir = t.TempDir()
+	cmd = exec.CommandContext(t.Context(), program, "demo", "--dir", dir)
+	cmd.Dir = root
+	return cmd, dir
+}
+
+func requireNothingLeft(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries, "the demo cleans up after itself")
+	processes, err := filepath.Glob("/proc/[0-9]*/environ")
+	require.NoError(t, err)
+	for _, p := range processes {
+		environ, err := os.ReadFile(p)
+		if err == nil && bytes.Contains(environ, []byte(dir)) {
+			t.Errorf("a process of the demo still runs: %s", filepath.Dir(p))
+		}
+	}
+}
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	cmd, dir := demo(t)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	_, summary, ok := strings.Cut(string(out), "== Summary")
+	require.True(t, ok)
+	require.Equal(t, 8, strings.Count(summary, "  ok    "), summary)
+	require.Contains(t, string(out), `"wrappedDataKey"`, "the learner sees the envelope on the disk")
+	requireNothingLeft(t, dir)
+}
+
+// Ctrl-C in the middle of up leaves nothing running.
+func TestDemo_Interrupted(t *testing.T) {
+	t.Parallel()
+	cmd, dir := demo(t)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "aws:kms:Key ckms-key creating") {
+			require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+			break
+		}
+	}
+	for lines.Scan() { // until the demo has ended
+	}
+	require.Error(t, cmd.Wait())
+	require.Equal(t, 130, cmd.ProcessState.ExitCode())
+	requireNothingLeft(t, dir)
+}
