@@ -3,10 +3,13 @@
 GO      ?= go
 STACK   ?= dev
 FUZZ    ?= 10s
+# Without the limit Go minimizes one input for a minute and fuzzes none meanwhile.
+GOFUZZ  := $(GO) test ./localaws -run '^$$' -fuzztime $(FUZZ) -fuzzminimizetime 10x
 # The AWS CLI that the tests use, where there is none on PATH.
 WITH_AWS := PATH="$(CURDIR)/.sandbox/awscli/bin:$$PATH"
-# Packages that share one lab machine: two engines at a time are enough for it.
-GOTEST  := $(WITH_AWS) $(GO) test -timeout 45m
+# The provider spends most of a test waiting for AWS to settle, so four engines
+# at a time keep two cores busy.
+GOTEST  := $(WITH_AWS) $(GO) test -parallel 4 -timeout 45m
 
 .PHONY: build install demo test fuzz lint bench drift soak generate clean
 
@@ -30,10 +33,10 @@ test: install
 
 # Briefly, in every test run; for longer, FUZZ=10m.
 fuzz:
-	$(GO) test ./localaws -run '^$$' -fuzz '^FuzzRequest$$' -fuzztime $(FUZZ)
-	$(GO) test ./localaws -run '^$$' -fuzz '^FuzzKMS$$' -fuzztime $(FUZZ)
-	$(GO) test ./localaws -run '^$$' -fuzz '^FuzzPolicy$$' -fuzztime $(FUZZ)
-	$(GO) test ./localaws -run '^$$' -fuzz '^FuzzS3$$' -fuzztime $(FUZZ)
+	$(GOFUZZ) -fuzz '^FuzzRequest$$'
+	$(GOFUZZ) -fuzz '^FuzzKMS$$'
+	$(GOFUZZ) -fuzz '^FuzzPolicy$$'
+	$(GOFUZZ) -fuzz '^FuzzS3$$'
 
 lint:
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
