@@ -83,7 +83,7 @@ type interrupted struct {
 	at        point
 	seen      int             // calls since it was armed
 	met       localaws.Call   // the call that was interrupted
-	calls     map[string]bool // the operations until then
+	calls     map[string]bool // the operations called
 	cancel    context.CancelFunc
 	pidFile   string // the engine's process id
 	child     int    // the program's, where it is a process of its own
@@ -98,7 +98,6 @@ func newInterrupted(t *testing.T, how interruption) *interrupted {
 	i := &interrupted{how: how}
 	i.lab = lab.New(t, func(o *localaws.Options) { o.Log = i.called })
 	i.clients = look(t, i.lab)
-	i.lab.Env = withoutAttrs(i.lab.Env)
 	// The engine leaves its process id where it can be found.
 	i.pidFile = filepath.Join(t.TempDir(), "pid")
 	wrapped := filepath.Join(t.TempDir(), "pulumi")
@@ -108,13 +107,6 @@ func newInterrupted(t *testing.T, how interruption) *interrupted {
 	i.lab.Tools = &tools
 	i.open(t, how.maxRetries)
 	return i
-}
-
-// withoutAttrs keeps a file backend from writing a .attrs file beside the state,
-// which it does not write atomically: a CLI killed at that moment leaves an empty
-// one, and the next run says "failed to load checkpoint: EOF".
-func withoutAttrs(e engine.Environment) engine.Environment {
-	return e.With("PULUMI_BACKEND_URL", e.Get("PULUMI_BACKEND_URL")+"?metadata=skip")
 }
 
 func (i *interrupted) open(t *testing.T, maxRetries string) {
@@ -134,9 +126,7 @@ func (i *interrupted) called(c localaws.Call) {
 		return
 	}
 	i.seen++
-	if i.met.Operation == "" {
-		i.calls[c.Operation] = true
-	}
+	i.calls[c.Operation] = true
 	switch {
 	case i.how.act == nil: // the fault has met it
 		if i.met.Operation == "" && (c.Status == 0 || c.Error != "" && c.Error == i.how.fault.Code) {
@@ -211,12 +201,12 @@ func (i *interrupted) run(t *testing.T, operation string, at point) (bool, strin
 	} else {
 		out, err = i.stack.TryDestroy(ctx)
 	}
-	i.mu.Lock()
-	i.armed = false
-	met := i.met
-	i.mu.Unlock()
 	i.lab.AWS.ClearFaults()
 	i.settle(t)
+	i.mu.Lock()
+	i.armed = err != nil // AWS may still be at work on the last calls: finish disarms it
+	met := i.met
+	i.mu.Unlock()
 	return met.Operation != "", out, err
 }
 
@@ -289,7 +279,7 @@ func TestInterruptChild(t *testing.T) {
 	root, err := engine.FindRoot(".")
 	require.NoError(t, err)
 	l.Root = root
-	l.Env = withoutAttrs(engine.Env(l.Tools, l.Paths, args.URL, args.CAFile))
+	l.Env = engine.Env(l.Tools, l.Paths, args.URL, args.CAFile)
 	i := interrupted{lab: l}
 	i.open(t, args.MaxRetries)
 	if args.Operation == "up" {
@@ -303,6 +293,9 @@ func TestInterruptChild(t *testing.T) {
 // AWS asks for: that is what i.residues says.
 func (i *interrupted) finish(t *testing.T, operation string) {
 	t.Helper()
+	i.mu.Lock()
+	i.armed = false
+	i.mu.Unlock()
 	for range 4 {
 		var out string
 		var err error
@@ -428,8 +421,8 @@ func (i *interrupted) left(t *testing.T) (account string, orphans []string) {
 	return strings.NewReplacer(i.key, "KEY", i.bucket, "BUCKET").Replace(string(out)), orphans
 }
 
-// halfMade says whether a key or a bucket was being made when the interruption
-// came. The stack hears of it once the provider has made all of it: whoever is
+// halfMade says whether a key or a bucket was being made when everything
+// stopped. The stack hears of it once the provider has made all of it: whoever is
 // interrupted before that leaves it behind. So does whoever loses the answer to
 // CreateKey, because the client calls again, and gets a second key.
 func (i *interrupted) halfMade(what string) bool {

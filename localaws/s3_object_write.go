@@ -144,7 +144,7 @@ func copyObject(c *s3Call) (*s3Answer, error) {
 	case "", "COPY":
 		class := o.Headers["X-Amz-Storage-Class"]
 		itself := src.bucket == c.bucket && src.key == c.key && !src.query.Has("versionId")
-		if itself && class == "" && !c.hasHeader(headerSSE) && !c.hasHeader("X-Amz-Website-Redirect-Location") {
+		if itself && !c.hasHeader("X-Amz-Storage-Class") && !c.hasHeader(headerSSE) && !c.hasHeader("X-Amz-Website-Redirect-Location") {
 			return nil, errf(http.StatusBadRequest, "InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 		o.Headers, o.Metadata = maps.Clone(from.object.Headers), from.object.Metadata

@@ -74,9 +74,13 @@ func Env(tools *Tools, paths Paths, url, caFile string) Environment {
 		vars[name] = withLoopback(os.Getenv(name))
 	}
 	if tools != nil {
+		// The backend would write a .attrs file beside the state, and not at once:
+		// a CLI that is killed meanwhile leaves an empty one, and every later
+		// command says "failed to load checkpoint: EOF".
+		backend := "file://" + filepath.ToSlash(paths.Backend()) + "?metadata=skip"
 		maps.Copy(vars, map[string]string{
 			"PULUMI_HOME":                                 tools.PulumiHome,
-			"PULUMI_BACKEND_URL":                          "file://" + filepath.ToSlash(paths.Backend()),
+			"PULUMI_BACKEND_URL":                          backend,
 			"PULUMI_CONFIG_PASSPHRASE":                    passphrase,
 			"PULUMI_SKIP_UPDATE_CHECK":                    "true",
 			"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

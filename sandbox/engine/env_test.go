@@ -28,7 +28,7 @@ func TestEnv_SetsWhatAClientNeeds(t *testing.T) {
 		"AWS_CONFIG_FILE":             "/dev/null",
 		"AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 		"PULUMI_HOME":                 "/p/.sandbox/pulumi-home",
-		"PULUMI_BACKEND_URL":          "file:///p/.sandbox/backend",
+		"PULUMI_BACKEND_URL":          "file:///p/.sandbox/backend?metadata=skip",
 		"PULUMI_CONFIG_PASSPHRASE":    "sandbox",
 		"PATH":                        "/p/.sandbox/bin:/usr/bin:/bin",
 		"NO_PROXY":                    "example.org,127.0.0.1,localhost",
