@@ -88,6 +88,9 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	d.env = engine.Env(tools, paths, d.aws.URL(), d.aws.CAFile())
+	if err := d.env.Apply(); err != nil {
+		return err
+	}
 	if d.look, err = newClients(ctx, d.aws); err != nil {
 		return err
 	}

@@ -128,7 +128,7 @@ func TestRun_Env(t *testing.T) {
 test -f "$AWS_CA_BUNDLE" && printf '%s %s %s' "$AWS_ENDPOINT_URL" "$AWS_ACCESS_KEY_ID" "$PULUMI_BACKEND_URL"`)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
-	require.Equal(t, "https://"+addr+" 123456789012 file://"+dir+"/backend", string(out))
+	require.Equal(t, "https://"+addr+" 123456789012 file://"+dir+"/backend?metadata=skip", string(out))
 }
 
 func TestRun_EnvSaysWhenNothingServes(t *testing.T) {

@@ -113,9 +113,13 @@ func (p *place) openStack(cmd *cobra.Command) (auto.Stack, error) {
 	if err != nil {
 		return auto.Stack{}, err
 	}
+	env := engine.Env(tools, paths, p.url(), paths.CAFile())
+	if err := env.Apply(); err != nil {
+		return auto.Stack{}, err
+	}
 	return engine.OpenStack(cmd.Context(), engine.StackOptions{
 		Tools:       tools,
-		Env:         engine.Env(tools, paths, p.url(), paths.CAFile()),
+		Env:         env,
 		Paths:       paths,
 		ProjectFile: filepath.Join(root, "Pulumi.yaml"),
 		Stack:       stackName,

@@ -134,21 +134,43 @@ func (e Environment) Environ(base []string) []string {
 // what base has and the sandbox must not, and sets the rest.
 func (e Environment) Exports(base []string) string {
 	var b strings.Builder
-	var drop []string
-	for _, entry := range base {
-		name, _, _ := strings.Cut(entry, "=")
-		if _, set := e.vars[name]; !set && dropped.MatchString(name) {
-			drop = append(drop, name)
-		}
-	}
-	slices.Sort(drop)
-	for _, name := range drop {
+	for _, name := range e.unwanted(base) {
 		fmt.Fprintf(&b, "unset %s\n", name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.vars)) {
 		fmt.Fprintf(&b, "export %s=%s\n", name, shellQuote(e.vars[name]))
 	}
 	return b.String()
+}
+
+// Apply makes the environment this process's own. A program that runs in this
+// process, and the delete hooks that it registers, call AWS from it: without
+// this they would call whichever account the caller's credentials are for.
+func (e Environment) Apply() error {
+	for _, name := range e.unwanted(os.Environ()) {
+		if err := os.Unsetenv(name); err != nil {
+			return fmt.Errorf("taking %s out of the environment: %w", name, err)
+		}
+	}
+	for name, value := range e.vars {
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("setting %s in the environment: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// unwanted names what base has and the sandbox must not, in order.
+func (e Environment) unwanted(base []string) []string {
+	var names []string
+	for _, entry := range base {
+		name, _, _ := strings.Cut(entry, "=")
+		if _, set := e.vars[name]; !set && dropped.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 var dropped = regexp.MustCompile(`^(AWS|PULUMI)_[A-Za-z0-9_]*$`)

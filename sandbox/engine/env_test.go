@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -80,4 +81,24 @@ func TestEnvironment_With_LeavesTheOriginal(t *testing.T) {
 	env := sandboxEnv()
 	require.Equal(t, "eu-west-1", env.With("AWS_REGION", "eu-west-1").Get("AWS_REGION"))
 	require.Equal(t, Region, env.Get("AWS_REGION"))
+}
+
+// What runs in this process reaches the sandbox, and no account of the caller's.
+func TestEnvironment_Apply(t *testing.T) {
+	t.Setenv("AWS_PROFILE", "production")
+	t.Setenv("AWS_SESSION_TOKEN", "token")
+	t.Setenv("AWS_ENDPOINT_URL", "https://elsewhere.example")
+	t.Setenv("HOME", "/home/me")
+	env := Env(nil, Paths{Dir: "/p"}, "https://127.0.0.1:4566", "/p/ca.pem")
+	for name := range env.vars { // for t to put back afterwards
+		t.Setenv(name, "before")
+	}
+	require.NoError(t, env.Apply())
+	for _, name := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN"} {
+		_, set := os.LookupEnv(name)
+		require.False(t, set, name)
+	}
+	require.Equal(t, "https://127.0.0.1:4566", os.Getenv("AWS_ENDPOINT_URL"))
+	require.Equal(t, AccountID, os.Getenv("AWS_ACCESS_KEY_ID"))
+	require.Equal(t, "/home/me", os.Getenv("HOME"))
 }
