@@ -7,12 +7,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
 	"github.com/stretchr/testify/require"
 
 	"github.com/securethecloud/kms-baseline/e2e/lab"
 	"github.com/securethecloud/kms-baseline/sandbox/engine"
 	"github.com/securethecloud/kms-baseline/stack"
+	"github.com/securethecloud/kms-baseline/verify/check"
 )
 
 // allow gives the lab's user the documented policies and nothing else.
@@ -49,6 +53,43 @@ func TestIAM_DocumentedPoliciesSuffice(t *testing.T) {
 	require.True(t, s.Preview(t).Clean())
 	allow(t, l, "", "destroy")
 	s.Destroy(t)
+}
+
+// verify orphans needs its own document, and every statement of it.
+func TestIAM_Orphans(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	outputs := l.Stack(t, "sandbox", stack.Deploy, nil).Up(t)
+	aws := l.Config(t, engine.AccountID)
+	cfg := check.Config{AWS: aws, Keys: []string{outputs["keyArn"].(string)}, Bucket: outputs["bucketName"].(string)}
+	like, err := check.LikenessOf(t.Context(), cfg)
+	require.NoError(t, err)
+	in := &kms.CreateKeyInput{Description: &like.Description}
+	for k, v := range like.Tags {
+		in.Tags = append(in.Tags, kmstypes.Tag{TagKey: &k, TagValue: &v})
+	}
+	_, err = kms.NewFromConfig(aws).CreateKey(t.Context(), in)
+	require.NoError(t, err)
+	name := like.BucketPrefix + "20260301101112131400000001"
+	_, err = s3.NewFromConfig(aws).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name})
+	require.NoError(t, err)
+
+	for _, without := range []string{"Account", "Keys", "Buckets", ""} {
+		allow(t, l, without, "orphans")
+		like, err := check.LikenessOf(t.Context(), cfg)
+		if err == nil {
+			var found []check.Orphan
+			found, err = check.Orphans(t.Context(), cfg, like)
+			if without == "" {
+				require.Len(t, found, 2)
+			}
+		}
+		if without == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, "AccessDenied", without)
+		}
+	}
 }
 
 // And they are needed: without one of them, up is denied by name.

@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
 	"github.com/stretchr/testify/require"
 
 	"github.com/securethecloud/kms-baseline/e2e/lab"
@@ -289,8 +290,9 @@ func TestInterruptChild(t *testing.T) {
 	}
 }
 
-// finish runs the operation again until it is done, with what the engine or
-// AWS asks for: that is what i.residues says.
+// finish runs the operation again until it is done, as the documents say: up
+// with a refresh, so that it sees what is half made; and with what the engine or
+// AWS asks for, which i.residues says.
 func (i *interrupted) finish(t *testing.T, operation string) {
 	t.Helper()
 	i.mu.Lock()
@@ -300,7 +302,7 @@ func (i *interrupted) finish(t *testing.T, operation string) {
 		var out string
 		var err error
 		if operation == "up" {
-			out, err = i.stack.TryUp(t.Context())
+			out, err = i.stack.TryUp(t.Context(), optup.Refresh())
 		} else {
 			out, err = i.stack.TryDestroy(t.Context())
 		}
@@ -383,7 +385,9 @@ func (i *interrupted) left(t *testing.T) (account string, orphans []string) {
 			delete(kinds["kmsKeys"], name)
 			text = regexp.MustCompile(`"KeyID": "`+key["ID"].(string)+`"`).ReplaceAll(text, []byte(`"KeyID": "AWS"`))
 		case key["ID"] != i.key:
-			orphans = append(orphans, "a key")
+			if key["State"] != "PendingDeletion" {
+				orphans = append(orphans, "a key")
+			}
 			delete(kinds["kmsKeys"], name)
 		}
 	}
@@ -421,10 +425,10 @@ func (i *interrupted) left(t *testing.T) (account string, orphans []string) {
 	return strings.NewReplacer(i.key, "KEY", i.bucket, "BUCKET").Replace(string(out)), orphans
 }
 
-// halfMade says whether a key or a bucket was being made when everything
-// stopped. The stack hears of it once the provider has made all of it: whoever is
-// interrupted before that leaves it behind. So does whoever loses the answer to
-// CreateKey, because the client calls again, and gets a second key.
+// halfMade says whether a key or a bucket may have been made that the stack
+// never heard of: the engine or the provider was killed before it was all made;
+// or the answer to CreateKey was lost, so that the client called again and got a
+// second key. Where AWS only fails, the stack keeps what is made so far.
 func (i *interrupted) halfMade(what string) bool {
 	if what == "a key" && i.met.Operation == "CreateKey" && i.how.fault.DropAnswer {
 		return true
@@ -433,7 +437,41 @@ func (i *interrupted) halfMade(what string) bool {
 	if what == "a bucket" {
 		made, next = "CreateBucket", "PutBucketEncryption"
 	}
-	return i.calls[made] && !i.calls[next]
+	return strings.HasSuffix(i.how.name, "killed") && i.calls[made] && !i.calls[next]
+}
+
+// verify is the verify command, built once.
+var verify = sync.OnceValues(func() (string, error) {
+	root, err := engine.FindRoot(".")
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(engine.Dir(root), "verify-under-test")
+	cmd := exec.Command("go", "build", "-o", program, "./verify")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building verify: %w\n%s", err, out)
+	}
+	return program, nil
+})
+
+// removeOrphans does as the documents say: it runs the commands that verify
+// orphans prints.
+func (i *interrupted) removeOrphans(t *testing.T) {
+	t.Helper()
+	program, err := verify()
+	require.NoError(t, err)
+	outputs, err := i.stack.Outputs(t.Context())
+	require.NoError(t, err)
+	values := map[string]any{}
+	for name, o := range outputs {
+		values[name] = o.Value
+	}
+	text, err := json.Marshal(values)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "outputs.json")
+	require.NoError(t, os.WriteFile(file, text, 0o600))
+	require.NoError(t, shell(t.Context(), i.lab, `"$VERIFY" orphans --outputs "$OUTPUTS" | sh -eux`, map[string]string{"VERIFY": program, "OUTPUTS": file}))
 }
 
 // undisturbed is the account after an up and after a destroy that nothing
@@ -483,7 +521,7 @@ func once(t *testing.T, u undisturbed, how interruption, up, down point) (residu
 		result := "went on"
 		if err != nil {
 			result = "stopped"
-			i.residue("needed another " + leg.operation)
+			i.residue(map[string]string{"up": "needed up --refresh", "destroy": "needed another destroy"}[leg.operation])
 			i.finish(t, leg.operation)
 		}
 		if leg.operation == "up" {
@@ -497,6 +535,10 @@ func once(t *testing.T, u undisturbed, how interruption, up, down point) (residu
 				i.residue("left " + o)
 			}
 			require.Equal(t, slices.Compact(slices.Clone(orphans)), orphans, "left behind")
+			i.removeOrphans(t)
+			account, orphans = i.left(t)
+			require.Equal(t, leg.want, account, "the stack is as it was, without the orphans")
+			require.Empty(t, orphans, "verify orphans has found them all")
 		}
 		t.Logf("%s, %s at %s (%s): %s %v", how.name, leg.operation, leg.at, i.met.Operation, result, i.residues)
 		residues = append(residues, i.residues...)
@@ -515,11 +557,13 @@ func TestInterrupt(t *testing.T) {
 		{"answer lost once", "CreateKey", "ScheduleKeyDeletion"},
 		{"answer lost once", "CreateAlias", "DeleteBucket"},
 		{"access denied once", "ModifyEbsDefaultKmsKeyId", "DeleteBucket"},
-		{"AWS down from here on", "PutBucketEncryption", "ResetEbsDefaultKmsKeyId"},
+		{"AWS down from here on", "CreateKey", "ResetEbsDefaultKmsKeyId"},
+		{"AWS down from here on", "CreateBucket", "DeleteAlias"},
 		{"Ctrl-C", "CreateBucket", "DeleteBucket"},
 		{"program killed", "EnableKeyRotation", "DeleteAlias"},
 		{"provider killed", "PutObject", "DeleteObject"},
 		{"engine killed", "CreateKey", "ScheduleKeyDeletion"},
+		{"provider killed", "CreateBucket", "DeleteBucket"},
 		{"engine and provider killed", "EnableEbsEncryptionByDefault", "ResetEbsDefaultKmsKeyId"},
 	} {
 		t.Run(c.how+" at "+c.up+" and "+c.down, func(t *testing.T) {

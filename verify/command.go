@@ -115,7 +115,7 @@ func newRoot(o *options) *cobra.Command {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the evidence for passed checks in the table, too")
 	f.StringVar(&o.color, "color", "auto", "color in the table: auto, always, never; NO_COLOR is heeded")
 	root.PersistentFlags().BoolVarP(&o.quiet, "quiet", "q", false, "no progress and no hints on stderr")
-	root.AddCommand(newList(o), newIAM(o), newEnvelope(o))
+	root.AddCommand(newList(o), newIAM(o), newEnvelope(o), newOrphans(o))
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(slices.Clone(report.Formats), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	return root

@@ -37,11 +37,11 @@ func exitCode(rep *report.Report, err error, allowInconclusive bool) int {
 		return exitTimedOut
 	case errors.Is(err, errCancelled):
 		return exitCancelled
-	case errors.Is(err, errFailed), rep != nil && rep.Summary.Fail > 0:
+	case errors.Is(err, errFailed), errors.Is(err, errOrphans), rep != nil && rep.Summary.Fail > 0:
 		return exitFail
 	case credentials:
 		return exitCredentials
-	case errors.Is(err, errAWS):
+	case errors.Is(err, errAWS), errors.Is(err, errDoubt):
 		return exitUnknown
 	case err != nil:
 		return exitUsage

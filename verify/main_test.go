@@ -73,6 +73,8 @@ func TestScripts(t *testing.T) {
 const (
 	testBucket = "ckms-764265373335-1"
 	testObject = "test/hello.txt"
+
+	testDescription = "customer managed key of ckms"
 )
 
 // script is what a script's commands share.
@@ -140,7 +142,7 @@ func makeStack(server *localaws.Server) (string, error) {
 		return "", err
 	}
 	k, b, e := kms.NewFromConfig(cfg), s3.NewFromConfig(cfg), ec2.NewFromConfig(cfg)
-	key, err := k.CreateKey(ctx, &kms.CreateKeyInput{})
+	key, err := k.CreateKey(ctx, &kms.CreateKeyInput{Description: aws.String(testDescription)})
 	if err != nil {
 		return "", err
 	}
@@ -235,7 +237,7 @@ func changeStack(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	switch {
 	case neg || len(args) != 1:
-		ts.Fatalf("usage: stack rotation-off|no-canary")
+		ts.Fatalf("usage: stack rotation-off|no-canary|orphan|use-orphan")
 	case args[0] == "rotation-off":
 		_, err = kms.NewFromConfig(cfg).DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: aws.String(ts.Getenv("KEY"))})
 	case args[0] == "no-canary":
@@ -244,6 +246,14 @@ func changeStack(ts *testscript.TestScript, neg bool, args []string) {
 		if err == nil && len(out.Versions)+len(out.DeleteMarkers) > 0 {
 			err = fmt.Errorf("%d versions of a canary are left", len(out.Versions))
 		}
+	case args[0] == "orphan":
+		var out *kms.CreateKeyOutput
+		if out, err = kms.NewFromConfig(cfg).CreateKey(ctx, &kms.CreateKeyInput{Description: aws.String(testDescription)}); err == nil {
+			ts.Setenv("ORPHAN", *out.KeyMetadata.Arn)
+			_, err = s3.NewFromConfig(cfg).CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String("ckms-20260301101112131400000001")})
+		}
+	case args[0] == "use-orphan":
+		_, err = kms.NewFromConfig(cfg).Encrypt(ctx, &kms.EncryptInput{KeyId: aws.String(ts.Getenv("ORPHAN")), Plaintext: []byte("x")})
 	default:
 		err = fmt.Errorf("unknown change %q", args[0])
 	}
