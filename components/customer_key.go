@@ -37,7 +37,9 @@ type CustomerKeyArgs struct {
 	ExistingKeyArn pulumi.StringInput `pulumi:"existingKeyArn,optional"`
 	// AliasName is the key's alias: "alias/" and 1 to 250 letters, digits, "/",
 	// "_" and "-", not beginning with "alias/aws/". The default is "alias/" and
-	// the component's name.
+	// the component's name. Before a key is made, and at preview, AWS is asked
+	// whether the alias names one already: then none is made, above all not
+	// beside one that is waiting to be deleted.
 	// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html
 	AliasName string `pulumi:"aliasName,optional"`
 	// Description is what the key is for, at most 8192 characters. The default
@@ -209,7 +211,13 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	if description == "" {
 		description = "customer managed key of " + name
 	}
-	opts := child(c, pulumi.HideDiffs([]string{"policy"})) // shown by the resource that sets it
+	free, err := aliasIsFree(ctx, c, name, args.alias(name), func(key kms.LookupKeyResult) bool {
+		return key.MultiRegion == args.MultiRegion // where not, it is ours and is being replaced
+	})
+	if err != nil {
+		return err
+	}
+	opts := child(c, free, pulumi.HideDiffs([]string{"policy"})) // shown by the resource that sets it
 	if args.GuardDeletion {
 		guard, err := args.guard(ctx, name)
 		if err != nil {

@@ -84,13 +84,19 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	if description == "" {
 		description = "replica key of " + name
 	}
+	free, err := aliasIsFree(ctx, c, name, key.alias(name), func(kms.LookupKeyResult) bool {
+		return false // where it is another replica's, it may be ours that is being replaced
+	})
+	if err != nil {
+		return nil, err
+	}
 	replica, err := kms.NewReplicaKey(ctx, name+"-key", &kms.ReplicaKeyArgs{
 		PrimaryKeyArn:        checked(args.PrimaryKeyArn, validatePrimary),
 		Description:          pulumi.String(description),
 		DeletionWindowInDays: pulumi.Int(window),
 		Enabled:              pulumi.Bool(true),
 		Tags:                 args.Tags,
-	}, child(c)...)
+	}, child(c, free)...)
 	if err != nil {
 		return nil, fmt.Errorf("creating the replica key of %s: %w", name, err)
 	}

@@ -309,9 +309,8 @@ func readFile(t *testing.T, name string) string {
 	return string(text)
 }
 
-// tools builds and installs the plugin as `make install` does, and builds the
-// YAML language host, which the official CLI brings along. It returns the
-// host's folder.
+// tools builds and installs the plugin as `make install` does, and the host for
+// YAML programs. It returns the host's folder.
 var tools = sync.OnceValues(func() (string, error) {
 	root, err := engine.FindRoot(".")
 	if err != nil {
@@ -321,14 +320,16 @@ var tools = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	host, err := engine.InstallYAMLHost(context.Background(), root, os.Stderr)
+	if err != nil {
+		return "", err
+	}
 	plugin := filepath.Join(engine.Dir(root), "plugin", "pulumi-resource-kms-baseline")
-	host := filepath.Join(engine.Dir(root), "yaml")
 	for _, c := range []struct {
 		dir  string
 		args []string
 	}{
 		{filepath.Join(root, "plugin"), []string{"go", "build", "-o", plugin, "."}},
-		{filepath.Join(root, "sandbox", "yaml"), []string{"go", "build", "-o", filepath.Join(host, "pulumi-language-yaml"), "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml"}},
 		{root, []string{t.Pulumi, "plugin", "install", "resource", provider.Name, provider.Version(), "--file", plugin, "--reinstall"}},
 	} {
 		cmd := exec.Command(c.args[0], c.args[1:]...)

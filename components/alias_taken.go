@@ -1,0 +1,60 @@
+package components
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/kms"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// aliasIsFree is the option that looks, at preview and before a key is made,
+// whether its alias names one already. That may be the stack's own key, which
+// to the provider is gone while it waits to be deleted: a key in its place could
+// not read what it has encrypted. Or it is somebody else's, which KMS would
+// refuse only after the key is made. taken says whether an alias of that key,
+// which does not wait to be deleted, is in the way.
+func aliasIsFree(ctx *pulumi.Context, c pulumi.Resource, name, alias string, taken func(kms.LookupKeyResult) bool) (pulumi.ResourceOption, error) {
+	hook, err := ctx.RegisterResourceHook("alias of the key of "+name, func(h *pulumi.ResourceHookArgs) error {
+		key, err := kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: alias}, pulumi.Parent(c))
+		switch {
+		case err != nil && noSuchAlias(err):
+			return nil
+		case err != nil: // KMS has the last word, and refuses a name that is taken
+			return ctx.Log.Warn(fmt.Sprintf("AliasName: whether %s names a key already could not be found out: %v", alias, err), &pulumi.LogArgs{Resource: c})
+		case key.Arn == "": // the provider is not configured yet
+			return nil
+		}
+		return checkTaken(h, name, alias, *key, taken)
+	}, &pulumi.ResourceHookOptions{OnDryRun: true})
+	if err != nil {
+		return nil, fmt.Errorf("preparing to look at the alias of %s: %w", name, err)
+	}
+	return pulumi.ResourceHooks(&pulumi.ResourceHookBinding{BeforeCreate: []*pulumi.ResourceHook{hook}}), nil
+}
+
+// noSuchAlias says whether the provider's error is that there is no such alias.
+func noSuchAlias(err error) bool {
+	for _, text := range []string{"couldn't find resource", "empty result", "NotFoundException"} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkTaken says why no key is made while the alias names this one.
+func checkTaken(h *pulumi.ResourceHookArgs, name, alias string, key kms.LookupKeyResult, taken func(kms.LookupKeyResult) bool) error {
+	if key.KeyState == "PendingDeletion" || key.KeyState == "PendingReplicaDeletion" {
+		return fmt.Errorf("AliasName: %s names %s, which is waiting to be deleted on %s: a key in its place could not read what it has encrypted. "+
+			"Rescue it with `aws kms cancel-key-deletion --key-id %s` and `aws kms enable-key --key-id %s`; or, if it is to go, free the name with `aws kms delete-alias --alias-name %s`",
+			alias, key.Arn, key.DeletionDate, key.Arn, key.Arn, alias)
+	}
+	if !taken(key) {
+		return nil
+	}
+	component := strings.TrimSuffix(string(h.URN), "$"+string(h.Type)+"::"+h.Name) + "::" + name
+	return fmt.Errorf("AliasName: %s names %s already: choose another alias; or use that key as it is, with ExistingKeyArn; "+
+		"or, if this stack has made it and lost it, take it back with `pulumi import %s %s %s --parent parent='%s' --protect=false --generate-code=false`",
+		alias, key.Arn, h.Type, h.Name, key.Id, component)
+}
