@@ -172,3 +172,19 @@ func TestCheck_RefusesWhatIsNoKey(t *testing.T) {
 	t.Parallel()
 	require.ErrorContains(t, Check(t.Context(), "alias/mine"), `"alias/mine" is not a key's ARN`)
 }
+
+// TestCheck_ReadsEveryPage: EC2 lists 500 at a time, and no more has been seen
+// until all pages have.
+func TestCheck_ReadsEveryPage(t *testing.T) { //nolint:paralleltest // Check reads the environment
+	a := newAccount(t)
+	const several = 501
+	last := ""
+	for range several {
+		last = a.newVolume(t, a.key)
+	}
+	for range several {
+		_, err := a.ec2.CreateSnapshot(t.Context(), &ec2.CreateSnapshotInput{VolumeId: &last})
+		require.NoError(t, err)
+	}
+	require.ErrorContains(t, Check(t.Context(), a.key), fmt.Sprintf("still encrypts %d resources", 2*several))
+}
