@@ -160,7 +160,10 @@ var stackDrifts = []drift{
 	{of: "proof object", what: "moved to another storage class", seenBy: "nobody: it is encrypted as before",
 		by:   `aws s3 cp s3://$BUCKET/$OBJECT s3://$BUCKET/$OBJECT --storage-class STANDARD_IA`,
 		undo: `aws s3 cp s3://$BUCKET/$OBJECT s3://$BUCKET/$OBJECT --storage-class STANDARD --sse aws:kms --sse-kms-key-id $KEY`},
-	{of: "key", what: "granted to somebody", seenBy: "nobody; `aws kms list-grants --key-id KEY` shows it",
+	{of: "key", what: "granted to another account", seenBy: "key.grants",
+		by:   `aws kms create-grant --key-id $KEY --grantee-principal arn:aws:iam::111122223333:root --operations Decrypt`,
+		undo: `aws kms revoke-grant --key-id $KEY --grant-id $(aws kms list-grants --key-id $KEY --query 'Grants[0].GrantId' --output text)`},
+	{of: "key", what: "granted to somebody of the account", seenBy: "nobody; `aws kms list-grants --key-id KEY` shows it",
 		by:   `aws kms create-grant --key-id $KEY --grantee-principal arn:aws:iam::123456789012:role/somebody --operations Decrypt`,
 		undo: `aws kms revoke-grant --key-id $KEY --grant-id $(aws kms list-grants --key-id $KEY --query 'Grants[0].GrantId' --output text)`},
 }

@@ -79,6 +79,7 @@ type resolvedKey struct {
 type keyFacts struct {
 	name     string // as it was given
 	describe func() answer[*kms.DescribeKeyOutput]
+	policy   func() answer[*kms.GetKeyPolicyOutput] // where its ARN is known
 }
 
 func newRun(ctx context.Context, cfg Config, selected map[string]bool) *run {
@@ -103,7 +104,9 @@ func newRun(ctx context.Context, cfg Config, selected map[string]bool) *run {
 		return err == nil
 	})
 	for _, name := range cfg.Keys {
-		r.keys = append(r.keys, &keyFacts{name: name, describe: r.describeKey(ctx, name)})
+		k := &keyFacts{name: name, describe: r.describeKey(ctx, name)}
+		k.policy = sync.OnceValue(func() answer[*kms.GetKeyPolicyOutput] { return r.getKeyPolicy(ctx, k) })
+		r.keys = append(r.keys, k)
 	}
 	r.alias = r.describeKey(ctx, cfg.Alias)
 	r.head = sync.OnceValue(func() answer[*s3.HeadBucketOutput] { return r.headBucket(ctx) })
@@ -122,6 +125,12 @@ func (r *run) describeKey(ctx context.Context, name string) func() answer[*kms.D
 		out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &name})
 		return answered(r, "kms:DescribeKey", out, err, func() middleware.Metadata { return out.ResultMetadata })
 	})
+}
+
+func (r *run) getKeyPolicy(ctx context.Context, k *keyFacts) answer[*kms.GetKeyPolicyOutput] {
+	arn, _, _ := r.keyARNOf(k)
+	out, err := r.kms.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &arn, PolicyName: aws.String("default")})
+	return answered(r, "kms:GetKeyPolicy", out, err, func() middleware.Metadata { return out.ResultMetadata })
 }
 
 // resolve finds out which key a name stands for in this account.

@@ -61,7 +61,7 @@ func TestRun_BadStack(t *testing.T) {
 		{"no such key", func(_ *testing.T, s *stack) {
 			s.config.Keys = []string{s.keyARN[:len(s.keyARN)-4] + "0000"}
 		}, wants{
-			"key.enabled": f, "key.customer": e, "key.spec": e, "key.alias": f, "key.rotation": e, "key.deletion": e, "key.policy": e,
+			"key.enabled": f, "key.customer": e, "key.spec": e, "key.alias": f, "key.rotation": e, "key.deletion": e, "key.policy": e, "key.grants": e,
 			"bucket.encryption": f, "object.encryption": f, "ebs.key": f, "trail.write": f, "trail.read": f,
 		}, map[string]string{"key.enabled": "no such key", "key.rotation": "NotFoundException"}},
 		{"an AWS-managed key", func(t *testing.T, s *stack) {

@@ -3,6 +3,8 @@ package check
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +60,12 @@ var keyChecks = []Check{
 		Expected: "no statement lets in accounts that it does not name",
 		Needs:    []Permission{{"kms:GetKeyPolicy", onKey}, {"kms:DescribeKey", onKey}},
 		run:      eachKey(keyPolicy),
+	}, {
+		ID: "key.grants", Title: "no grant gives the key to another account", Severity: "high",
+		Why:      "a grant lets its grantee use the key whatever the key policy says, and stands in no policy that anybody reads",
+		Expected: "every grantee is of the key's account, of one that the key policy names, or an AWS service",
+		Needs:    []Permission{{"kms:ListGrants", onKey}, {"kms:GetKeyPolicy", onKey}, {"kms:DescribeKey", onKey}},
+		run:      eachKey(keyGrants),
 	},
 }
 
@@ -216,18 +224,17 @@ func keyDeletion(_ context.Context, r *run, k *keyFacts) report.Result {
 	return pass("no deletion date", a.saw("key state %s, no deletion date", m.KeyState))
 }
 
-func keyPolicy(ctx context.Context, r *run, k *keyFacts) report.Result {
+func keyPolicy(_ context.Context, r *run, k *keyFacts) report.Result {
 	arn, x, ok := r.keyARNOf(k)
 	if !ok {
 		return x
 	}
-	out, err := r.kms.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &arn, PolicyName: aws.String("default")})
-	a := answered(r, "kms:GetKeyPolicy", out, err, func() middleware.Metadata { return out.ResultMetadata })
-	if err != nil {
-		return r.failure("kms:GetKeyPolicy", err)
+	a := k.policy()
+	if a.err != nil {
+		return r.failure("kms:GetKeyPolicy", a.err)
 	}
 	remedy := fmt.Sprintf("aws kms get-key-policy --key-id %s --output text, and put back one that names its principals with aws kms put-key-policy", arn)
-	p, err := parsePolicy(aws.ToString(out.Policy))
+	p, err := parsePolicy(aws.ToString(a.out.Policy))
 	if err != nil {
 		return inconclusive(err.Error(), remedy, a.evidence)
 	}
@@ -239,4 +246,72 @@ func keyPolicy(ctx context.Context, r *run, k *keyFacts) report.Result {
 		return inconclusive(why, remedy, seen)
 	}
 	return pass(fmt.Sprintf("none of %d statements lets in accounts that it does not name", len(p.Statement)), seen)
+}
+
+// keyGrants holds the grantees to the accounts that the key policy names: a
+// policy that shares the key with an account says so, a grant is easily
+// overlooked.
+func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
+	arn, x, ok := r.keyARNOf(k)
+	if !ok {
+		return x
+	}
+	var evidence report.Evidence
+	var unknown []string
+	foreign := map[string][]string{} // by account
+	count := 0
+	pages := kms.NewListGrantsPaginator(r.kms, &kms.ListGrantsInput{KeyId: &arn})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return r.failure("kms:ListGrants", err)
+		}
+		evidence = answered(r, "kms:ListGrants", page, nil, func() middleware.Metadata { return page.ResultMetadata }).evidence
+		for _, g := range page.Grants {
+			count++
+			grantee := aws.ToString(g.GranteePrincipal)
+			text := fmt.Sprintf("grant %s to %s (%s)", aws.ToString(g.GrantId), grantee, operations(g.Operations))
+			switch owner := accountOf(grantee); {
+			case owner == accountOf(arn), strings.HasSuffix(grantee, ".amazonaws.com"), strings.HasSuffix(grantee, ".amazonaws.com.cn"):
+			case owner != "":
+				foreign[owner] = append(foreign[owner], text)
+			default: // as the id that is left of a principal that was deleted
+				unknown = append(unknown, text)
+			}
+		}
+	}
+	evidence.Detail = fmt.Sprintf("%d grants", count)
+	remedy := "aws kms list-grants --key-id " + arn + ", and aws kms revoke-grant for those that nobody needs"
+	if len(foreign) > 0 {
+		policy := k.policy()
+		if policy.err != nil {
+			return r.failure("kms:GetKeyPolicy", policy.err)
+		}
+		p, err := parsePolicy(aws.ToString(policy.out.Policy))
+		if err != nil {
+			return inconclusive("which accounts the key policy names cannot be told: "+err.Error(), "aws kms get-key-policy --key-id "+arn+" --output text", policy.evidence)
+		}
+		for _, named := range p.accounts() {
+			delete(foreign, named)
+		}
+	}
+	if len(foreign) > 0 {
+		strange := slices.Concat(slices.Collect(maps.Values(foreign))...)
+		slices.Sort(strange)
+		x := fail(fmt.Sprintf("%d of %d grants give the key to an account that the key policy does not name: %s", len(strange), count, strange[0]), remedy, evidence)
+		x.FailureCount, x.Failures = len(strange), strange[:min(len(strange), maxFailures)]
+		return x
+	}
+	if len(unknown) > 0 {
+		return inconclusive(fmt.Sprintf("whose %d of %d grants are cannot be told: %s", len(unknown), count, unknown[0]), remedy, evidence)
+	}
+	return pass(fmt.Sprintf("none of %d grants is another account's", count), evidence)
+}
+
+func operations(list []types.GrantOperation) string {
+	var names []string
+	for _, o := range list {
+		names = append(names, string(o))
+	}
+	return strings.Join(names, ", ")
 }

@@ -130,6 +130,24 @@ func (s statement) name(i int) string {
 	return "number " + strconv.Itoa(i+1)
 }
 
+// accounts are the accounts that a statement allows something, by the ARNs of
+// their principals or by their numbers.
+func (p policyDocument) accounts() (numbers []string) {
+	for _, s := range p.Statement {
+		if s.Effect != "Allow" || s.Principal == nil {
+			continue
+		}
+		for _, name := range (*s.Principal)["AWS"] {
+			if account.MatchString(name) {
+				numbers = append(numbers, name)
+			} else if number := accountOf(name); account.MatchString(number) {
+				numbers = append(numbers, number)
+			}
+		}
+	}
+	return numbers
+}
+
 // openToStrangers says whether somebody of whom the policy's accounts know
 // nothing, in an account of their own, may use the key, and which statement
 // says so. Statements that name an account, a role or a service let in whom
