@@ -59,7 +59,7 @@ type accessLog struct{ TargetBucket, TargetPrefix string }
 // that cannot be read at once. Where it says something, the settings that it
 // could not read have their defaults.
 func readSettings(ctx *pulumi.Context) (*settings, error) {
-	r := reader{cfg: config.New(ctx, "")}
+	r := reader{cfg: config.New(ctx, ""), asked: map[string]bool{}}
 	s := &settings{
 		aliasName:      r.text("aliasName", "alias/masterclass-cmk"),
 		description:    r.text("keyDescription", "Masterclass Day1 CMK"),
@@ -96,6 +96,9 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 		protect:        r.flag("protect", false),
 		retainOnDelete: r.flag("retainOnDelete", false),
 	}
+	given, err := givenSettings()
+	r.errs = append(r.errs, err)
+	r.unknown(ctx.Project(), given)
 	if config.Get(ctx, "aws:region") == "" && os.Getenv("AWS_REGION") == "" && os.Getenv("AWS_DEFAULT_REGION") == "" {
 		r.errs = append(r.errs, errors.New("the Region is not set: pulumi config set aws:region us-east-1"))
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
 )
 
@@ -77,6 +78,19 @@ func TestDeploy_WrongSettings(t *testing.T) {
 			require.Empty(t, m.resources, "registered before the refusal")
 		})
 	}
+}
+
+// A setting that is mistyped is not a setting that is left out.
+func TestDeploy_UnknownSetting(t *testing.T) { //nolint:paralleltest // it sets the process's environment
+	t.Setenv(pulumi.EnvConfig, `{"aws:region": "us-east-1", "kms-baseline:guardKeyDeletoin": "true", "kms-baseline:aliasName": "alias/app", "other:thing": "x"}`)
+	m := newMock()
+	err := m.deploy(map[string]string{"aliasName": "alias/app"})
+	require.ErrorContains(t, err, "* kms-baseline:guardKeyDeletoin is not a setting of this stack; docs/configuration.md has them all: pulumi config rm guardKeyDeletoin")
+	require.ErrorContains(t, err, "1 error occurred", "the others are settings, or not this project's")
+	require.Empty(t, m.resources, "registered before the refusal")
+
+	t.Setenv(pulumi.EnvConfig, "{")
+	require.ErrorContains(t, newMock().deploy(nil), "reading PULUMI_CONFIG")
 }
 
 // A Region in the environment would stand in for the missing setting.
