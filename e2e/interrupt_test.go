@@ -55,6 +55,10 @@ var interruptions = []interruption{
 	{name: "answer lost once", fault: localaws.Fault{Count: 1, DropAnswer: true}},
 	{name: "access denied once", fault: localaws.Fault{Count: 1, Status: 403, Code: "AccessDenied"}},
 	{name: "AWS down from here on", act: func(i *interrupted) { i.lab.AWS.Inject(localaws.Fault{Drop: true}) }, maxRetries: "1"},
+	{name: "AWS down for a minute", act: func(i *interrupted) {
+		i.lab.AWS.Inject(localaws.Fault{Drop: true})
+		time.AfterFunc(time.Minute, i.lab.AWS.ClearFaults)
+	}},
 	{name: "Ctrl-C", act: func(i *interrupted) { i.cancel() }},
 	{name: "program killed", act: func(i *interrupted) { i.kill("program") }, child: true},
 	{name: "provider killed", act: func(i *interrupted) { i.kill("provider") }},
@@ -559,6 +563,7 @@ func TestInterrupt(t *testing.T) {
 		{"access denied once", "ModifyEbsDefaultKmsKeyId", "DeleteBucket"},
 		{"AWS down from here on", "CreateKey", "ResetEbsDefaultKmsKeyId"},
 		{"AWS down from here on", "CreateBucket", "DeleteAlias"},
+		{"AWS down for a minute", "CreateBucket", "DeleteAlias"},
 		{"Ctrl-C", "CreateBucket", "DeleteBucket"},
 		{"program killed", "EnableKeyRotation", "DeleteAlias"},
 		{"provider killed", "PutObject", "DeleteObject"},

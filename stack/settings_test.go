@@ -81,7 +81,7 @@ func TestDeploy_WrongSettings(t *testing.T) {
 }
 
 // A setting that is mistyped is not a setting that is left out.
-func TestDeploy_UnknownSetting(t *testing.T) { //nolint:paralleltest // it sets the process's environment
+func TestDeploy_UnknownSetting(t *testing.T) {
 	t.Setenv(pulumi.EnvConfig, `{"aws:region": "us-east-1", "kms-baseline:guardKeyDeletoin": "true", "kms-baseline:aliasName": "alias/app", "other:thing": "x"}`)
 	m := newMock()
 	err := m.deploy(map[string]string{"aliasName": "alias/app"})
