@@ -202,6 +202,9 @@ func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDe
 		// replacement first and then delete the original, and so undo at once what
 		// it has just set.
 		pulumi.DeleteBeforeReplace(true),
+		// The provider cannot update it, which is how the engine goes on with what
+		// an interrupted run has half made: "doesn't support update", for ever.
+		pulumi.ReplaceOnChanges([]string{"#initerror"}),
 	)
 	if args.OnDestroy == EBSRestore {
 		keyOpts = append(keyOpts, pulumi.RetainOnDelete(true))

@@ -281,3 +281,21 @@ func TestEBS_TwoAccountsOfOneProgram(t *testing.T) {
 	_, err := l.Stack(t, "one", baselines(other, other), nil).Stack.Preview(t.Context())
 	require.ErrorContains(t, err, "sets the EBS defaults of us-east-1 in account "+other+" already")
 }
+
+// AWS sets the default key and then refuses to say so: the next up, without a
+// refresh, goes on from there.
+func TestEBS_HalfMade(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	s := l.Stack(t, "sandbox", stack.Deploy, nil)
+	l.AWS.Inject(localaws.Fault{Operation: "GetEbsDefaultKmsKeyId", Skip: 1, Status: 403, Code: "UnauthorizedOperation"}) // the first is the preview's own
+	out, err := s.TryUp(t.Context())
+	require.Error(t, err)
+	require.Contains(t, out, "ckms-ebs-default-key")
+	l.AWS.ClearFaults()
+	outputs := s.Up(t)
+	on, key := look(t, l).ebs(t)
+	require.True(t, on)
+	require.Equal(t, outputs["keyArn"], key)
+	require.True(t, s.Preview(t).Clean())
+}
