@@ -21,6 +21,7 @@ func TestAliasIsFree_LooksBeforeAKeyIsMade(t *testing.T) {
 	for typ, name := range map[string]string{"aws:kms/key:Key": "app-key", "aws:kms/replicaKey:ReplicaKey": "far-key"} {
 		hooks := m.get(t, typ, name).rpc.GetHooks()
 		require.Len(t, hooks.GetBeforeCreate(), 1)
+		require.Len(t, hooks.GetAfterUpdate(), map[string]int{"app-key": 1}[name], "a replica rotates with its primary")
 		require.Empty(t, hooks.GetBeforeDelete(), "a hook there makes destroy need --run-program")
 	}
 }

@@ -217,7 +217,11 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	if err != nil {
 		return err
 	}
-	opts := child(c, free, pulumi.HideDiffs([]string{"policy"})) // shown by the resource that sets it
+	rotates, err := rotatesAfterUpdate(ctx, name)
+	if err != nil {
+		return err
+	}
+	opts := child(c, free, rotates, pulumi.HideDiffs([]string{"policy"})) // shown by the resource that sets it
 	if args.GuardDeletion {
 		guard, err := args.guard(ctx, name)
 		if err != nil {
@@ -253,6 +257,23 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	}
 	c.KeyArn, c.KeyId, c.AliasName, c.AliasArn = key.Arn, key.KeyId, alias.Name, alias.Arn
 	return nil
+}
+
+// rotatesAfterUpdate is the option that fails an up that leaves the key without
+// rotation. Where AWS made the key and then refused to rotate it, the engine goes
+// on with an update in which the provider finds nothing to change, and only
+// afterwards sees what there is.
+func rotatesAfterUpdate(ctx *pulumi.Context, name string) (pulumi.ResourceOption, error) {
+	hook, err := ctx.RegisterResourceHook("rotation of the key of "+name, func(h *pulumi.ResourceHookArgs) error {
+		if on := h.NewOutputs["enableKeyRotation"]; on.IsBool() && !on.BoolValue() {
+			return fmt.Errorf("the key of %s was half made by an up that failed, and does not rotate yet: run pulumi up again", name)
+		}
+		return nil
+	}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to look at the rotation of the key of %s: %w", name, err)
+	}
+	return pulumi.ResourceHooks(&pulumi.ResourceHookBinding{AfterUpdate: []*pulumi.ResourceHook{hook}}), nil
 }
 
 // guard is the option that asks KeyGuard before the key is deleted. By then,

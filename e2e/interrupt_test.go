@@ -579,3 +579,23 @@ func TestInterrupt(t *testing.T) {
 		})
 	}
 }
+
+// A key that could be made and not be told to rotate never passes for complete:
+// not for the next up either, which is not told to refresh.
+func TestInterrupt_KeyWithoutRotation(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	s := l.Stack(t, "sandbox", stack.Deploy, nil)
+	l.AWS.Inject(localaws.Fault{Operation: "EnableKeyRotation", Count: 1, Status: 400, Code: "AccessDeniedException"})
+	out, err := s.TryUp(t.Context())
+	require.Error(t, err)
+	require.Contains(t, out, "AccessDeniedException")
+	out, err = s.TryUp(t.Context())
+	require.Error(t, err)
+	require.Contains(t, out, "does not rotate yet: run pulumi up again")
+	outputs := s.Up(t)
+	status, err := look(t, l).kms.GetKeyRotationStatus(t.Context(), &kms.GetKeyRotationStatusInput{KeyId: aws.String(outputs["keyArn"].(string))})
+	require.NoError(t, err)
+	require.True(t, status.KeyRotationEnabled)
+	require.True(t, s.Preview(t).Clean())
+}
