@@ -36,7 +36,7 @@ stack is gone, --description and --bucket-prefix say what it was like.
 It changes nothing. It prints the commands that remove what it found, and the
 rest as comments: read them, then run them with | sh. What may be somebody's after
 all is among the comments.`,
-		Example: "  verify orphans --stack dev\n  verify orphans --description 'customer managed key of ckms' --bucket-prefix ckms-111122223333-",
+		Example: "  verify orphans --stack dev\n  verify orphans --description 'Masterclass Day1 CMK' --bucket-prefix ckms-111122223333-",
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return o.orphans(c, flags) },
 	}
