@@ -523,6 +523,7 @@ func FuzzRequest(f *testing.F) {
 		{"s3", "GET", "/bucket?list-type=2&max-keys=1&prefix=k&delimiter=/", "", ""},
 		{"s3", "POST", "/bucket?delete", "", "<Delete><Object><Key>key</Key></Object></Delete>"},
 		{"s3", "POST", "/bucket/key?uploads", "", ""},
+		{"s3", "POST", "//bucket/key?uploads", "", ""},
 		{"s3", "PUT", "/bucket/key?partNumber=1&uploadId=x", "", "part"},
 		{"s3", "GET", "/", "Host: bucket.localhost\n", ""},
 		{"", "GET", "/%zz/../..//", "Authorization: AWS4-HMAC-SHA256 Credential=////\n", ""},

@@ -84,6 +84,9 @@ func (c *s3Call) answer() (*s3Answer, error) {
 	if err := c.checkPresigned(); err != nil {
 		return nil, err
 	}
+	if c.bucket == "" && c.key != "" { // as in //bucket/key
+		return nil, errf(http.StatusBadRequest, "InvalidBucketName", "The specified bucket is not valid.")
+	}
 	if !utf8.ValidString(c.key) || strings.ContainsRune(c.key, 0) {
 		return nil, errf(http.StatusBadRequest, "InvalidURI", "Couldn't parse the specified URI.")
 	}
