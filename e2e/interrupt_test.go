@@ -49,6 +49,8 @@ type interruption struct {
 
 // interruptions are the ways, the harmless first.
 var interruptions = []interruption{
+	// As KMS throttles. S3 does by a 503; to a HEAD, whose answer has no code, a 400
+	// is no reason to try again, and the run stops.
 	{name: "throttled once", fault: localaws.Fault{Count: 1, Status: 400, Code: "ThrottlingException"}},
 	{name: "server error once", fault: localaws.Fault{Count: 1, Status: 500, Code: "InternalError"}},
 	{name: "connection dropped once", fault: localaws.Fault{Count: 1, Drop: true}},
