@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
 	"github.com/securethecloud/kms-baseline/verify/check"
@@ -61,6 +63,12 @@ func (o *options) orphans(c *cobra.Command, flags check.Likeness) error {
 	if _, err := cfg.AWS.Credentials.Retrieve(ctx); err != nil && ctx.Err() == nil {
 		return &check.CredentialsError{Err: err}
 	}
+	if err := ownAccount(ctx, cfg); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
 	like, found, err := findOrphans(ctx, cfg, flags, o.stack == "" && o.outputs == "" || cfg.Alias != "")
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -93,6 +101,22 @@ func (o *options) orphans(c *cobra.Command, flags check.Likeness) error {
 		return hinted{errOrphans, "read the comments, and run the commands: verify orphans ... | sh"}
 	case len(found) > 0:
 		return hinted{errDoubt, "only somebody who knows what they are for can tell: see the comments"}
+	}
+	return nil
+}
+
+// ownAccount fails where the credentials are not of the account that is meant:
+// what looks like an orphan in another is none of this stack's.
+func ownAccount(ctx context.Context, cfg check.Config) error {
+	if cfg.Account == "" {
+		return nil
+	}
+	who, err := sts.NewFromConfig(cfg.AWS).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return orphansError(&check.CallError{Action: "sts:GetCallerIdentity", Err: err})
+	}
+	if got := aws.ToString(who.Account); got != cfg.Account {
+		return hinted{fmt.Errorf("the credentials are of account %s, not of %s", got, cfg.Account), "--profile chooses others; aws sts get-caller-identity shows whom AWS takes you for"}
 	}
 	return nil
 }
