@@ -15,7 +15,7 @@ import (
 // refuse only after the key is made. taken says whether an alias of that key,
 // which does not wait to be deleted, is in the way.
 func aliasIsFree(ctx *pulumi.Context, c pulumi.Resource, name, alias string, taken func(kms.LookupKeyResult) bool) (pulumi.ResourceOption, error) {
-	hook, err := ctx.RegisterResourceHook("alias of the key of "+name, func(h *pulumi.ResourceHookArgs) error {
+	hook, err := ctx.RegisterResourceHook(hookName(ctx, "alias of the key of "+name), func(h *pulumi.ResourceHookArgs) error {
 		key, err := kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: alias}, pulumi.Parent(c))
 		switch {
 		case err != nil && noSuchAlias(err):

@@ -26,6 +26,21 @@ func TestAliasIsFree_LooksBeforeAKeyIsMade(t *testing.T) {
 	}
 }
 
+// The engine refuses two hooks of one name, and components below different
+// parents may have one.
+func TestAliasIsFree_KeysOfOneName(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		_, err := NewCustomerKey(ctx, "app", nil)
+		require.NoError(t, err)
+		_, err = NewReplicaKey(ctx, "app", &ReplicaKeyArgs{PrimaryKeyArn: pulumi.String(primaryKey)})
+		return err
+	}))
+	require.Equal(t, []string{"alias of the key of app"}, m.get(t, "aws:kms/key:Key", "app-key").rpc.GetHooks().GetBeforeCreate())
+	require.Equal(t, []string{"alias of the key of app (2)"}, m.get(t, "aws:kms/replicaKey:ReplicaKey", "app-key").rpc.GetHooks().GetBeforeCreate())
+}
+
 func TestCheckTaken(t *testing.T) {
 	t.Parallel()
 	always, never := func(kms.LookupKeyResult) bool { return true }, func(kms.LookupKeyResult) bool { return false }

@@ -264,7 +264,7 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 // on with an update in which the provider finds nothing to change, and only
 // afterwards sees what there is.
 func rotatesAfterUpdate(ctx *pulumi.Context, name string) (pulumi.ResourceOption, error) {
-	hook, err := ctx.RegisterResourceHook("rotation of the key of "+name, func(h *pulumi.ResourceHookArgs) error {
+	hook, err := ctx.RegisterResourceHook(hookName(ctx, "rotation of the key of "+name), func(h *pulumi.ResourceHookArgs) error {
 		if on := h.NewOutputs["enableKeyRotation"]; on.IsBool() && !on.BoolValue() {
 			return fmt.Errorf("the key of %s was half made by an up that failed, and does not rotate yet: run pulumi up again", name)
 		}

@@ -366,20 +366,6 @@ var awsVersion = sync.OnceValue(func() string {
 	return ""
 })
 
-// ProgramKey is the key of a value in the context, any that can be compared,
-// that says which program a component belongs to. A plugin sets it, since every
-// component there has a context of its own; a Go program is known by its one
-// context.
-type ProgramKey struct{}
-
-// claims has, for each program that runs in this process, who sets the EBS
-// defaults of each Region. A Go program's claims go when its context ends; a
-// plugin ends with its program.
-var claims = struct {
-	sync.Mutex
-	of map[any]map[string][]claimant
-}{of: map[any]map[string][]claimant{}}
-
 type claimant struct {
 	name      string
 	component *EBSDefaultEncryption
@@ -388,28 +374,14 @@ type claimant struct {
 // claim refuses a second component that would set the same account's defaults
 // in the same Region: the two would undo each other at every up.
 func (c *EBSDefaultEncryption) claim(ctx *pulumi.Context, region, name string) error {
-	program := ctx.Value(ProgramKey{})
-	inPlugin := program != nil
-	if !inPlugin {
-		program = ctx
-	}
-	claims.Lock()
-	if claims.of[program] == nil {
-		claims.of[program] = map[string][]claimant{}
-		if !inPlugin {
-			context.AfterFunc(ctx.Context(), func() {
-				claims.Lock()
-				defer claims.Unlock()
-				delete(claims.of, program)
-			})
+	var others []claimant
+	ofProgram(ctx, func(p *program) {
+		others = p.claims[region]
+		if p.inPlugin { // which may be asked for the same component again
+			others = slices.DeleteFunc(others, func(other claimant) bool { return other.name == name })
 		}
-	}
-	others := claims.of[program][region]
-	if inPlugin { // which may be asked for the same component again
-		others = slices.DeleteFunc(others, func(other claimant) bool { return other.name == name })
-	}
-	claims.of[program][region] = append(slices.Clone(others), claimant{name, c})
-	claims.Unlock()
+		p.claims[region] = append(slices.Clone(others), claimant{name, c})
+	})
 	if len(others) == 0 {
 		return nil
 	}

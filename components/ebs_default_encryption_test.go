@@ -307,9 +307,9 @@ func TestEBSDefaultEncryption_ClaimsGoWithTheirProgram(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, pulumi.RunWithContext(ctx, newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)})))
 	claimed := func() bool {
-		claims.Lock()
-		defer claims.Unlock()
-		return claims.of[ctx] != nil
+		programs.Lock()
+		defer programs.Unlock()
+		return programs.of[ctx] != nil
 	}
 	require.True(t, claimed())
 	end()

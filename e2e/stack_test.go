@@ -15,8 +15,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
 
+	"github.com/securethecloud/kms-baseline/components"
 	"github.com/securethecloud/kms-baseline/e2e/lab"
 	"github.com/securethecloud/kms-baseline/sandbox/engine"
 	"github.com/securethecloud/kms-baseline/stack"
@@ -156,4 +158,25 @@ func TestStack_DestroyOfAFullBucketTakesNothingFromIt(t *testing.T) {
 	t.Log("the next up makes it whole")
 	s.Up(t)
 	require.True(t, s.Preview(t).Clean())
+}
+
+// Keys of one name, below parents of two types, are two keys to the engine.
+func TestKeys_OfOneName(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	s := l.Stack(t, "sandbox", func(ctx *pulumi.Context) error {
+		for _, team := range []string{"red", "blue"} {
+			parent := &struct{ pulumi.ResourceState }{}
+			if err := ctx.RegisterComponentResource("test:index:"+team, team, parent); err != nil {
+				return err
+			}
+			if _, err := components.NewCustomerKey(ctx, "key", &components.CustomerKeyArgs{AliasName: "alias/" + team}, pulumi.Parent(parent)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil)
+	s.Up(t)
+	require.True(t, s.Preview(t).Clean())
+	s.Destroy(t)
 }

@@ -1,0 +1,68 @@
+package components
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// ProgramKey is the key of a value in the context, any that can be compared,
+// that says which program a component belongs to. A plugin sets it, since every
+// component there has a context of its own; a Go program is known by its one
+// context.
+type ProgramKey struct{}
+
+// program is what the components of one program have to know of each other.
+type program struct {
+	inPlugin bool
+	// claims has who sets the EBS defaults of each Region.
+	claims map[string][]claimant
+	// hooks has how many hooks were given each name.
+	hooks map[string]int
+}
+
+// programs are those that run in this process. A Go program is forgotten when
+// its context ends; a plugin ends with its program.
+var programs = struct {
+	sync.Mutex
+	of map[any]*program
+}{of: map[any]*program{}}
+
+// ofProgram calls f with the program that ctx belongs to, and with nobody else's
+// f at the same time.
+func ofProgram(ctx *pulumi.Context, f func(*program)) {
+	key := ctx.Value(ProgramKey{})
+	inPlugin := key != nil
+	if !inPlugin {
+		key = ctx
+	}
+	programs.Lock()
+	defer programs.Unlock()
+	if programs.of[key] == nil {
+		programs.of[key] = &program{inPlugin: inPlugin, claims: map[string][]claimant{}, hooks: map[string]int{}}
+		if !inPlugin {
+			context.AfterFunc(ctx.Context(), func() {
+				programs.Lock()
+				defer programs.Unlock()
+				delete(programs.of, key)
+			})
+		}
+	}
+	f(programs.of[key])
+}
+
+// hookName is name, with a number where the program has a hook of that name
+// already: components below different parents may be called the same, and the
+// engine refuses two hooks of one name. It is not for delete hooks, which the
+// state remembers by their names.
+func hookName(ctx *pulumi.Context, name string) (unique string) {
+	ofProgram(ctx, func(p *program) {
+		p.hooks[name]++
+		if unique = name; p.hooks[name] > 1 {
+			unique = fmt.Sprintf("%s (%d)", name, p.hooks[name])
+		}
+	})
+	return unique
+}
