@@ -45,10 +45,10 @@ func noSuchAlias(err error) bool {
 
 // checkTaken says why no key is made while the alias names this one.
 func checkTaken(h *pulumi.ResourceHookArgs, name, alias string, key kms.LookupKeyResult, taken func(kms.LookupKeyResult) bool) error {
-	if key.KeyState == "PendingDeletion" || key.KeyState == "PendingReplicaDeletion" {
+	if dying(key) {
 		return fmt.Errorf("AliasName: %s names %s, which is waiting to be deleted on %s: a key in its place could not read what it has encrypted. "+
-			"Rescue it with `aws kms cancel-key-deletion --key-id %s` and `aws kms enable-key --key-id %s`; or, if it is to go, free the name with `aws kms delete-alias --alias-name %s`",
-			alias, key.Arn, key.DeletionDate, key.Arn, key.Arn, alias)
+			"Rescue it with %s; or, if it is to go, free the name with `aws kms delete-alias --alias-name %s`",
+			alias, key.Arn, key.DeletionDate, rescue(key), alias)
 	}
 	if !taken(key) {
 		return nil

@@ -377,8 +377,8 @@ func checkExistingKey(k kms.LookupKeyResult) error {
 		return fmt.Errorf("ExistingKeyArn: %s is a key of spec %s; S3 and EBS encrypt with symmetric keys (SYMMETRIC_DEFAULT) only", k.Arn, k.KeySpec)
 	case k.KeyUsage != "ENCRYPT_DECRYPT":
 		return fmt.Errorf("ExistingKeyArn: %s is for %s; S3 and EBS need a key for ENCRYPT_DECRYPT", k.Arn, k.KeyUsage)
-	case k.KeyState == "PendingDeletion" || k.KeyState == "PendingReplicaDeletion":
-		return fmt.Errorf("ExistingKeyArn: %s is waiting to be deleted on %s: choose another, or rescue it with `aws kms cancel-key-deletion --key-id %s` and `aws kms enable-key --key-id %s`", k.Arn, k.DeletionDate, k.Arn, k.Arn)
+	case dying(k):
+		return fmt.Errorf("ExistingKeyArn: %s is waiting to be deleted on %s: choose another, or rescue it with %s", k.Arn, k.DeletionDate, rescue(k))
 	case k.KeyManager != "CUSTOMER":
 		return fmt.Errorf("ExistingKeyArn: %s is managed by AWS; this baseline is for a key of your own", k.Arn)
 	case k.KeyState == "Disabled":
@@ -387,4 +387,14 @@ func checkExistingKey(k kms.LookupKeyResult) error {
 		return fmt.Errorf("ExistingKeyArn: %s is in state %s and cannot encrypt; only a key in state Enabled can", k.Arn, k.KeyState)
 	}
 	return nil
+}
+
+// dying says whether a key waits to be deleted.
+func dying(k kms.LookupKeyResult) bool {
+	return k.KeyState == "PendingDeletion" || k.KeyState == "PendingReplicaDeletion"
+}
+
+// rescue is the commands that save such a key.
+func rescue(k kms.LookupKeyResult) string {
+	return fmt.Sprintf("`aws kms cancel-key-deletion --key-id %s` and `aws kms enable-key --key-id %s`", k.Arn, k.Arn)
 }

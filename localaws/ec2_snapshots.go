@@ -1,7 +1,6 @@
 package localaws
 
 import (
-	"encoding/base64"
 	"maps"
 	"net/http"
 	"regexp"
@@ -151,10 +150,7 @@ func describeSnapshots(r *request, _ *trailEvent) (any, error) {
 			return err
 		})
 	})
-	if size > 0 && len(out.Snapshots) > size {
-		out.Snapshots = out.Snapshots[:size]
-		out.NextToken = base64.StdEncoding.EncodeToString([]byte(out.Snapshots[size-1].ID))
-	}
+	out.Snapshots, out.NextToken = ec2PageOf(out.Snapshots, size, func(s ebsSnapshotAnswer) string { return s.ID })
 	return out, err
 }
 

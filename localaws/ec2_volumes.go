@@ -333,10 +333,7 @@ func describeVolumes(r *request, _ *trailEvent) (any, error) {
 		Volumes   []volumeAnswer `xml:"volumeSet>item"`
 		NextToken string         `xml:"nextToken,omitempty"`
 	}
-	if size > 0 && len(found) > size {
-		found = found[:size]
-		out.NextToken = base64.StdEncoding.EncodeToString([]byte(found[size-1].ID))
-	}
+	found, out.NextToken = ec2PageOf(found, size, func(v volume) string { return v.ID })
 	for _, v := range found {
 		out.Volumes = append(out.Volumes, v.answer(r.region, "available"))
 	}
@@ -365,6 +362,14 @@ func ec2Page(f url.Values, id *regexp.Regexp, set string, named bool) (size int,
 		return 0, "", errf(http.StatusBadRequest, "InvalidParameterValue", "Unable to parse pagination token")
 	}
 	return size, string(token), nil
+}
+
+// ec2PageOf is the first page of found, sorted by id, and the token of the next.
+func ec2PageOf[T any](found []T, size int, id func(T) string) (page []T, next string) {
+	if size == 0 || len(found) <= size {
+		return found, ""
+	}
+	return found[:size], base64.StdEncoding.EncodeToString([]byte(id(found[size-1])))
 }
 
 func deleteVolume(r *request, e *trailEvent) (any, error) {

@@ -288,6 +288,22 @@ func (o *options) loadAWS(ctx context.Context, region string) (aws.Config, error
 	return cfg, nil
 }
 
+// readyAWS is loadAWS for a command that runs no checks, which look for these
+// themselves: a Region and credentials are there.
+func (o *options) readyAWS(ctx context.Context, region string) (aws.Config, error) {
+	cfg, err := o.loadAWS(ctx, region)
+	if err != nil {
+		return cfg, err
+	}
+	if cfg.Region == "" {
+		return cfg, errors.New("no Region: name it with --region, or set AWS_REGION")
+	}
+	if _, err := cfg.Credentials.Retrieve(ctx); err != nil && ctx.Err() == nil {
+		return cfg, &check.CredentialsError{Err: err}
+	}
+	return cfg, nil
+}
+
 // write writes the report to stdout.
 func (o *options) write(rep *report.Report) error {
 	style := report.Options{Color: o.color == "always", Verbose: o.verbose}

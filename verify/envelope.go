@@ -46,14 +46,8 @@ key. Of the data key 4 bytes are shown; it lives in memory for a moment.`,
 			if len(cfg.Keys) == 0 {
 				return errors.New("no key: name one with --key, --stack or --outputs")
 			}
-			if cfg.AWS, err = o.loadAWS(ctx, cfg.AWS.Region); err != nil {
+			if cfg.AWS, err = o.readyAWS(ctx, cfg.AWS.Region); err != nil {
 				return err
-			}
-			if cfg.AWS.Region == "" {
-				return errors.New("no Region: name it with --region, or set AWS_REGION")
-			}
-			if _, err := cfg.AWS.Credentials.Retrieve(ctx); err != nil && ctx.Err() == nil {
-				return &check.CredentialsError{Err: err}
 			}
 			err = drawEnvelope(ctx, o.stdout, kms.NewFromConfig(cfg.AWS), cfg.Keys[0], text)
 			if ctx.Err() != nil {

@@ -54,14 +54,8 @@ func (o *options) orphans(c *cobra.Command, flags check.Likeness) error {
 	if err != nil {
 		return err
 	}
-	if cfg.AWS, err = o.loadAWS(ctx, cfg.AWS.Region); err != nil {
+	if cfg.AWS, err = o.readyAWS(ctx, cfg.AWS.Region); err != nil {
 		return err
-	}
-	if cfg.AWS.Region == "" {
-		return errors.New("no Region: name it with --region, or set AWS_REGION")
-	}
-	if _, err := cfg.AWS.Credentials.Retrieve(ctx); err != nil && ctx.Err() == nil {
-		return &check.CredentialsError{Err: err}
 	}
 	if err := ownAccount(ctx, cfg); err != nil {
 		if ctx.Err() != nil {
