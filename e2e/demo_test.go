@@ -15,18 +15,13 @@ import (
 	"github.com/securethecloud/kms-baseline/sandbox/engine"
 )
 
-// demo builds the real command and prepares a run of it in a folder of its own.
+// demo prepares a run of the real command in a folder of its own.
 func demo(t *testing.T) (cmd *exec.Cmd, dir string) {
 	t.Helper()
 	root, err := engine.FindRoot(".")
 	require.NoError(t, err)
-	program := filepath.Join(t.TempDir(), "sandbox")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./sandbox")
-	build.Dir = root
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, string(out))
 	dir = t.TempDir()
-	cmd = exec.CommandContext(t.Context(), program, "demo", "--dir", dir)
+	cmd = exec.CommandContext(t.Context(), command(t, "sandbox"), "demo", "--dir", dir)
 	cmd.Dir = root
 	return cmd, dir
 }

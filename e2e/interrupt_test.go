@@ -446,27 +446,10 @@ func (i *interrupted) halfMade(what string) bool {
 	return strings.HasSuffix(i.how.name, "killed") && i.calls[made] && !i.calls[next]
 }
 
-// verify is the verify command, built once.
-var verify = sync.OnceValues(func() (string, error) {
-	root, err := engine.FindRoot(".")
-	if err != nil {
-		return "", err
-	}
-	program := filepath.Join(engine.Dir(root), "verify-under-test")
-	cmd := exec.Command("go", "build", "-o", program, "./verify")
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building verify: %w\n%s", err, out)
-	}
-	return program, nil
-})
-
 // removeOrphans does as the documents say: it runs the commands that verify
 // orphans prints.
 func (i *interrupted) removeOrphans(t *testing.T) {
 	t.Helper()
-	program, err := verify()
-	require.NoError(t, err)
 	outputs, err := i.stack.Outputs(t.Context())
 	require.NoError(t, err)
 	values := map[string]any{}
@@ -477,7 +460,7 @@ func (i *interrupted) removeOrphans(t *testing.T) {
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "outputs.json")
 	require.NoError(t, os.WriteFile(file, text, 0o600))
-	require.NoError(t, shell(t.Context(), i.lab, `"$VERIFY" orphans --outputs "$OUTPUTS" | sh -eux`, map[string]string{"VERIFY": program, "OUTPUTS": file}))
+	require.NoError(t, shell(t.Context(), i.lab, `"$VERIFY" orphans --outputs "$OUTPUTS" | sh -eux`, map[string]string{"VERIFY": command(t, "verify"), "OUTPUTS": file}))
 }
 
 // undisturbed is the account after an up and after a destroy that nothing

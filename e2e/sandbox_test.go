@@ -31,11 +31,7 @@ func TestSandbox_DestroyRestores(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(project, "Pulumi.sandbox.yaml"),
 		append(settings, "  kms-baseline:ebsOnDestroy: restore\n  kms-baseline:ebsTakeOver: \"true\"\n"...), 0o600))
 
-	program := filepath.Join(t.TempDir(), "sandbox")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./sandbox")
-	build.Dir = l.Root
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, string(out))
+	program := command(t, "sandbox")
 	sandbox := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(t.Context(), program, append(args, "--dir", l.Paths.Dir, "--addr", strings.TrimPrefix(l.AWS.URL(), "https://"))...)
 		cmd.Dir = project

@@ -5,12 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/stretchr/testify/require"
 
 	"github.com/securethecloud/kms-baseline/components"
+	"github.com/securethecloud/kms-baseline/components/internal/testaccount"
 	"github.com/securethecloud/kms-baseline/localaws"
 )
 
@@ -26,32 +26,14 @@ type region struct {
 // newRegion also sets the environment that Restore reads.
 func newRegion(t *testing.T) *region {
 	t.Helper()
-	s, err := localaws.Open(localaws.Options{Dir: t.TempDir()})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	require.NoError(t, s.Start("127.0.0.1:0"))
-	for k, v := range map[string]string{
-		"AWS_ENDPOINT_URL": s.URL(), "AWS_CA_BUNDLE": s.CAFile(), "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "",
-		"AWS_PROFILE": "", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_MAX_ATTEMPTS": "1",
-	} {
-		t.Setenv(k, v)
-	}
-	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion("us-east-1"))
-	require.NoError(t, err)
+	s, cfg := testaccount.New(t)
 	r := &region{server: s, ec2: ec2.NewFromConfig(cfg), kms: kms.NewFromConfig(cfg)}
-	r.ours, r.theirs = r.newKey(t), r.newKey(t)
-	_, err = r.ec2.ModifyEbsDefaultKmsKeyId(t.Context(), &ec2.ModifyEbsDefaultKmsKeyIdInput{KmsKeyId: &r.ours})
+	r.ours, r.theirs = testaccount.NewKey(t, r.kms), testaccount.NewKey(t, r.kms)
+	_, err := r.ec2.ModifyEbsDefaultKmsKeyId(t.Context(), &ec2.ModifyEbsDefaultKmsKeyIdInput{KmsKeyId: &r.ours})
 	require.NoError(t, err)
 	_, err = r.ec2.EnableEbsEncryptionByDefault(t.Context(), nil)
 	require.NoError(t, err)
 	return r
-}
-
-func (r *region) newKey(t *testing.T) string {
-	t.Helper()
-	out, err := r.kms.CreateKey(t.Context(), nil)
-	require.NoError(t, err)
-	return *out.KeyMetadata.Arn
 }
 
 func (r *region) settings(t *testing.T) components.EBSSettings {

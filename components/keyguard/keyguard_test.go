@@ -5,13 +5,13 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/securethecloud/kms-baseline/components/internal/testaccount"
 	"github.com/securethecloud/kms-baseline/localaws"
 )
 
@@ -27,28 +27,10 @@ type account struct {
 // newAccount also sets the environment that Check reads.
 func newAccount(t *testing.T) *account {
 	t.Helper()
-	s, err := localaws.Open(localaws.Options{Dir: t.TempDir()})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Close()) })
-	require.NoError(t, s.Start("127.0.0.1:0"))
-	for k, v := range map[string]string{
-		"AWS_ENDPOINT_URL": s.URL(), "AWS_CA_BUNDLE": s.CAFile(), "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_SESSION_TOKEN": "",
-		"AWS_PROFILE": "", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_MAX_ATTEMPTS": "1",
-	} {
-		t.Setenv(k, v)
-	}
-	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion("us-east-1"))
-	require.NoError(t, err)
+	s, cfg := testaccount.New(t)
 	a := &account{server: s, ec2: ec2.NewFromConfig(cfg), kms: kms.NewFromConfig(cfg), s3: s3.NewFromConfig(cfg)}
-	a.key = a.newKey(t)
+	a.key = testaccount.NewKey(t, a.kms)
 	return a
-}
-
-func (a *account) newKey(t *testing.T) string {
-	t.Helper()
-	out, err := a.kms.CreateKey(t.Context(), nil)
-	require.NoError(t, err)
-	return *out.KeyMetadata.Arn
 }
 
 func (a *account) newVolume(t *testing.T, key string) string {
@@ -72,7 +54,7 @@ func (a *account) newBucket(t *testing.T, name, key string) {
 // no reason to keep this one.
 func TestCheck_NothingUsesIt(t *testing.T) { //nolint:paralleltest // Check reads the environment
 	a := newAccount(t)
-	other := a.newKey(t)
+	other := testaccount.NewKey(t, a.kms)
 	a.newVolume(t, other)
 	a.newBucket(t, "others", other)
 	_, err := a.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("plain")})
@@ -151,7 +133,7 @@ func TestCheck_RefusesWhereItCannotLook(t *testing.T) { //nolint:paralleltest //
 	} {
 		t.Run(c.fault.Operation+" "+c.fault.Code, func(t *testing.T) {
 			a := newAccount(t)
-			a.newBucket(t, "theirs", a.newKey(t))
+			a.newBucket(t, "theirs", testaccount.NewKey(t, a.kms))
 			c.fault.Count = 1
 			a.server.Inject(c.fault)
 			err := Check(t.Context(), a.key)
