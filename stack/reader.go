@@ -54,7 +54,7 @@ func givenSettings() (map[string]string, error) {
 // exclude complains of each of others that is set beside key.
 func (r *reader) exclude(key string, others ...string) {
 	for _, k := range others {
-		if r.get(k) != "" {
+		if r.cfg.Get(k) != "" {
 			r.errs = append(r.errs, fmt.Errorf("%s and %s exclude each other: pulumi config rm %s", key, k, k))
 		}
 	}

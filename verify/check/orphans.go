@@ -63,12 +63,7 @@ func (e *CallError) Error() string { return e.Action + ": " + Reason(e.Err) }
 // Unwrap is what AWS answered.
 func (e *CallError) Unwrap() error { return e.Err }
 
-func called(action string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &CallError{action, err}
-}
+func called(action string, err error) error { return &CallError{action, err} }
 
 // madeUp is the end of a bucket's name that the provider made up after a
 // prefix: the time, and a counter.
