@@ -11,7 +11,7 @@ WITH_AWS := PATH="$(CURDIR)/.sandbox/awscli/bin:$$PATH"
 # at a time keep two cores busy.
 GOTEST  := $(WITH_AWS) $(GO) test -parallel 4 -timeout 45m
 
-.PHONY: build install demo test fuzz lint bench drift soak generate clean
+.PHONY: build install demo test fuzz lint bench drift soak generate words tidy-check vuln release-tags clean
 
 build:
 	$(GO) build -o bin/ ./verify ./sandbox
@@ -41,7 +41,20 @@ fuzz:
 	$(GOFUZZ) -fuzz '^FuzzS3$$'
 
 lint:
-	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+	@for m in . plugin; do (cd $$m && $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run) || exit 1; done
+
+# go.mod and go.sum name exactly what is used. sandbox/provider is left out: its
+# upstream module is a folder that `make install` makes.
+tidy-check:
+	@for m in . plugin sandbox/pulumi sandbox/yaml; do echo "go mod tidy -diff: $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff) || exit 1; done
+
+# Known vulnerabilities that the code reaches.
+vuln:
+	@for m in . plugin; do (cd $$m && $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...) || exit 1; done
+
+# Words that docs/style.md replaces.
+words:
+	scripts/words.sh
 
 generate:
 	$(GO) generate ./...
@@ -61,5 +74,9 @@ soak: install
 drift:
 	scripts/drift.sh $(STACK)
 
+# The tags of a release; VERSION=1.2.3. Push them to release.
+release-tags:
+	scripts/release-tags.sh '$(VERSION)'
+
 clean:
-	rm -rf bin
+	rm -rf bin dist
