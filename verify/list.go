@@ -13,13 +13,16 @@ import (
 
 // listed is a check in `verify list -o json`.
 type listed struct {
-	ID       string           `json:"id"`
-	Severity string           `json:"severity"`
-	Title    string           `json:"title"`
-	Why      string           `json:"why"`
-	Expected string           `json:"expected"`
-	Needs    []string         `json:"needs"`
-	Controls []report.Control `json:"controls"`
+	ID        string           `json:"id"`
+	Severity  string           `json:"severity"`
+	Title     string           `json:"title"`
+	Why       string           `json:"why"`
+	Expected  string           `json:"expected"`
+	Proves    string           `json:"proves"`
+	NotProven string           `json:"notProven,omitempty"`
+	Remedy    string           `json:"remedy"`
+	Needs     []string         `json:"needs"`
+	Controls  []report.Control `json:"controls"`
 }
 
 func newList(o *options) *cobra.Command {
@@ -70,7 +73,7 @@ func (o *options) listTable() error {
 func (o *options) listJSON() error {
 	list := []listed{}
 	for _, c := range check.Catalogue {
-		l := listed{c.ID, c.Severity, c.Title, c.Why, c.Expected, []string{}, check.Controls(c.ID, false)}
+		l := listed{c.ID, c.Severity, c.Title, c.Why, c.Expected, c.Proves, c.NotProven, c.Remedy, []string{}, check.Controls(c.ID, false)}
 		for _, p := range c.Needs {
 			l.Needs = append(l.Needs, p.Action)
 		}

@@ -12,9 +12,12 @@ import (
 var accountChecks = []Check{
 	{
 		ID: "account.expected", Title: "the credentials are of the expected account", Severity: "critical",
-		Why:      "a proof from another account proves nothing of this one",
-		Expected: "the account that was named",
-		run:      accountExpected,
+		Why:       "a proof from another account proves nothing of this one",
+		Expected:  "the account that was named",
+		Proves:    "the credentials belong to the account that `--account` or the stack's outputs name",
+		NotProven: "that the key or the bucket belongs to that account: see their ARNs",
+		Remedy:    "use credentials of the expected account: --profile or AWS_PROFILE",
+		run:       accountExpected,
 	},
 }
 

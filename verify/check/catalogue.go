@@ -1,9 +1,38 @@
 package check
 
 import (
+	"context"
 	"slices"
 	"strings"
+
+	"github.com/securethecloud/kms-baseline/verify/report"
 )
+
+//go:generate go run ./internal/gendocs ../../docs/verify.md
+
+// Check is the declaration of one check: all that the catalogue, the reports
+// and docs/verify.md state about it. Each stands in the file of its group;
+// controls.json maps it to the requirements of frameworks. Nothing else names
+// it.
+type Check struct {
+	ID       string // GROUP.NAME
+	Group    string // the part of ID before the dot
+	Title    string // what is true if the check passes
+	Severity string // critical, high, medium, low
+	Why      string // what goes wrong without it
+	Expected string // what AWS must return
+	// Proves and NotProven are what a pass proves and what it does not, in
+	// Markdown. NotProven may be empty.
+	Proves, NotProven string
+	// Remedy is how a failure is fixed in general. A result names the command
+	// for its own resources where it can.
+	Remedy string
+	// Needs are the IAM permissions that the check takes; none for what every
+	// caller may do.
+	Needs []Permission
+
+	run func(context.Context, *run) report.Result
+}
 
 // Catalogue has every check, in the order of the report.
 var Catalogue = withGroups(slices.Concat(

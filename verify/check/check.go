@@ -89,20 +89,6 @@ type Config struct {
 	lookupAttempts int        // of one LookupEvents; only tests have fewer
 }
 
-// Check is what the catalogue says of one check.
-type Check struct {
-	ID       string
-	Group    string // what comes before the dot of ID
-	Title    string // what is so when it passes
-	Severity string // critical, high, medium, low
-	Why      string // what goes wrong without it
-	Expected string
-	// Needs are the permissions that it takes; none for what everybody may do.
-	Needs []Permission
-
-	run func(context.Context, *run) report.Result
-}
-
 // InputError is a Config that cannot be run: nothing was asked of AWS.
 type InputError struct{ Reason string }
 
@@ -185,8 +171,11 @@ func (c Check) result(x report.Result, cfg Config) report.Result {
 	x.ID, x.Group, x.Title, x.Severity, x.Why = c.ID, c.Group, c.Title, c.Severity, c.Why
 	x.Expected = cmp.Or(x.Expected, c.Expected)
 	x.Controls = Controls(c.ID, cfg.AllRegions)
-	if x.Status == report.Pass {
+	switch x.Status {
+	case report.Pass:
 		x.Remedy = ""
+	case report.Fail:
+		x.Remedy = cmp.Or(x.Remedy, c.Remedy)
 	}
 	return x
 }

@@ -359,18 +359,22 @@ func TestRun_BucketElsewhere(t *testing.T) {
 	require.Equal(t, report.Skipped, result(t, rep, "bucket.encryption").Status)
 }
 
-func TestCatalogue(t *testing.T) {
+func TestCatalogue_EveryCheckIsComplete(t *testing.T) {
 	t.Parallel()
 	var ids []string
 	for _, c := range Catalogue {
 		require.Equal(t, c.ID, c.Group+c.ID[len(c.Group):])
 		require.NotNil(t, c.run, c.ID)
 		require.Contains(t, []string{"critical", "high", "medium", "low"}, c.Severity, c.ID)
+		for _, text := range []string{c.Title, c.Why, c.Expected, c.Proves, c.Remedy} {
+			require.NotEmpty(t, text, c.ID)
+		}
+		require.NotEmpty(t, Controls(c.ID, true), "%s: controls.json has no control for it", c.ID)
 		ids = append(ids, c.ID)
 	}
 	require.Len(t, slices.Compact(slices.Sorted(slices.Values(ids))), len(ids), "ids are unique")
 	for id := range controls {
-		require.Contains(t, ids, id, "controls.json names a check that there is not")
+		require.Contains(t, ids, id, "controls.json names a check that does not exist")
 	}
 }
 

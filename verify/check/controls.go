@@ -9,8 +9,9 @@ import (
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// Which requirement of which framework a check is evidence for changes with
-// every edition of a framework, so it is data: controls.json, by check.
+// controls.json maps each check to the requirements that it is evidence for. It
+// is data, apart from the checks, because it changes with every edition of a
+// framework.
 //
 //go:embed controls.json
 var controlsJSON []byte
@@ -36,8 +37,8 @@ func readControls() map[string][]control {
 	return m
 }
 
-// Controls is what a check is evidence for. Where a requirement is for all
-// Regions, having looked at one is partial evidence.
+// Controls returns the requirements that a check is evidence for. Where a
+// requirement covers all Regions, one Region is partial evidence.
 func Controls(id string, allRegions bool) []report.Control {
 	var out []report.Control
 	for _, c := range controls[id] {

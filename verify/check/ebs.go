@@ -18,16 +18,22 @@ import (
 var ebsChecks = []Check{
 	{
 		ID: "ebs.encryption", Title: "new EBS volumes are encrypted by default", Severity: "high",
-		Why:      "without the switch a volume is encrypted only if whoever makes it thinks of it",
-		Expected: "encryption by default on",
-		Needs:    []Permission{{"ec2:GetEbsEncryptionByDefault", onAnything}, {"ec2:DescribeRegions", onAnything}},
-		run:      withEBS(ebsEncryption),
+		Why:       "without the switch a volume is encrypted only if whoever makes it thinks of it",
+		Expected:  "encryption by default on",
+		Proves:    "encryption by default is on in the Region; with `--all-regions`, in every enabled Region",
+		NotProven: "that existing volumes and snapshots are encrypted",
+		Remedy:    "aws ec2 enable-ebs-encryption-by-default --region REGION",
+		Needs:     []Permission{{"ec2:GetEbsEncryptionByDefault", onAnything}, {"ec2:DescribeRegions", onAnything}},
+		run:       withEBS(ebsEncryption),
 	}, {
 		ID: "ebs.key", Title: "the default key for EBS is the key", Severity: "high",
-		Why:      "the switch alone encrypts under the AWS-managed key, which nobody in the account controls",
-		Expected: "the Region's default key for EBS is the key",
-		Needs:    []Permission{{"ec2:GetEbsDefaultKmsKeyId", onAnything}, {"kms:DescribeKey", onAnyKey}},
-		run:      withEBS(ebsKey),
+		Why:       "the switch alone encrypts under the AWS-managed key, which nobody in the account controls",
+		Expected:  "the Region's default key for EBS is the key",
+		Proves:    "the Region's default key for EBS is the key, named by ARN, id or alias",
+		NotProven: "other Regions: a key belongs to one Region",
+		Remedy:    "aws ec2 modify-ebs-default-kms-key-id --kms-key-id KEY --region REGION",
+		Needs:     []Permission{{"ec2:GetEbsDefaultKmsKeyId", onAnything}, {"kms:DescribeKey", onAnyKey}},
+		run:       withEBS(ebsKey),
 	},
 }
 

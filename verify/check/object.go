@@ -24,10 +24,13 @@ import (
 var objectChecks = []Check{
 	{
 		ID: "object.encryption", Title: "every object is encrypted under the key", Severity: "critical",
-		Why:      "a bucket's default says nothing of objects from before it, or of those that named something else",
-		Expected: "aws:kms under the key, says HeadObject",
-		Needs:    []Permission{{"s3:GetObject", onObjects}, {"s3:ListBucket", onBucket}, {"kms:DescribeKey", onKey}},
-		run:      withBucket(objectEncryption),
+		Why:       "a bucket's default says nothing of objects from before it, or of those that named something else",
+		Expected:  "aws:kms under the key, says HeadObject",
+		Proves:    "S3 reports that the current version of each selected object is encrypted under the key; see below",
+		NotProven: "older versions; objects that were not selected",
+		Remedy:    "copy the object over itself: aws s3 cp s3://BUCKET/OBJECT s3://BUCKET/OBJECT --sse aws:kms --sse-kms-key-id KEY",
+		Needs:     []Permission{{"s3:GetObject", onObjects}, {"s3:ListBucket", onBucket}, {"kms:DescribeKey", onKey}},
+		run:       withBucket(objectEncryption),
 	},
 }
 
