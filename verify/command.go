@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/securethecloud/kms-baseline/verify/check"
@@ -188,6 +189,7 @@ func (o *options) verify(c *cobra.Command) error {
 	if cfg.AWS, err = o.loadAWS(ctx, cfg.AWS.Region); err != nil {
 		return err
 	}
+	cfg.Flags, cfg.CABundle = setFlags(c.Flags()), caBundle(cfg.AWS)
 	rep, err := check.Run(ctx, cfg)
 	if rep == nil {
 		return err
@@ -302,6 +304,43 @@ func (o *options) readyAWS(ctx context.Context, region string) (aws.Config, erro
 		return cfg, &check.CredentialsError{Err: err}
 	}
 	return cfg, nil
+}
+
+// setFlags are the flags that were set, one an item.
+func setFlags(flags *pflag.FlagSet) []string {
+	var list []string
+	flags.Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if many, ok := f.Value.(pflag.SliceValue); ok {
+			values = many.GetSlice()
+		}
+		for _, v := range values {
+			list = append(list, "--"+f.Name+"="+v)
+		}
+	})
+	return list
+}
+
+// caBundle is the setting that replaces the system's certificate authorities.
+func caBundle(cfg aws.Config) string {
+	for _, source := range cfg.ConfigSources {
+		switch x := source.(type) {
+		case config.EnvConfig:
+			if x.CustomCABundle != "" {
+				return "AWS_CA_BUNDLE=" + x.CustomCABundle
+			}
+		case config.SharedConfig:
+			if len(x.CustomCABundle) > 0 {
+				return "ca_bundle of the profile " + x.Profile
+			}
+		}
+	}
+	for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR"} { // which crypto/x509 reads
+		if v := os.Getenv(name); v != "" {
+			return name + "=" + v
+		}
+	}
+	return ""
 }
 
 // write writes the report to stdout.

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,6 +67,16 @@ type run struct {
 	objectCount int
 	ebsKeyARN   string
 	uses        []report.KeyUse
+	access      []report.Access
+	accessNotes []string
+}
+
+// addAccess puts who may use the key or the bucket into the report. A note
+// states what the list does not cover.
+func (r *run) addAccess(list []report.Access, notes ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.access, r.accessNotes = append(r.access, list...), append(r.accessNotes, notes...)
 }
 
 // resolvedKey is what DescribeKey says of a key that is not one of Config.Keys.
@@ -189,6 +200,10 @@ func (r *run) describe(rep *report.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.ObjectCount, s.EBSKeyARN, rep.Events = r.objectCount, r.ebsKeyARN, r.uses
+	rep.Access, rep.AccessNotes = r.access, slices.Compact(slices.Sorted(slices.Values(r.accessNotes)))
+	slices.SortStableFunc(rep.Access, func(a, b report.Access) int {
+		return cmp.Or(cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Principal, b.Principal))
+	})
 }
 
 // answered pairs an answer with its evidence.

@@ -80,6 +80,11 @@ type Config struct {
 	Concurrency int
 	// Version is the version of the program, for the report.
 	Version string
+	// Flags are the flags of the program, one an item, for the report.
+	Flags []string
+	// CABundle is the setting that replaces the system's certificate
+	// authorities, for the report. The default is none.
+	CABundle string
 	// Progress is told what takes time, a line each. The default is silence.
 	Progress io.Writer
 	// Now is the clock. The default is time.Now.
@@ -119,6 +124,8 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	seen := recordEndpoints(cfg.AWS.HTTPClient)
+	cfg.AWS.HTTPClient = seen
 	r := newRun(ctx, cfg, selected)
 	rep := &report.Report{Schema: report.Schema, Version: cfg.Version, StartedAt: r.now()}
 	var credentials error
@@ -155,6 +162,15 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 	if credentials == nil {
 		r.describe(rep)
 	}
+	rep.Scope = report.Scope{
+		Endpoints: seen.list(cfg.Bucket), CABundle: cfg.CABundle, Flags: append([]string{}, cfg.Flags...),
+		Objects: cfg.selection(selected), Checks: len(Catalogue),
+	}
+	for _, c := range Catalogue {
+		if _, asked := selected[c.ID]; !asked {
+			rep.Scope.LeftOut = append(rep.Scope.LeftOut, c.ID)
+		}
+	}
 	rep.FinishedAt = r.now()
 	rep.Judge()
 	if ctx.Err() != nil {
@@ -168,7 +184,7 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 
 // result puts the catalogue's part and the controls to what a check found.
 func (c Check) result(x report.Result, cfg Config) report.Result {
-	x.ID, x.Group, x.Title, x.Severity, x.Why = c.ID, c.Group, c.Title, c.Severity, c.Why
+	x.ID, x.Group, x.Title, x.Severity, x.Why, x.NotProven = c.ID, c.Group, c.Title, c.Severity, c.Why, strings.ReplaceAll(c.NotProven, "`", "")
 	x.Expected = cmp.Or(x.Expected, c.Expected)
 	x.Controls = Controls(c.ID, cfg.AllRegions)
 	switch x.Status {
@@ -178,6 +194,33 @@ func (c Check) result(x report.Result, cfg Config) report.Result {
 		x.Remedy = cmp.Or(x.Remedy, c.Remedy)
 	}
 	return x
+}
+
+// selection is which objects are checked, in words. Empty means that no bucket
+// was named.
+func (c Config) selection(selected map[string]bool) string {
+	looks := false
+	for _, x := range Catalogue {
+		looks = looks || selected[x.ID] && (x.Group == "object" || x.Group == "trail")
+	}
+	var parts []string
+	if len(c.Objects) > 0 {
+		parts = append(parts, count(len(c.Objects), "named object"))
+	}
+	if c.Prefix != nil && *c.Prefix == "" {
+		parts = append(parts, "every object of the bucket")
+	} else if c.Prefix != nil {
+		parts = append(parts, fmt.Sprintf("every object with the prefix %q", *c.Prefix))
+	}
+	switch {
+	case c.Bucket == "":
+		return ""
+	case !looks:
+		return "none: no check of objects was selected"
+	case len(parts) == 0:
+		return "none was named"
+	}
+	return strings.Join(parts, ", and ")
 }
 
 // choose says which checks are selected: those that only leaves out are not in

@@ -59,9 +59,12 @@ func chainOf(r *Report) chain {
 	object := chainNode{Kind: "S3 object", Note: "none checked"}
 	if len(s.Objects) > 0 {
 		object.Name = s.Objects[0]
-		object.Note = plural(max(s.ObjectCount, len(s.Objects)), "object") + " checked"
-	} else if s.ObjectCount > 0 {
+	}
+	if s.ObjectCount > 0 {
 		object.Note = plural(s.ObjectCount, "object") + " checked"
+	}
+	if name, n := failedObject(r); n > 0 {
+		object.Name, object.Note = name, fmt.Sprintf("%d of %s failed", n, plural(s.ObjectCount, "object"))
 	}
 	event := chainNode{Kind: "CloudTrail event", Note: "none seen"}
 	if e, ok := provingEvent(r); ok {
@@ -82,6 +85,41 @@ func chainOf(r *Report) chain {
 			link("logged as", "CloudTrail recorded the use of the key for them.", inGroup("trail")),
 		},
 	}
+}
+
+// failedObject is the first object that failed, and how many did.
+func failedObject(r *Report) (name string, count int) {
+	for _, x := range r.Results {
+		if x.Group != "object" || x.Status != Fail || len(x.Failures) == 0 {
+			continue
+		}
+		name, _, _ = strings.Cut(x.Failures[0], ": ") // "NAME: why"
+		for _, o := range r.Subject.Objects {
+			if strings.HasPrefix(x.Failures[0], o+": ") {
+				name = o
+			}
+		}
+		return name, max(x.FailureCount, len(x.Failures))
+	}
+	return "", 0
+}
+
+// proofOfWrite is the event that proves the write of an object, if a check
+// passed on it.
+func (r *Report) proofOfWrite() KeyUse {
+	for _, x := range r.Results {
+		if x.Group != "trail" || x.Status != Pass {
+			continue
+		}
+		for _, ev := range x.Evidence {
+			for _, e := range r.Events {
+				if e.EventID == ev.EventID && e.Name == "GenerateDataKey" {
+					return e
+				}
+			}
+		}
+	}
+	return KeyUse{}
 }
 
 // provingEvent is the event that the trail's results name first, or else the

@@ -16,18 +16,20 @@ var page string
 const shownEvents = 200
 
 var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"sign":    Status.sign,
-	"meaning": Status.meaning,
-	"utc":     utc,
-	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"day":     func(t time.Time) string { return t.UTC().Format("2006-01-02") },
-	"clock":   func(t time.Time) string { return t.UTC().Format("15:04") },
-	"upper":   func(s Status) string { return strings.ToUpper(string(s)[:1]) + string(s)[1:] },
-	"plural":  plural,
-	"sub":     func(a, b int) int { return a - b },
-	"half":    func(a, b int) int { return (a + b) / 2 },
-	"add":     func(a, b float64) float64 { return a + b },
-	"addi":    func(a, b int) int { return a + b },
+	"sign":     Status.sign,
+	"meaning":  Status.meaning,
+	"utc":      utc,
+	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"day":      func(t time.Time) string { return t.UTC().Format("2006-01-02") },
+	"clock":    func(t time.Time) string { return t.UTC().Format("15:04") },
+	"upper":    func(s Status) string { return strings.ToUpper(string(s)[:1]) + string(s)[1:] },
+	"plural":   plural,
+	"sub":      func(a, b int) int { return a - b },
+	"half":     func(a, b int) int { return (a + b) / 2 },
+	"add":      func(a, b float64) float64 { return a + b },
+	"addi":     func(a, b int) int { return a + b },
+	"command":  IsCommand,
+	"controls": controlLine,
 }).Parse(page))
 
 // WriteHTML writes r as one page that needs nothing but itself: no script, no
@@ -38,33 +40,45 @@ func WriteHTML(w io.Writer, r *Report) error {
 	c := chainOf(r)
 	data := struct {
 		*Report
-		Headline  string
-		Duration  time.Duration
-		Statuses  []statusCount
-		Chain     chain
-		ChainSVGs []chainSVG
-		Groups    []group
-		Usage     usage
-		PlotSVGs  []plotSVG
-		Listed    []KeyUse // the events shown, the newest first
-		Controls  []controlRow
+		Headline                              string
+		Problems                              []Result
+		Endpoint, Flags, LeftOut, ObjectScope string
+		AccessByResource                      [][]Access
+		Duration                              time.Duration
+		Statuses                              []statusCount
+		Chain                                 chain
+		ChainSVGs                             []chainSVG
+		Groups                                []group
+		Usage                                 usage
+		PlotSVGs                              []plotSVG
+		Listed                                []KeyUse // the events shown, the newest first
+		Controls                              []framework
 	}{
-		Report:    r,
-		Headline:  r.headline(),
+		Report:   r,
+		Headline: r.headline(),
+		Problems: r.problems(),
+		Endpoint: r.Scope.endpoints(), Flags: r.Scope.flags(), LeftOut: r.Scope.leftOut(), ObjectScope: r.objects(),
 		Duration:  r.FinishedAt.Sub(r.StartedAt).Round(100 * time.Millisecond),
 		Chain:     c,
 		ChainSVGs: []chainSVG{c.across(), c.down()},
 		Groups:    r.groups(),
 		Usage:     usageOf(r.Events, 32),
-		Controls:  controlRows(r.Results),
+		Controls:  frameworks(r.Results),
+	}
+	for i, a := range r.Access {
+		if i == 0 || a.Resource != r.Access[i-1].Resource {
+			data.AccessByResource = append(data.AccessByResource, nil)
+		}
+		last := &data.AccessByResource[len(data.AccessByResource)-1]
+		*last = append(*last, a)
 	}
 	for _, s := range statuses {
 		data.Statuses = append(data.Statuses, statusCount{s, r.Summary.of(s)})
 	}
 	if len(r.Events) > 0 {
 		data.PlotSVGs = []plotSVG{
-			data.Usage.plot("plot-wide", 1058, 270),
-			usageOf(r.Events, 14).plot("plot-narrow", 328, 240),
+			data.Usage.plot("plot-wide", 1058, 270, r.proofOfWrite()),
+			usageOf(r.Events, 14).plot("plot-narrow", 328, 240, r.proofOfWrite()),
 		}
 		data.Listed = slices.Clone(r.Events)
 		slices.Reverse(data.Listed)
@@ -76,6 +90,47 @@ func WriteHTML(w io.Writer, r *Report) error {
 type statusCount struct {
 	Status Status
 	Count  int
+}
+
+// framework is a framework's requirements, in a row of the page.
+type framework struct {
+	Framework string
+	Rows      []controlRow
+}
+
+func frameworks(results []Result) []framework {
+	var list []framework
+	for _, row := range controlRows(results) {
+		if len(list) == 0 || list[len(list)-1].Framework != row.Framework {
+			list = append(list, framework{Framework: row.Framework})
+		}
+		last := &list[len(list)-1]
+		last.Rows = append(last.Rows, row)
+	}
+	return list
+}
+
+// controlLine is the controls of a check in one line, each framework once.
+func controlLine(controls []Control) string {
+	var parts []string
+	before := ""
+	for _, c := range controls {
+		id := c.ID
+		if c.Partial {
+			id += " (in part)"
+		}
+		name, edition := c.Framework, ""
+		if rest, ok := strings.CutPrefix(name, "CIS AWS Foundations "); ok {
+			name, edition = "CIS AWS Foundations", rest+": "
+		}
+		if name == before {
+			parts[len(parts)-1] += ", " + edition + id
+			continue
+		}
+		before = name
+		parts = append(parts, name+" "+edition+id)
+	}
+	return strings.Join(parts, "; ")
 }
 
 // controlRow is one requirement with the checks that are evidence for it.

@@ -36,6 +36,8 @@ func encodeJSON(w io.Writer, v any) error {
 		}
 		out.WriteRune(c)
 	}
-	_, err := w.Write(out.Bytes())
+	// Azure Pipelines, TeamCity and GitHub take "##vso[", "##teamcity[" and "##["
+	// in a log for commands. In JSON a "#" stands in strings only.
+	_, err := w.Write(bytes.ReplaceAll(out.Bytes(), []byte("##"), []byte("#"+escape('#'))))
 	return err
 }

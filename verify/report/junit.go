@@ -18,8 +18,12 @@ import (
 // seen.
 func WriteJUnit(w io.Writer, r *Report) error {
 	r = shown(r)
+	name := "kms-baseline verify"
+	if r.Notice != "" {
+		name = r.Notice + " " + name
+	}
 	doc := junitSuites{
-		Name:     "kms-baseline verify",
+		Name:     name,
 		Tests:    len(r.Results),
 		Failures: r.Summary.Fail,
 		Errors:   r.Summary.Error + r.Summary.Inconclusive,
@@ -35,7 +39,7 @@ func WriteJUnit(w io.Writer, r *Report) error {
 		}
 		for _, x := range g.Results {
 			c := junitCase{Class: "verify." + g.Name, Name: x.ID + ": " + x.Title}
-			problem := &junitProblem{Message: x.Actual, Type: string(x.Status), Text: junitText(x)}
+			problem := &junitProblem{Message: x.Actual, Type: string(x.Status), Text: junitText(r, x)}
 			switch x.Status {
 			case Pass:
 			case Fail:
@@ -121,30 +125,45 @@ type junitOutput struct {
 }
 
 func junitProperties(r *Report) []junitProperty {
-	ps := []junitProperty{{"verdict", string(r.Verdict)}, {"version", r.Version}}
+	var ps []junitProperty
 	for _, p := range []junitProperty{
+		{"notice", r.Notice},
+		{"verdict", string(r.Verdict)},
+		{"version", r.Version},
 		{"account", r.Subject.Account},
 		{"region", r.Subject.Region},
 		{"caller", r.Subject.Caller},
 		{"key", r.Subject.KeyARN},
 		{"bucket", r.Subject.Bucket},
+		{"objects", r.objects()},
+		{"endpoint", r.Scope.endpoints()},
+		{"caBundle", r.Scope.CABundle},
+		{"flags", r.Scope.flags()},
+		{"leftOut", r.Scope.leftOut()},
 	} {
 		if p.Value != "" {
 			ps = append(ps, p)
 		}
+	}
+	for _, a := range r.Access {
+		ps = append(ps, junitProperty{"access", a.Resource + ": " + a.words()})
+	}
+	for _, n := range r.AccessNotes {
+		ps = append(ps, junitProperty{"accessNote", n})
 	}
 	return ps
 }
 
 // junitText is the body of a failure or an error, which CI systems show as it
 // is.
-func junitText(x Result) string {
+func junitText(r *Report, x Result) string {
 	var b strings.Builder
 	line := func(label, text string) {
 		if text != "" {
 			fmt.Fprintf(&b, "%-9s %s\n", label, text)
 		}
 	}
+	line("notice", r.Notice)
 	line("expected", x.Expected)
 	line("actual", x.Actual)
 	line("why", x.Why)
@@ -157,6 +176,10 @@ func junitText(x Result) string {
 	for _, c := range x.Controls {
 		line("control", c.String())
 	}
-	line("hint:", x.Remedy)
+	if IsCommand(x.Remedy) {
+		line("run:", x.Remedy)
+	} else {
+		line("hint:", x.Remedy)
+	}
 	return b.String()
 }

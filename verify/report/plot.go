@@ -133,7 +133,15 @@ type plotSVG struct {
 	Bars                     []plotBar
 	XTicks, YTicks           []plotTick
 	XTitle, YTitle           string
+	Mark                     *plotMark // nil without one
 	Text                     string
+}
+
+// plotMark is the event that proves the write of an object.
+type plotMark struct {
+	At, TextAt float64
+	Anchor     string
+	Text       string
 }
 
 type plotBar struct {
@@ -147,10 +155,12 @@ type plotTick struct {
 	Text string
 }
 
-func (u usage) plot(id string, width, height int) plotSVG {
+// plot lays the usage out. write is the event of the object's write, which is
+// marked; its zero value is none.
+func (u usage) plot(id string, width, height int, write KeyUse) plotSVG {
 	p := plotSVG{
 		ID: id, Width: width, Height: height,
-		Left: 52, Top: 12, Right: width - 12, Bottom: height - 46,
+		Left: 52, Top: 20, Right: width - 12, Bottom: height - 46,
 		YTitle: "events per " + u.StepText(),
 		Text:   u.words(),
 	}
@@ -195,6 +205,14 @@ func (u usage) plot(id string, width, height int) plotSVG {
 				Text:   fmt.Sprintf("%d %s from %s to %s", n, u.Series[s], utc(b.From), utc(b.To)),
 			})
 		}
+	}
+	if at := write.Time; !at.IsZero() && !at.Before(u.From()) && at.Before(u.To()) {
+		x := float64(p.Left) + float64(at.Sub(u.From()))/float64(u.To().Sub(u.From()))*float64(p.Right-p.Left)
+		p.Mark = &plotMark{At: x, TextAt: x + 5, Anchor: "start", Text: "write of the object, " + at.UTC().Format("15:04:05")}
+		if x > float64(p.Left+p.Right)/2 {
+			p.Mark.TextAt, p.Mark.Anchor = x-5, "end"
+		}
+		p.Text += " The write of the object was recorded at " + utc(at) + "."
 	}
 	p.XTitle = "time (UTC), " + u.From().Format("2006-01-02")
 	if last := u.To().Add(-time.Nanosecond); last.Format("2006-01-02") != u.From().Format("2006-01-02") {

@@ -1,9 +1,14 @@
-// Package report is what verify says: the model of its findings, and one file
-// per format that they are written in. It knows nothing of AWS and makes no
-// calls; package check fills the model.
+// Package report has the model of verify's findings, and one file for each
+// format that they are written in. It makes no calls; package check fills the
+// model.
 package report
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Schema names the version of the JSON that a [Report] is written as. It
 // changes when a field is renamed, removed or given another meaning; new
@@ -31,14 +36,23 @@ const (
 
 // Report is one run of verify.
 type Report struct {
-	Schema     string    `json:"schema"`
+	Schema string `json:"schema"`
+	// Notice is what a reader must know before anything else: that the results
+	// are not AWS's own. [Report.Judge] fills it.
+	Notice     string    `json:"notice,omitempty"`
 	Version    string    `json:"version"` // of the verify binary
 	StartedAt  time.Time `json:"startedAt"`
 	FinishedAt time.Time `json:"finishedAt"`
 	Verdict    Status    `json:"verdict"` // the worst that counts: see Report.Judge
 	Summary    Summary   `json:"summary"`
 	Subject    Subject   `json:"subject"`
+	Scope      Scope     `json:"scope"`
 	Results    []Result  `json:"results"` // in the order of the catalogue
+	// Access lists who may use the key and the bucket, as their policies and
+	// grants state it.
+	Access []Access `json:"access,omitempty"`
+	// AccessNotes are what Access does not cover, and why.
+	AccessNotes []string `json:"accessNotes,omitempty"`
 	// Events are the uses of the key that CloudTrail's event history showed in
 	// the window looked at, oldest first.
 	Events []KeyUse `json:"events,omitempty"`
@@ -53,7 +67,50 @@ type Summary struct {
 	Skipped      int `json:"skipped"`
 }
 
-// Subject is what was looked at, and as whom. Empty means unknown.
+// Scope is how the run was made: where it called, with which flags, and what it
+// selected and left out.
+type Scope struct {
+	// Endpoints are the endpoints that were called, by service.
+	Endpoints []Endpoint `json:"endpoints"`
+	// CABundle is the setting that replaces the system's certificate
+	// authorities ("AWS_CA_BUNDLE=/etc/proxy.pem"). Empty means that they were
+	// used.
+	CABundle string `json:"caBundle,omitempty"`
+	// Flags are the flags of the run, one an item: "--only=account".
+	Flags []string `json:"flags"`
+	// Objects is which objects were selected, in words.
+	Objects string `json:"objects,omitempty"`
+	// Checks is how many checks the catalogue has.
+	Checks int `json:"checks"`
+	// LeftOut are the ids of the checks that --only left out. They have no
+	// result.
+	LeftOut []string `json:"leftOut,omitempty"`
+}
+
+// Endpoint is where the calls to one service went.
+type Endpoint struct {
+	Service string `json:"service"` // as requests to it are signed: "kms"
+	URL     string `json:"url"`     // "https://kms.us-east-1.amazonaws.com"
+	AWS     bool   `json:"aws"`     // whether it is AWS's own endpoint of this service, over TLS
+}
+
+// Access is a statement of a policy, or a grant, that gives a principal
+// permissions on the key or the bucket.
+type Access struct {
+	Resource string `json:"resource"` // ARN of the key or the bucket
+	// Account is the principal's AWS account ID, "*" for every account, empty
+	// for an AWS service.
+	Account     string   `json:"account,omitempty"`
+	Principal   string   `json:"principal"`   // as the policy or grant names it
+	Permissions []string `json:"permissions"` // actions, as the policy names them, or a grant's operations
+	Conditions  string   `json:"conditions,omitempty"`
+	Source      string   `json:"source"` // `key policy, statement "Admins"`, "grant 0c23..."
+	// External reports that the principal is not of the account that owns the
+	// resource.
+	External bool `json:"external,omitempty"`
+}
+
+// Subject is what was checked, and as which caller. Empty means unknown.
 type Subject struct {
 	Account     string   `json:"account,omitempty"`
 	Region      string   `json:"region,omitempty"`
@@ -68,17 +125,19 @@ type Subject struct {
 
 // Result is what one check found.
 type Result struct {
-	ID       string     `json:"id"`       // "key.rotation"
-	Group    string     `json:"group"`    // "account", "key", "bucket", "object", "ebs", "trail", "canary"
-	Title    string     `json:"title"`    // "the key rotates"
-	Severity string     `json:"severity"` // "critical", "high", "medium", "low"
-	Why      string     `json:"why"`      // what goes wrong without it
-	Status   Status     `json:"status"`
-	Expected string     `json:"expected"`
-	Actual   string     `json:"actual"`           // with the reason, for anything but a pass
-	Remedy   string     `json:"remedy,omitempty"` // the next command to run; empty for a pass
-	Evidence []Evidence `json:"evidence,omitempty"`
-	Controls []Control  `json:"controls,omitempty"`
+	ID       string `json:"id"`       // "key.rotation"
+	Group    string `json:"group"`    // "account", "key", "bucket", "object", "ebs", "trail", "canary"
+	Title    string `json:"title"`    // "the key rotates"
+	Severity string `json:"severity"` // "critical", "high", "medium", "low"
+	Why      string `json:"why"`      // what goes wrong without it
+	// NotProven is what a pass does not prove. It may be empty.
+	NotProven string     `json:"notProven,omitempty"`
+	Status    Status     `json:"status"`
+	Expected  string     `json:"expected"`
+	Actual    string     `json:"actual"`           // with the reason, for anything but a pass
+	Remedy    string     `json:"remedy,omitempty"` // the next command to run; empty for a pass
+	Evidence  []Evidence `json:"evidence,omitempty"`
+	Controls  []Control  `json:"controls,omitempty"`
 	// Failures names the objects, Regions or keys that failed, at most 100;
 	// FailureCount is how many there are.
 	Failures     []string `json:"failures,omitempty"`
@@ -112,11 +171,12 @@ type KeyUse struct {
 	Service string    `json:"service,omitempty"` // who called for the caller: "fas.s3.amazonaws.com"
 }
 
-// Judge fills Summary and Verdict from Results. The verdict is the worst of
+// Judge fills Summary and Verdict from Results, and Notice from Scope. The verdict is the worst of
 // them: error before fail is wrong for a reader who asks "is it broken?", so
 // the order is fail, error, inconclusive, pass; skipped does not count, and no
 // result at all is an error.
 func (r *Report) Judge() {
+	r.Notice = r.Scope.notice()
 	r.Summary = Summary{}
 	for _, x := range r.Results {
 		switch x.Status {
@@ -142,4 +202,25 @@ func (r *Report) Judge() {
 	default:
 		r.Verdict = Pass
 	}
+}
+
+// notice is the warning for results that are not AWS's own, or that a holder of
+// a private certificate authority could have changed.
+func (s Scope) notice() string {
+	var urls, services []string
+	for _, e := range s.Endpoints {
+		if !e.AWS {
+			urls, services = append(urls, e.URL), append(services, e.Service)
+		}
+	}
+	slices.Sort(urls)
+	urls = slices.Compact(urls)
+	switch {
+	case len(urls) > 0:
+		return fmt.Sprintf("NOT AWS: the responses of %s came from %s, not from an AWS endpoint. This report proves nothing about an AWS account.",
+			strings.Join(slices.Compact(slices.Sorted(slices.Values(services))), ", "), strings.Join(urls, ", "))
+	case s.CABundle != "":
+		return "CUSTOM CERTIFICATE AUTHORITY: TLS connections were verified with " + s.CABundle + " instead of the system's certificate authorities. Its owner could have changed every response."
+	}
+	return ""
 }

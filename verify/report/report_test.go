@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,7 +121,98 @@ func TestWrite_NeutralizesHostileNames(t *testing.T) {
 			if format == "html" {
 				require.NotContains(t, got, "<script")
 			}
+			requireNoCICommand(t, got)
 		})
+	}
+}
+
+// A CI system reads commands from the log: GitHub those of a line that starts
+// with "::", and "##[" anywhere; Azure Pipelines "##vso[", TeamCity
+// "##teamcity[".
+func requireNoCICommand(t *testing.T, output string) {
+	t.Helper()
+	require.NotContains(t, output, "##")
+	for line := range strings.Lines(output) {
+		require.False(t, strings.HasPrefix(strings.TrimSpace(line), "::"), line)
+	}
+}
+
+func TestWriteTable_NoLineIsACommandToCI(t *testing.T) {
+	t.Parallel()
+	r := good()
+	r.Results[0].Actual = strings.Repeat("a ::add-mask::x ", 40)
+	r.Results[0].Status = Fail
+	r.Results[0].Failures = []string{"::error::hello", "  ::stop-commands::x"}
+	r.Judge()
+	for width := 40; width < 120; width++ {
+		requireNoCICommand(t, render(t, "table", r, Options{Width: width, Verbose: true}))
+	}
+}
+
+func TestWrite_EveryFormatNamesTheEndpoint(t *testing.T) {
+	t.Parallel()
+	for _, format := range Formats {
+		require.Contains(t, render(t, format, good(), Options{Width: 400}), "kms.us-east-1.amazonaws.com", format)
+		got := render(t, format, sample(), Options{Width: 400})
+		require.Contains(t, got, "127.0.0.1:4566", format)
+		head, _, _ := strings.Cut(got, "key.enabled")
+		require.True(t, strings.Contains(head, "NOT AWS"), "%s: an endpoint that is not AWS's own comes first", format)
+	}
+	for _, format := range []string{"table", "html"} {
+		lines := strings.Split(render(t, format, sample(), Options{}), "\n")
+		first := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "NOT AWS") })
+		body := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "<body>") })
+		require.LessOrEqual(t, first-body, 2, format)
+		require.GreaterOrEqual(t, first, 0, format)
+	}
+}
+
+func TestWrite_EveryFormatStatesTheScope(t *testing.T) {
+	t.Parallel()
+	for _, format := range Formats {
+		got := render(t, format, sample(), Options{Width: 4000})
+		for _, text := range []string{"account.expected", "--only", "archive/", "partner-analytics", "AWS_CA_BUNDLE=/tmp/ca.pem"} {
+			require.True(t, strings.Contains(got, text), "%s: no %s", format, text)
+		}
+	}
+}
+
+func TestNotice(t *testing.T) {
+	t.Parallel()
+	r := good()
+	require.Empty(t, r.Notice)
+	r.Scope.CABundle = "SSL_CERT_FILE=/x"
+	r.Judge()
+	require.Contains(t, r.Notice, "SSL_CERT_FILE=/x")
+}
+
+func TestObjects_NamedIsNotChecked(t *testing.T) {
+	t.Parallel()
+	r := good()
+	r.Subject.ObjectCount, r.Scope.Objects = 0, "none: no check of objects was selected"
+	for _, format := range []string{"table", "html"} {
+		got := render(t, format, r, Options{})
+		require.NotContains(t, got, "1 object checked", format)
+		require.Contains(t, got, "no check of objects was selected", format)
+	}
+}
+
+func TestIsCommand(t *testing.T) {
+	t.Parallel()
+	for remedy, want := range map[string]bool{
+		"aws kms enable-key --key-id x": true, "aws sts get-caller-identity": true, "verify --stack dev --canary": true,
+		"aws s3 ls s3://b": true, "aws kms cancel-key-deletion --key-id x && aws kms enable-key --key-id x": true,
+		"verify iam": true, "aws s3api put-bucket-encryption with SSEAlgorithm": false, "verify iam prints the policy": false,
+		"run verify again": false, "": false, "use a bucket in the key's Region": false,
+	} {
+		require.Equal(t, want, IsCommand(remedy), remedy)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{"": "''", "a/b.c=1": "a/b.c=1", "it's $(x)": `'it'\''s $(x)'`, "~": "'~'", "ä": "'ä'", "a\nb": "'a\nb'"} {
+		require.Equal(t, want, Quote(in))
 	}
 }
 
@@ -129,7 +221,7 @@ func TestWriteTable_KeepsToTheWidth(t *testing.T) {
 	for _, width := range []int{40, 60, 80, 132} {
 		for _, line := range strings.Split(render(t, "table", sample(), Options{Width: width, Verbose: true}), "\n") {
 			// A command's words are not broken, or it could not be pasted.
-			if strings.HasSuffix(line, ` \`) || strings.Contains(line, "  --") {
+			if strings.HasSuffix(line, ` \`) || strings.Contains(line, "  --") || strings.Contains(line, `\u003a:`) {
 				continue
 			}
 			require.LessOrEqual(t, columns(line), width, line)
@@ -277,7 +369,7 @@ func TestWriteJUnit_NoStatusIsShownGreen(t *testing.T) {
 	require.Nil(t, byName["key.enabled"].Failure)
 	require.Nil(t, byName["key.enabled"].Error)
 	require.Equal(t, "fail", byName["key.rotation"].Failure.Type)
-	require.Contains(t, byName["key.rotation"].Failure.Text, "hint:     aws kms enable-key-rotation")
+	require.Contains(t, byName["key.rotation"].Failure.Text, "run:      aws kms enable-key-rotation")
 	require.Equal(t, "error", byName["key.policy"].Error.Type)
 	require.Equal(t, "inconclusive", byName["trail.decrypt"].Error.Type)
 	require.Nil(t, byName["trail.decrypt"].Skipped)
@@ -353,6 +445,10 @@ func TestWriteSARIF_Essentials(t *testing.T) {
 	require.Equal(t, "arn:aws:s3:::"+sampleBucket+"/test/old file.txt", object[2].FullyQualifiedName)
 	levels := map[string]string{}
 	for _, n := range run.Invocations[0].Notifications {
+		if n.AssociatedRule == nil {
+			require.Contains(t, n.Message.Text, "NOT AWS")
+			continue
+		}
 		levels[n.AssociatedRule.ID] = n.Level
 	}
 	require.Equal(t, map[string]string{"key.policy": "error", "canary.default": "note"}, levels)

@@ -15,8 +15,9 @@ const (
 
 	// An object's key may be any text; this one tries a terminal, a browser, an
 	// XML parser, a shell and a SARIF viewer. U+202E turns the text around, and
-	// U+009B starts a terminal sequence in one character.
-	hostile = "logs/\x1b[31mred\x1b]0;title\x07/<script>alert('1')</script>/\"a\" & 'b'/[link](https://example.com)/line\nbreak\r\u202egnp.exe\u009b2J\x00\xff]]>"
+	// U+009B starts a terminal sequence in one character. The end is commands to CI
+	// systems.
+	hostile = "logs/\x1b[31mred\x1b]0;title\x07/<script>alert('1')</script>/\"a\" & 'b'/[link](https://example.com)/line\nbreak\r\u202egnp.exe\u009b2J\x00\xff]]> ::set-output name=x::y ##vso[task.complete] ##[error]"
 )
 
 func at(minute, second int) time.Time {
@@ -36,9 +37,27 @@ func sample() *Report {
 			Objects:     []string{"test/hello.txt", "archive/2025/12/31/" + strings.Repeat("a-very-long-name-", 8) + "end.parquet", hostile},
 			ObjectCount: 1204, EBSKeyARN: strings.Replace(sampleKey, "1234abcd", "99999999", 1),
 		},
+		Scope: Scope{
+			Endpoints: []Endpoint{
+				{"cloudtrail", "https://cloudtrail.us-east-1.amazonaws.com", true},
+				{"kms", "https://127.0.0.1:4566", false},
+				{"s3", "https://s3.us-east-1.amazonaws.com", true},
+			},
+			CABundle: "AWS_CA_BUNDLE=/tmp/ca.pem",
+			Flags:    []string{"--only=key,bucket,object,ebs,trail,canary.default", "--prefix=it's $HOME", "--stack=dev"},
+			Objects:  "3 named objects, and every object with the prefix \"archive/\"",
+			Checks:   11, LeftOut: []string{"account.expected"},
+		},
+		Access: []Access{
+			{Resource: sampleKey, Account: sampleAccount, Principal: "arn:aws:iam::" + sampleAccount + ":root", Permissions: []string{"kms:*"}, Source: `key policy, statement "Account"`},
+			{Resource: sampleKey, Account: sampleForeign, Principal: "arn:aws:iam::" + sampleForeign + ":role/partner-analytics", Permissions: []string{"Decrypt", "DescribeKey"},
+				Conditions: "encryption context department=finance", Source: "grant 0c237476b39f8bc44e45212e08498fbe3151305030726c0590dd8d3e9f3d6a60", External: true},
+			{Resource: "arn:aws:s3:::" + sampleBucket, Principal: "logging.s3.amazonaws.com", Permissions: []string{"s3:PutObject"}, Conditions: "aws:SourceAccount = " + sampleAccount, Source: "bucket policy, statement 3"},
+		},
+		AccessNotes: []string{"the key policy admits the account " + sampleAccount + ": its IAM policies decide which of its principals have access, and were not read"},
 		Results: []Result{
 			{
-				ID: "key.enabled", Group: "key", Title: "the key is enabled", Severity: "critical",
+				ID: "key.enabled", Group: "key", NotProven: "that disabling the key takes effect at once", Title: "the key is enabled", Severity: "critical",
 				Why:    "a disabled key can neither encrypt nor decrypt: the data is out of reach",
 				Status: Pass, Expected: "Enabled", Actual: "Enabled",
 				Evidence: []Evidence{{Source: "kms:DescribeKey", RequestID: "0a1b2c3d-1111-4222-8333-123412341234", Time: at(40, 1), Detail: "KeyState Enabled, Origin AWS_KMS"}},
@@ -145,13 +164,15 @@ func good() *Report {
 	r := sample()
 	r.Results = []Result{r.Results[0], r.Results[3], r.Results[6], r.Results[7]}
 	r.Subject.Objects, r.Subject.ObjectCount = []string{"test/hello.txt"}, 1
+	r.Scope.Endpoints = []Endpoint{{"kms", "https://kms.us-east-1.amazonaws.com", true}, {"s3", "https://s3.us-east-1.amazonaws.com", true}}
+	r.Scope.CABundle, r.Scope.Objects = "", "1 named object"
 	r.Judge()
 	return r
 }
 
 // empty is a run in which nothing was checked.
 func empty() *Report {
-	r := &Report{Schema: Schema, Version: "1.2.3", StartedAt: at(40, 0), FinishedAt: at(40, 1)}
+	r := &Report{Schema: Schema, Version: "1.2.3", StartedAt: at(40, 0), FinishedAt: at(40, 1), Scope: Scope{Endpoints: []Endpoint{}, Flags: []string{}}}
 	r.Judge()
 	return r
 }

@@ -22,6 +22,7 @@ func WriteSARIF(w io.Writer, r *Report) error {
 	run := sarifRun{
 		Tool: sarifTool{Driver: sarifDriver{
 			Name:            "kms-baseline verify",
+			FullName:        strings.TrimSpace(r.Notice + " kms-baseline verify " + r.Version),
 			SemanticVersion: r.Version,
 			InformationURI:  "https://github.com/securethecloud/kms-baseline",
 			Rules:           []sarifRule{},
@@ -32,7 +33,11 @@ func WriteSARIF(w io.Writer, r *Report) error {
 			EndTimeUTC:          r.FinishedAt.UTC().Format(time.RFC3339Nano),
 		}},
 		Results:    []sarifResult{},
-		Properties: r.Subject,
+		Properties: sarifProperties{r.Notice, r.Subject, r.Scope, r.Access, r.AccessNotes},
+	}
+	if r.Notice != "" {
+		in := &run.Invocations[0]
+		in.Notifications = append(in.Notifications, sarifNotification{Level: "warning", Message: sarifText{sarifEscape(r.Notice)}})
 	}
 	if r.Subject.Account != "" && r.Subject.Region != "" {
 		// Uploads of two accounts or Regions stay apart instead of replacing
@@ -80,7 +85,15 @@ type sarifRun struct {
 	Automation  *sarifAutomation  `json:"automationDetails,omitempty"`
 	Invocations []sarifInvocation `json:"invocations"`
 	Results     []sarifResult     `json:"results"`
-	Properties  Subject           `json:"properties"`
+	Properties  sarifProperties   `json:"properties"`
+}
+
+type sarifProperties struct {
+	Notice string `json:"notice,omitempty"`
+	Subject
+	Scope       Scope    `json:"scope"`
+	Access      []Access `json:"access,omitempty"`
+	AccessNotes []string `json:"accessNotes,omitempty"`
 }
 
 type sarifTool struct {
@@ -89,6 +102,7 @@ type sarifTool struct {
 
 type sarifDriver struct {
 	Name            string      `json:"name"`
+	FullName        string      `json:"fullName"`
 	SemanticVersion string      `json:"semanticVersion,omitempty"`
 	InformationURI  string      `json:"informationUri"`
 	Rules           []sarifRule `json:"rules"`
@@ -132,7 +146,7 @@ type sarifInvocation struct {
 type sarifNotification struct {
 	Level          string    `json:"level"`
 	Message        sarifText `json:"message"`
-	AssociatedRule sarifRef  `json:"associatedRule"`
+	AssociatedRule *sarifRef `json:"associatedRule,omitempty"`
 }
 
 type sarifRef struct {
@@ -205,12 +219,15 @@ func (run *sarifRun) notify(x Result, rule int, level string) {
 	in.Notifications = append(in.Notifications, sarifNotification{
 		Level:          level,
 		Message:        sarifText{sarifEscape(fmt.Sprintf("%s: %s: %s", x.ID, x.Status, x.Actual))},
-		AssociatedRule: sarifRef{x.ID, rule},
+		AssociatedRule: &sarifRef{x.ID, rule},
 	})
 }
 
 func (r *Report) sarifResult(x Result, rule int, kind, level string) sarifResult {
 	message := fmt.Sprintf("%s: %s\nexpected: %s\nactual: %s", x.Title, x.Status, x.Expected, x.Actual)
+	if r.Notice != "" {
+		message = r.Notice + "\n" + message
+	}
 	if x.Remedy != "" {
 		message += "\nhint: " + x.Remedy
 	}

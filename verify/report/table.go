@@ -2,8 +2,10 @@ package report
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -11,15 +13,15 @@ import (
 // all that the report carries.
 const shownFailures = 10
 
-// WriteTable writes r for a person at a terminal: the checks by group, what to
-// do about the ones that did not pass, and the verdict last, where the eye is
-// when the command ends.
+// WriteTable writes r for a person at a terminal: the checks by group, then
+// those that did not pass once more, the most severe first, and the verdict
+// last, where the eye is when the command ends.
 func WriteTable(w io.Writer, r *Report, o Options) error {
 	if o.Width < 40 {
 		o.Width = 80
 	}
 	r = shown(r)
-	t := table{Writer: bufio.NewWriter(w), Options: o}
+	t := table{Writer: bufio.NewWriter(&lineGuard{w: w}), Options: o}
 	t.head(r)
 	idWidth := 0
 	for _, x := range r.Results {
@@ -31,6 +33,8 @@ func WriteTable(w io.Writer, r *Report, o Options) error {
 			t.result(x, idWidth)
 		}
 	}
+	t.access(r)
+	t.problems(r)
 	fmt.Fprintln(t)
 	verdict := fmt.Sprintf("%s %s", r.Verdict.sign(), r.Verdict)
 	rest := ": " + r.headline()
@@ -52,34 +56,73 @@ type table struct {
 }
 
 func (t table) head(r *Report) {
+	if r.Notice != "" {
+		for _, line := range wrap("! "+r.Notice, t.Width) {
+			fmt.Fprintln(t, t.paint(colorOf(Fail), line))
+		}
+		fmt.Fprintln(t)
+	}
 	for _, line := range wrap(fmt.Sprintf("kms-baseline verify %s, %s", r.Version, utc(r.StartedAt)), t.Width) {
 		fmt.Fprintln(t, line)
 	}
 	s := r.Subject
-	objects := ""
-	if s.ObjectCount > 0 || len(s.Objects) > 0 {
-		objects = fmt.Sprintf("%d checked", s.ObjectCount)
-		const named = 3 // of up to 20
-		if len(s.Objects) > 0 {
-			objects += ": " + strings.Join(s.Objects[:min(len(s.Objects), named)], ", ")
-		}
-		if len(s.Objects) > named || s.ObjectCount > len(s.Objects) {
-			objects += ", ..."
+	named := ""
+	const most = 3 // of up to 20
+	if len(s.Objects) > 0 {
+		named = strings.Join(s.Objects[:min(len(s.Objects), most)], ", ")
+		if len(s.Objects) > most {
+			named += ", ..."
 		}
 	}
-	for _, row := range [][2]string{
+	for _, row := range append([][2]string{
 		{"account", s.Account},
 		{"region", s.Region},
 		{"caller", s.Caller},
 		{"key", s.KeyARN},
 		{"alias", s.Alias},
 		{"bucket", s.Bucket},
-		{"objects", objects},
+		{"objects", r.objects()},
+		{"named", named},
 		{"ebs key", s.EBSKeyARN},
-	} {
+	}, r.scopeRows()...) {
 		if row[1] != "" {
-			t.labeled("  ", row[0], 9, wrap(row[1], t.Width-11))
+			t.labeled("  ", row[0], 11, wrap(row[1], t.Width-13))
 		}
+	}
+}
+
+// access lists who may use the key and the bucket.
+func (t table) access(r *Report) {
+	if len(r.Access) == 0 && len(r.AccessNotes) == 0 {
+		return
+	}
+	fmt.Fprintf(t, "\n%s\n", t.paint(bold, "Who has access"))
+	resource := ""
+	for _, a := range r.Access {
+		if a.Resource != resource {
+			resource = a.Resource
+			t.labeled("  ", "", 0, wrap(resource, t.Width-2))
+		}
+		t.labeled("    ", "", 0, wrap(a.words(), t.Width-4))
+	}
+	for _, n := range r.AccessNotes {
+		t.labeled("  ", "not covered: ", 0, wrap(n, t.Width-15))
+	}
+}
+
+// problems repeats what did not pass, in the order of urgency.
+func (t table) problems(r *Report) {
+	list := r.problems()
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintf(t, "\n%s\n", t.paint(bold, "What did not pass"))
+	for _, x := range list {
+		head := fmt.Sprintf("%s %s", x.Status.sign(), x.ID)
+		lines := wrap(fmt.Sprintf("%s (%s): %s", head, x.Severity, x.Actual), t.Width-4)
+		lines[0] = t.paint(colorOf(x.Status), head) + strings.TrimPrefix(lines[0], head)
+		fmt.Fprintf(t, "  %s\n", lines[0])
+		t.labeled("    ", "", 0, lines[1:])
 	}
 }
 
@@ -131,11 +174,11 @@ func (t table) result(x Result, idWidth int) {
 		}
 	}
 	if x.Status != Pass && x.Remedy != "" {
-		lines := wrap(x.Remedy, t.Width-16)
-		if isCommand(x.Remedy) {
-			lines = wrapCommand(x.Remedy, t.Width-16)
+		label, lines := "hint:", wrap(x.Remedy, t.Width-16)
+		if IsCommand(x.Remedy) {
+			label, lines = "run:", wrapCommand(x.Remedy, t.Width-16)
 		}
-		t.labeled("      ", "hint:", 10, lines)
+		t.labeled("      ", label, 10, lines)
 	}
 }
 
@@ -149,15 +192,24 @@ func (t table) labeled(indent, label string, width int, lines []string) {
 	}
 }
 
-// isCommand tells a remedy that is a command with flags from one that is prose,
-// though it may start with a program's name.
-func isCommand(remedy string) bool {
-	program, rest, _ := strings.Cut(remedy, " ")
-	switch program {
-	case "aws", "pulumi", "verify":
-		return strings.Contains(" "+rest, " --")
+// IsCommand reports whether a remedy is a command that can be run as it stands,
+// not a sentence: it starts with a program's name, and what follows is
+// subcommands and flags.
+func IsCommand(remedy string) bool {
+	first, _, _ := strings.Cut(remedy, " && ")
+	words := strings.Fields(first)
+	if len(words) < 2 || !slices.Contains([]string{"aws", "pulumi", "verify"}, words[0]) {
+		return false
 	}
-	return false
+	for i, w := range words[1:] {
+		switch {
+		case strings.HasPrefix(w, "-"):
+			return true
+		case strings.Trim(w, "abcdefghijklmnopqrstuvwxyz0123456789-") != "", i >= 2: // "aws s3 ls s3://bucket"
+			return strings.Contains(w, "s3://")
+		}
+	}
+	return words[0] == "aws" && len(words) == 3 || words[0] != "aws" && len(words) == 2
 }
 
 // The SGR parameters of the colors: those of the terminal's own palette that
@@ -187,4 +239,29 @@ func (t table) paint(sgr, s string) string {
 		return s
 	}
 	return "\x1b[" + sgr + "m" + s + "\x1b[0m"
+}
+
+// lineGuard keeps lines from being commands to a CI system, which reads them
+// from the log: GitHub takes a line that starts with "::" for one.
+type lineGuard struct {
+	w    io.Writer
+	line []byte // an incomplete one
+}
+
+func (g *lineGuard) Write(b []byte) (int, error) {
+	for _, line := range bytes.SplitAfter(b, []byte("\n")) {
+		g.line = append(g.line, line...)
+		if !bytes.HasSuffix(g.line, []byte("\n")) {
+			continue
+		}
+		out := g.line
+		if text := bytes.TrimLeft(out, " \t"); bytes.HasPrefix(text, []byte("::")) {
+			out = slices.Concat(out[:len(out)-len(text)], []byte(escape(':')), text[1:])
+		}
+		if _, err := g.w.Write(out); err != nil {
+			return 0, err
+		}
+		g.line = g.line[:0]
+	}
+	return len(b), nil
 }

@@ -12,8 +12,10 @@ import (
 
 // clean makes a string from the account safe to show: an object's key or a
 // role's session name may hold newlines, terminal escapes or characters that
-// reorder the text around them. They are shown as escapes, on one line.
+// reorder the text around them. They are shown as escapes, on one line. So is
+// the second of two "#", with which commands to some CI systems begin.
 func clean(s string) string {
+	s = strings.ReplaceAll(s, "##", "#"+escape('#'))
 	if strings.IndexFunc(s, hidden) < 0 && utf8.ValidString(s) {
 		return s
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,6 +80,22 @@ func (r *Report) headline() string {
 	}
 }
 
+// problems are the results that are neither passed nor skipped: failures first,
+// then what could not be evaluated, then what is inconclusive; the most severe
+// first in each.
+func (r *Report) problems() []Result {
+	list := slices.DeleteFunc(slices.Clone(r.Results), func(x Result) bool { return x.Status == Pass || x.Status == Skipped })
+	order := func(x Result) (int, int) {
+		return slices.Index([]Status{Fail, Error, Inconclusive}, x.Status), slices.Index([]string{"critical", "high", "medium", "low"}, x.Severity)
+	}
+	slices.SortStableFunc(list, func(a, b Result) int {
+		as, av := order(a)
+		bs, bv := order(b)
+		return cmp.Or(cmp.Compare(as, bs), cmp.Compare(av, bv))
+	})
+	return list
+}
+
 // counts lists the statuses that occur: "12 pass, 1 fail".
 func (s Summary) counts() string {
 	var parts []string
@@ -141,6 +158,22 @@ func (c Control) String() string {
 		s += " (in part)"
 	}
 	return s
+}
+
+// words is the access in a line.
+func (a Access) words() string {
+	who := a.Principal
+	switch {
+	case a.Account == "*":
+		who += " (EVERY ACCOUNT)"
+	case a.External:
+		who += " (external account " + a.Account + ")"
+	}
+	s := fmt.Sprintf("%s: %s", who, strings.Join(a.Permissions, ", "))
+	if a.Conditions != "" {
+		s += ", if " + a.Conditions
+	}
+	return s + " (" + a.Source + ")"
 }
 
 // String is the evidence in a line, the time in UTC.
