@@ -10,7 +10,9 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -79,6 +81,20 @@ func TestWriteHTML_OnPaper(t *testing.T) {
 		}
 	}
 	require.Contains(t, string(out), "aws kms enable-key-rotation")
+
+	bbox, err := exec.CommandContext(t.Context(), pdftotext, "-bbox", pdf, "-").Output()
+	require.NoError(t, err)
+	pages := strings.Split(string(bbox), "<page ")[1:]
+	require.LessOrEqual(t, len(pages), 5)
+	for i, page := range pages[:len(pages)-1] {
+		lowest := 0.0
+		for _, m := range regexp.MustCompile(`yMax="([0-9.]+)"`).FindAllStringSubmatch(page, -1) {
+			y, err := strconv.ParseFloat(m[1], 64)
+			require.NoError(t, err)
+			lowest = max(lowest, y)
+		}
+		require.Greater(t, lowest, 842.0/2, "page %d of %d is half empty", i+1, len(pages))
+	}
 }
 
 // findChromium finds the browser under its names in the distributions.

@@ -64,7 +64,7 @@ func chainOf(r *Report) chain {
 		object.Note = plural(s.ObjectCount, "object") + " checked"
 	}
 	if name, n := failedObject(r); n > 0 {
-		object.Name, object.Note = name, fmt.Sprintf("%d of %s failed", n, plural(s.ObjectCount, "object"))
+		object.Name, object.Note = name, fmt.Sprintf("%d of %d failed", n, s.ObjectCount)
 	}
 	event := chainNode{Kind: "CloudTrail event", Note: "none seen"}
 	if e, ok := provingEvent(r); ok {

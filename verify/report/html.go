@@ -12,6 +12,9 @@ import (
 //go:embed report.html.tmpl
 var page string
 
+// shownOnPage is how many failures of a check the page names.
+const shownOnPage = 20
+
 // shownEvents is how many events the page lists; the JSON has them all.
 const shownEvents = 200
 
@@ -28,6 +31,8 @@ var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	"half":     func(a, b int) int { return (a + b) / 2 },
 	"add":      func(a, b float64) float64 { return a + b },
 	"addi":     func(a, b int) int { return a + b },
+	"first":    func(list []string) []string { return list[:min(len(list), shownOnPage)] },
+	"more":     func(x Result) int { return max(x.FailureCount, len(x.Failures)) - min(len(x.Failures), shownOnPage) },
 	"command":  IsCommand,
 	"controls": controlLine,
 }).Parse(page))
@@ -110,25 +115,38 @@ func frameworks(results []Result) []framework {
 	return list
 }
 
-// controlLine is the controls of a check in one line, each framework once.
+// controlLine is the controls of a check in one line: each framework once, the
+// editions of the CIS benchmark that agree together.
 func controlLine(controls []Control) string {
-	var parts []string
-	before := ""
+	const cis = "CIS AWS Foundations "
+	var parts, editions []string // parts by framework; editions of the last one
+	last, id := "", ""
 	for _, c := range controls {
-		id := c.ID
+		text := c.ID
 		if c.Partial {
-			id += " (in part)"
+			text += " (in part)"
 		}
-		name, edition := c.Framework, ""
-		if rest, ok := strings.CutPrefix(name, "CIS AWS Foundations "); ok {
-			name, edition = "CIS AWS Foundations", rest+": "
-		}
-		if name == before {
-			parts[len(parts)-1] += ", " + edition + id
+		edition, isCIS := strings.CutPrefix(c.Framework, cis)
+		switch {
+		case isCIS && last == cis && text == id:
+			editions = append(editions, edition)
+			parts[len(parts)-1] = strings.Join(editions, ", ") + ": " + id
 			continue
+		case isCIS:
+			editions, id = []string{edition}, text
+			text = edition + ": " + text
+			if last != cis {
+				text = cis + text
+				editions[0] = cis + edition
+			}
+			last = cis
+			parts = append(parts, text)
+		case last == c.Framework:
+			parts[len(parts)-1] += ", " + text
+		default:
+			last = c.Framework
+			parts = append(parts, c.Framework+" "+text)
 		}
-		before = name
-		parts = append(parts, name+" "+edition+id)
 	}
 	return strings.Join(parts, "; ")
 }

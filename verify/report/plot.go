@@ -208,8 +208,9 @@ func (u usage) plot(id string, width, height int, write KeyUse) plotSVG {
 	}
 	if at := write.Time; !at.IsZero() && !at.Before(u.From()) && at.Before(u.To()) {
 		x := float64(p.Left) + float64(at.Sub(u.From()))/float64(u.To().Sub(u.From()))*float64(p.Right-p.Left)
-		p.Mark = &plotMark{At: x, TextAt: x + 5, Anchor: "start", Text: "write of the object, " + at.UTC().Format("15:04:05")}
-		if x > float64(p.Left+p.Right)/2 {
+		p.Mark = &plotMark{At: x, TextAt: x + 5, Anchor: "start", Text: "object written"}
+		const room = 100 // for the text
+		if x > float64(p.Right-room) {
 			p.Mark.TextAt, p.Mark.Anchor = x-5, "end"
 		}
 		p.Text += " The write of the object was recorded at " + utc(at) + "."

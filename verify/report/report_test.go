@@ -209,6 +209,14 @@ func TestIsCommand(t *testing.T) {
 	}
 }
 
+func TestControlLine_NamesEachFrameworkOnce(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "CIS AWS Foundations 1.4: 3.8; 3.0, 4.0: 3.6; 6.0: 4.6; AWS Security Hub KMS.4, KMS.5 (in part); Checkov CKV_AWS_7", controlLine([]Control{
+		{"CIS AWS Foundations 1.4", "3.8", false}, {"CIS AWS Foundations 3.0", "3.6", false}, {"CIS AWS Foundations 4.0", "3.6", false},
+		{"CIS AWS Foundations 6.0", "4.6", false}, {"AWS Security Hub", "KMS.4", false}, {"AWS Security Hub", "KMS.5", true}, {"Checkov", "CKV_AWS_7", false},
+	}))
+}
+
 func TestQuote(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{"": "''", "a/b.c=1": "a/b.c=1", "it's $(x)": `'it'\''s $(x)'`, "~": "'~'", "ä": "'ä'", "a\nb": "'a\nb'"} {

@@ -31,15 +31,15 @@ func (s Status) sign() string {
 func (s Status) meaning() string {
 	switch s {
 	case Pass:
-		return "AWS's own answers show what was expected."
+		return "AWS's responses show what was expected."
 	case Fail:
-		return "AWS's own answers show something else."
+		return "AWS's responses show something else."
 	case Inconclusive:
-		return "The evidence is not there yet, or may never be: neither pass nor fail."
+		return "the evidence is missing or incomplete, neither pass nor fail."
 	case Skipped:
-		return "The check was not asked for or does not apply."
+		return "not selected, or does not apply."
 	default:
-		return "The check could not be evaluated: access denied, throttled or unreachable."
+		return "not evaluated: access denied, throttled or unreachable."
 	}
 }
 
