@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
 // adminPath is where a test or a tool talks about the server itself, not to an
@@ -29,7 +31,7 @@ func (s *Server) serveAdmin(w http.ResponseWriter, h *http.Request) {
 		s.ResetCalls()
 	case "POST faults":
 		var f Fault
-		d := json.NewDecoder(http.MaxBytesReader(w, h.Body, maxBody))
+		d := json.NewDecoder(http.MaxBytesReader(w, h.Body, wire.MaxBody))
 		d.DisallowUnknownFields()
 		err := d.Decode(&f)
 		if err == nil {
@@ -44,7 +46,7 @@ func (s *Server) serveAdmin(w http.ResponseWriter, h *http.Request) {
 		s.ClearFaults()
 	case "PUT policies":
 		var doc json.RawMessage
-		if err := json.NewDecoder(http.MaxBytesReader(w, h.Body, maxBody)).Decode(&doc); err != nil {
+		if err := json.NewDecoder(http.MaxBytesReader(w, h.Body, wire.MaxBody)).Decode(&doc); err != nil {
 			http.Error(w, fmt.Sprintf("not a policy: %v", err), http.StatusBadRequest)
 			return
 		}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
 // awsCLI runs the unmodified AWS CLI as the user of account 764265373335, the
@@ -119,10 +121,10 @@ func TestAWSCLI_TheCourse(t *testing.T) {
 		Events []struct{ EventName, Username, CloudTrailEvent string }
 	}
 	aws.json(&found, "cloudtrail", "lookup-events", "--lookup-attributes", "AttributeKey=ResourceName,AttributeValue="+arn)
-	byService := map[string]trailRecord{}
+	byService := map[string]trailEntry{}
 	for _, e := range found.Events {
 		require.Equal(t, "localaws", e.Username)
-		var record trailRecord
+		var record trailEntry
 		require.NoError(t, json.Unmarshal([]byte(e.CloudTrailEvent), &record))
 		if strings.Contains(record.UserIdentity.InvokedBy, "s3") {
 			byService[e.EventName] = record
@@ -191,7 +193,7 @@ func TestAWSCLI_Errors(t *testing.T) {
 			require.Contains(t, aws.fails(tc.args...), tc.want)
 		})
 	}
-	require.JSONEq(t, `{"Account":"764265373335","Arn":"arn:aws:iam::764265373335:user/localaws","UserId":"`+identityOf("764265373335").UserID+`"}`,
+	require.JSONEq(t, `{"Account":"764265373335","Arn":"arn:aws:iam::764265373335:user/localaws","UserId":"`+wire.IdentityOf("764265373335").UserID+`"}`,
 		aws.run("sts", "get-caller-identity"))
 	require.Equal(t, "17", aws.run("ec2", "describe-regions", "--query", "length(Regions)"))
 }

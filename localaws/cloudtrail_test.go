@@ -18,6 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/trail"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
 // clock is a clock that a test sets.
@@ -41,20 +44,20 @@ func noRetries(o *config.LoadOptions) error {
 }
 
 // event is a use of key by a user, as KMS would tell the trail of it.
-func event(s *Server, user, region, name, key string) trailEvent {
-	h := httptest.NewRequest(http.MethodPost, "/", nil)
+func event(s *Server, user, region, name, key string) trail.Event {
+	h := httptest.NewRequest(http.MethodPost, "http://localhost/", nil)
 	h.Header.Set("User-Agent", "test/1.0")
-	return trailEvent{
-		r:           &request{s: s, http: h, id: newRequestID(), service: "kms", region: region, who: identityOf(user), signed: true, now: s.opts.Now()},
-		eventSource: "kms.amazonaws.com", eventName: name, readOnly: name != "CreateKey",
-		request:   map[string]any{"keyId": key},
-		resources: []trailResource{{ARN: "arn:aws:kms:" + region + ":" + DefaultAccount + ":key/" + key, Type: "AWS::KMS::Key"}},
+	return trail.Event{
+		Request: &wire.Request{HTTP: h, ID: wire.NewUUID(), Service: "kms", Region: region, Who: wire.IdentityOf(user), Signed: true, Now: s.opts.Now()},
+		Source:  "kms.amazonaws.com", Name: name, ReadOnly: name != "CreateKey",
+		Parameters: map[string]any{"keyId": key},
+		Resources:  []trail.Resource{{ARN: "arn:aws:kms:" + region + ":" + DefaultAccount + ":key/" + key, Type: "AWS::KMS::Key"}},
 	}
 }
 
 func record(t testing.TB, s *Server, user, region, name, key string) {
 	t.Helper()
-	require.NoError(t, s.record(event(s, user, region, name, key)))
+	require.NoError(t, s.trail.Record(event(s, user, region, name, key)))
 }
 
 func lookUp(t *testing.T, c *cloudtrail.Client, key types.LookupAttributeKey, value string) []types.Event {
@@ -106,7 +109,7 @@ func TestLookupEvents_RecordsACall(t *testing.T) {
 	require.Equal(t, map[string]any{
 		"eventVersion": "1.11",
 		"userIdentity": map[string]any{
-			"type": "IAMUser", "principalId": identityOf("alice").UserID, "arn": "arn:aws:iam::123456789012:user/alice",
+			"type": "IAMUser", "principalId": wire.IdentityOf("alice").UserID, "arn": "arn:aws:iam::123456789012:user/alice",
 			"accountId": "123456789012", "accessKeyId": "alice", "userName": "alice",
 		},
 		"eventTime": "2026-03-01T12:00:00Z", "eventSource": "sts.amazonaws.com", "eventName": "GetCallerIdentity",
@@ -120,23 +123,23 @@ func TestLookupEvents_RecordsACallByAService(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, unthrottled)
 	e := event(s, "alice", "us-east-1", "GenerateDataKey", "k1")
-	e.invokedBy = "fas.s3.amazonaws.com"
-	e.additional = map[string]any{"keyMaterialId": "m"}
-	require.NoError(t, s.record(e))
+	e.InvokedBy = "fas.s3.amazonaws.com"
+	e.Additional = map[string]any{"keyMaterialId": "m"}
+	require.NoError(t, s.trail.Record(e))
 
 	events := lookUp(t, cloudtrail.NewFromConfig(awsConfig(t, s, "bob")), "", "")
 	require.Len(t, events, 1)
 	require.Equal(t, []types.Resource{{ResourceType: aws.String("AWS::KMS::Key"), ResourceName: aws.String("arn:aws:kms:us-east-1:123456789012:key/k1")}}, events[0].Resources)
-	var got trailRecord
+	var got trailEntry
 	require.NoError(t, json.Unmarshal([]byte(*events[0].CloudTrailEvent), &got))
 	require.Equal(t, "alice", got.UserIdentity.UserName)
 	require.Equal(t, "fas.s3.amazonaws.com", got.UserIdentity.InvokedBy)
 	require.Equal(t, "fas.s3.amazonaws.com", got.SourceIPAddress)
 	require.Equal(t, "fas.s3.amazonaws.com", got.UserAgent)
-	require.NotEqual(t, e.r.id, got.RequestID)
+	require.NotEqual(t, e.Request.ID, got.RequestID)
 	require.Nil(t, got.TLSDetails)
 	require.Equal(t, map[string]any{"keyMaterialId": "m"}, got.AdditionalEventData)
-	require.Equal(t, []trailRecordResource{{"123456789012", "AWS::KMS::Key", "arn:aws:kms:us-east-1:123456789012:key/k1"}}, got.Resources)
+	require.Equal(t, []trailResource{{"123456789012", "AWS::KMS::Key", "arn:aws:kms:us-east-1:123456789012:key/k1"}}, got.Resources)
 }
 
 func TestLookupEvents_RecordsItself(t *testing.T) {
@@ -162,13 +165,13 @@ func TestLookupEvents_ByAttribute(t *testing.T) {
 	record(t, s, "alice", "eu-west-1", "Decrypt", "k1")
 	record(t, s, "210987654321", "us-east-1", "Decrypt", "k1")
 	volume := event(s, "bob", "us-east-1", "DeleteVolume", "")
-	volume.eventSource, volume.readOnly = "ec2.amazonaws.com", false
-	volume.resources = []trailResource{{"arn:aws:ec2:us-east-1:123456789012:volume/vol-1", "AWS::EC2::Volume"}}
-	require.NoError(t, s.record(volume))
+	volume.Source, volume.ReadOnly = "ec2.amazonaws.com", false
+	volume.Resources = []trail.Resource{{ARN: "arn:aws:ec2:us-east-1:123456789012:volume/vol-1", Type: "AWS::EC2::Volume"}}
+	require.NoError(t, s.trail.Record(volume))
 	bucket := event(s, "bob", "us-east-1", "CreateBucket", "")
-	bucket.eventSource, bucket.readOnly = "s3.amazonaws.com", false
-	bucket.resources = []trailResource{{"arn:aws:s3:::b1", "AWS::S3::Bucket"}}
-	require.NoError(t, s.record(bucket))
+	bucket.Source, bucket.ReadOnly = "s3.amazonaws.com", false
+	bucket.Resources = []trail.Resource{{ARN: "arn:aws:s3:::b1", Type: "AWS::S3::Bucket"}}
+	require.NoError(t, s.trail.Record(bucket))
 
 	c := cloudtrail.NewFromConfig(awsConfig(t, s, "reader"))
 	id := *lookUp(t, c, types.LookupAttributeKeyEventName, "CreateKey")[0].EventId
@@ -362,7 +365,8 @@ func TestLookupEvents_ForgetsAfter90Days(t *testing.T) {
 
 	require.NoError(t, s.Close())
 	s = newServer(t, unthrottled, options)
-	require.Len(t, s.trail.logs["123456789012/us-east-1"][lookupAttribute{"Username", "alice"}], 1, "the old event is gone from the database")
+	clock.advance(-time.Second)
+	require.Len(t, lookUp(t, cloudtrail.NewFromConfig(awsConfig(t, s, "reader")), types.LookupAttributeKeyUsername, "alice"), 1, "the old event is gone from the database")
 }
 
 func TestLookupEvents_SurvivesARestart(t *testing.T) {
@@ -392,17 +396,29 @@ func TestRecord_Concurrently(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for range 50 {
-				if err := s.record(event(s, fmt.Sprint("user", i), "us-east-1", "Decrypt", "k1")); err != nil {
+				if err := s.trail.Record(event(s, fmt.Sprint("user", i), "us-east-1", "Decrypt", "k1")); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	log := s.trail.logs["123456789012/us-east-1"]
-	require.Len(t, log[lookupAttribute{}], 400)
-	require.Len(t, log[lookupAttribute{"Username", "user3"}], 50)
-	require.True(t, slices.IsSortedFunc(log[lookupAttribute{}], func(a, b *trailSummary) int { return a.compare(b.position) }))
+	var all []types.Event
+	pages := cloudtrail.NewLookupEventsPaginator(cloudtrail.NewFromConfig(awsConfig(t, s, "reader")), &cloudtrail.LookupEventsInput{
+		LookupAttributes: []types.LookupAttribute{{AttributeKey: types.LookupAttributeKeyEventName, AttributeValue: aws.String("Decrypt")}},
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		require.NoError(t, err)
+		all = append(all, page.Events...)
+	}
+	require.Len(t, all, 400)
+	byUser := map[string]int{}
+	for _, e := range all {
+		byUser[*e.Username]++
+	}
+	require.Equal(t, 50, byUser["user3"])
+	require.True(t, slices.IsSortedFunc(all, func(a, b types.Event) int { return b.EventTime.Compare(*a.EventTime) }))
 }
 
 func TestDescribeTrails(t *testing.T) {
@@ -421,29 +437,31 @@ func BenchmarkLookupEvents(b *testing.B) {
 	for w := range 64 { // together, so that many share one sync to disk
 		wg.Go(func() {
 			for i := w; i < n; i += 64 {
-				if err := s.record(event(s, fmt.Sprint("user", i%50), "us-east-1", "Decrypt", fmt.Sprint("k", i%1000))); err != nil {
+				if err := s.trail.Record(event(s, fmt.Sprint("user", i%50), "us-east-1", "Decrypt", fmt.Sprint("k", i%1000))); err != nil {
 					b.Error(err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	e := event(s, "reader", "us-east-1", "", "")
-	id := s.trail.logs["123456789012/us-east-1"][lookupAttribute{}][n/2].ID
-	for _, a := range []lookupAttribute{
-		{}, {"EventId", id}, {"EventName", "Decrypt"}, {"ReadOnly", "true"}, {"Username", "user7"}, {"AccessKeyId", "user7"},
-		{"ResourceType", "AWS::KMS::Key"}, {"ResourceName", "arn:aws:kms:us-east-1:123456789012:key/k7"}, {"EventSource", "kms.amazonaws.com"},
+	c := cloudtrail.NewFromConfig(awsConfig(b, s, "reader"))
+	first, err := c.LookupEvents(b.Context(), &cloudtrail.LookupEventsInput{})
+	require.NoError(b, err)
+	for _, a := range []types.LookupAttribute{
+		{}, {AttributeKey: "EventId", AttributeValue: first.Events[7].EventId}, {AttributeKey: "EventName", AttributeValue: aws.String("Decrypt")},
+		{AttributeKey: "ReadOnly", AttributeValue: aws.String("true")}, {AttributeKey: "Username", AttributeValue: aws.String("user7")},
+		{AttributeKey: "ResourceName", AttributeValue: aws.String("arn:aws:kms:us-east-1:123456789012:key/k7")},
 	} {
-		name, attributes := a.AttributeKey, []lookupAttribute{a}
-		if name == "" {
-			name, attributes = "none", nil
+		in := &cloudtrail.LookupEventsInput{}
+		name := "none"
+		if a.AttributeKey != "" {
+			name, in.LookupAttributes = string(a.AttributeKey), []types.LookupAttribute{a}
 		}
 		b.Run(name, func(b *testing.B) {
-			e.r.now = s.opts.Now()
 			for b.Loop() {
-				out, err := s.lookup(e.r, lookupEventsInput{LookupAttributes: attributes})
+				out, err := c.LookupEvents(b.Context(), in)
 				if err != nil || len(out.Events) == 0 {
-					b.Fatal(len(out.Events), err)
+					b.Fatal(err)
 				}
 			}
 		})
@@ -456,7 +474,7 @@ func BenchmarkRecord(b *testing.B) {
 	b.SetParallelism(8)
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			if err := s.record(event(s, "alice", "us-east-1", "GenerateDataKey", "k1")); err != nil {
+			if err := s.trail.Record(event(s, "alice", "us-east-1", "GenerateDataKey", "k1")); err != nil {
 				b.Error(err)
 			}
 		}

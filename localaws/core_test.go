@@ -29,6 +29,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
 // Tests of what the services share: requests, faults, the admin pages, TLS and
@@ -142,8 +144,8 @@ func TestServeHTTP_Refuses(t *testing.T) {
 		{"unknown Region", "POST", "/", "{}", kms(signature("alice", "us-nowhere-1", "kms")), 400, "UnrecognizedClientException", "{"},
 		{"not JSON", "POST", "/", "{", headers{"X-Amz-Target": "CloudTrail_20131101.LookupEvents", "Authorization": signature("alice", "us-east-1", "cloudtrail")}, 400, "SerializationException", "{"},
 		{"wrong type", "POST", "/", `{"MaxResults":"ten"}`, headers{"X-Amz-Target": "CloudTrail_20131101.LookupEvents", "Authorization": signature("alice", "us-east-1", "cloudtrail")}, 400, "SerializationException", "{"},
-		{"large body", "POST", "/", strings.Repeat(" ", maxBody+1), headers{"X-Amz-Target": "CloudTrail_20131101.LookupEvents", "Authorization": signature("alice", "us-east-1", "cloudtrail")}, 400, "SerializationException", "{"},
-		{"large form", "POST", "/", "Action=DescribeRegions&x=" + strings.Repeat("y", maxBody), headers{"Content-Type": form, "Authorization": signature("alice", "us-east-1", "ec2")}, 501, "NotImplemented", "<Response>"},
+		{"large body", "POST", "/", strings.Repeat(" ", wire.MaxBody+1), headers{"X-Amz-Target": "CloudTrail_20131101.LookupEvents", "Authorization": signature("alice", "us-east-1", "cloudtrail")}, 400, "SerializationException", "{"},
+		{"large form", "POST", "/", "Action=DescribeRegions&x=" + strings.Repeat("y", wire.MaxBody), headers{"Content-Type": form, "Authorization": signature("alice", "us-east-1", "ec2")}, 501, "NotImplemented", "<Response>"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -161,24 +163,23 @@ func TestAnswer_APanicIsOneInternalFailure(t *testing.T) { //nolint:paralleltest
 	t.Cleanup(func() { log.SetOutput(os.Stderr) })
 	var calls []Call
 	s := newServer(t, func(o *Options) { o.Log = func(c Call) { calls = append(calls, c) } })
-	from := func(w http.ResponseWriter) *request {
-		return &request{s: s, w: &statusWriter{ResponseWriter: w}, http: httptest.NewRequest(http.MethodPost, "/", nil), service: "kms"}
+	from := func(w http.ResponseWriter) *wire.Request {
+		return &wire.Request{W: &wire.Writer{ResponseWriter: w}, HTTP: httptest.NewRequest(http.MethodPost, "http://localhost/", nil), Service: "kms"}
 	}
-	operation := func(*request) string { return "CreateKey" }
 
 	w := httptest.NewRecorder()
-	from(w).answer(service{operation, func(*request) { panic("oops") }, failJSON}, nil)
+	s.answer(from(w), fakeService{"CreateKey", func(*wire.Request) { panic("oops") }}, nil)
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	require.Equal(t, "InternalFailure", errorCode(t, w.Body.String()))
 	require.Contains(t, logged.String(), "bug: CreateKey of kms: oops")
 	require.Contains(t, logged.String(), "core_test.go", "the stack says where")
 	require.Equal(t, "InternalFailure", calls[0].Error)
 
-	half := service{operation, func(r *request) { _, _ = r.w.Write([]byte("half")); panic("oops") }, failJSON}
-	require.PanicsWithValue(t, http.ErrAbortHandler, func() { from(httptest.NewRecorder()).answer(half, nil) })
+	half := fakeService{"CreateKey", func(r *wire.Request) { _, _ = r.W.Write([]byte("half")); panic("oops") }}
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() { s.answer(from(httptest.NewRecorder()), half, nil) })
 	logged.Reset()
-	dropped := service{operation, func(*request) { drop() }, failJSON}
-	require.PanicsWithValue(t, http.ErrAbortHandler, func() { from(httptest.NewRecorder()).answer(dropped, nil) })
+	dropped := fakeService{"CreateKey", func(*wire.Request) { wire.Drop() }}
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() { s.answer(from(httptest.NewRecorder()), dropped, nil) })
 	require.Empty(t, logged.String(), "a dropped connection is no bug")
 	require.Zero(t, calls[1].Status)
 	require.Zero(t, calls[2].Status)
@@ -190,32 +191,31 @@ func TestAnswer_WaitsForWhatIsPending(t *testing.T) { //nolint:paralleltest // t
 	log.SetOutput(&logged)
 	t.Cleanup(func() { log.SetOutput(os.Stderr) })
 	s := newServer(t)
-	operation := func(*request) string { return "PutObject" }
-	ask := func(serve func(*request)) (int, any) {
+	ask := func(serve func(*wire.Request)) (int, any) {
 		w := httptest.NewRecorder()
-		r := &request{s: s, w: &statusWriter{ResponseWriter: w}, http: httptest.NewRequest(http.MethodPut, "/", nil), service: "s3"}
+		r := &wire.Request{W: &wire.Writer{ResponseWriter: w}, HTTP: httptest.NewRequest(http.MethodPut, "http://localhost/", nil), Service: "s3"}
 		var dropped any
 		func() {
 			defer func() { dropped = recover() }()
-			r.answer(service{operation, serve, failJSON}, nil)
+			s.answer(r, fakeService{"PutObject", serve}, nil)
 		}()
 		return w.Body.Len(), dropped
 	}
 	var written atomic.Bool
-	n, dropped := ask(func(r *request) {
+	n, dropped := ask(func(r *wire.Request) {
 		release := make(chan struct{})
-		r.w.pending.Go(func() error { <-release; written.Store(true); return nil })
+		r.W.Pending.Go(func() error { <-release; written.Store(true); return nil })
 		time.AfterFunc(10*time.Millisecond, func() { close(release) })
-		_, err := r.w.Write([]byte("done"))
+		_, err := r.W.Write([]byte("done"))
 		require.NoError(t, err)
 		require.True(t, written.Load())
 	})
 	require.Equal(t, len("done"), n)
 	require.Nil(t, dropped)
 
-	n, dropped = ask(func(r *request) {
-		r.w.pending.Go(func() error { return errors.New("the disk is full") })
-		_, _ = r.w.Write([]byte("done"))
+	n, dropped = ask(func(r *wire.Request) {
+		r.W.Pending.Go(func() error { return errors.New("the disk is full") })
+		_, _ = r.W.Write([]byte("done"))
 	})
 	require.Zero(t, n, "nothing is acknowledged")
 	require.Equal(t, http.ErrAbortHandler, dropped)
@@ -577,3 +577,13 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// fakeService is a service of one operation.
+type fakeService struct {
+	operation string
+	serve     func(*wire.Request)
+}
+
+func (f fakeService) Operation(*wire.Request) string    { return f.operation }
+func (f fakeService) Serve(r *wire.Request)             { f.serve(r) }
+func (fakeService) Fail(r *wire.Request, e *wire.Error) { wire.JSONService{}.Fail(r, e) }

@@ -2,7 +2,6 @@ package localaws
 
 import (
 	"errors"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -96,10 +95,4 @@ func (f *faults) meet(service, operation string) *Fault {
 		return &met
 	}
 	return nil
-}
-
-// drop closes the client's connection without an answer.
-func drop() {
-	// net/http closes the connection on this panic, and logs nothing.
-	panic(http.ErrAbortHandler)
 }

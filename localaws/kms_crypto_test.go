@@ -2,10 +2,15 @@ package localaws
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"encoding/base64"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
+
+	awskms "github.com/securethecloud/kms-baseline/localaws/internal/kms"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -139,20 +144,21 @@ func TestKMS_MaterialAtRestIsWrapped(t *testing.T) {
 	s := newServer(t)
 	c := kmsClient(t, s, "alice")
 	k := made(t, c)
-	var material []byte
+	var record struct{ Versions []struct{ Wrapped []byte } }
 	err := s.db.View(func(tx *bolt.Tx) error {
-		rec, ok, err := load[kmsKey](tx, boltKMSKeys, storeKey("123456789012", "us-east-1", *k.KeyId))
-		require.True(t, ok)
-		require.NoError(t, err)
-		material, err = s.material(rec, 0)
-		require.NoError(t, err)
-		// A record that is moved to another key's place is of no use there.
-		rec.ID = "11111111-2222-3333-4444-555555555555"
-		_, err = s.material(rec, 0)
-		require.Error(t, err)
-		return nil
+		return json.Unmarshal(tx.Bucket(awskms.KeyBucket).Get([]byte("123456789012/us-east-1/"+*k.KeyId)), &record)
 	})
 	require.NoError(t, err)
+	master, err := os.ReadFile(filepath.Join(s.opts.Dir, "kms-master.key"))
+	require.NoError(t, err)
+	material := unwrapped(t, master, record.Versions[0].Wrapped, "123456789012/us-east-1/"+*k.KeyId+"/0")
+	// A record that is moved to another key's place is of no use there.
+	block, err := aes.NewCipher(master)
+	require.NoError(t, err)
+	gcm, err := cipher.NewGCMWithRandomNonce(block)
+	require.NoError(t, err)
+	_, err = gcm.Open(nil, nil, record.Versions[0].Wrapped, []byte("123456789012/us-east-1/11111111-2222-3333-4444-555555555555/0"))
+	require.Error(t, err)
 	require.NoError(t, s.Close())
 	require.Len(t, material, 32)
 	db, err := os.ReadFile(filepath.Join(s.opts.Dir, "localaws.db"))
@@ -161,4 +167,16 @@ func TestKMS_MaterialAtRestIsWrapped(t *testing.T) {
 	for _, form := range []string{string(material), base64.StdEncoding.EncodeToString(material)} {
 		require.NotContains(t, string(db), form)
 	}
+}
+
+// unwrapped decrypts key material as only the holder of the master key can.
+func unwrapped(t *testing.T, master, wrapped []byte, place string) []byte {
+	t.Helper()
+	block, err := aes.NewCipher(master)
+	require.NoError(t, err)
+	gcm, err := cipher.NewGCMWithRandomNonce(block)
+	require.NoError(t, err)
+	material, err := gcm.Open(nil, nil, wrapped, []byte(place))
+	require.NoError(t, err)
+	return material
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // kmsEvent is the newest event of an operation, as alice finds it.
-func kmsEvent(t *testing.T, s *Server, operation string) (whole string, e trailRecord) {
+func kmsEvent(t *testing.T, s *Server, operation string) (whole string, e trailEntry) {
 	t.Helper()
 	events := lookUp(t, cloudtrail.NewFromConfig(awsConfig(t, s, "alice")), trailtypes.LookupAttributeKeyEventName, operation)
 	require.NotEmpty(t, events, "no event of %s", operation)
@@ -122,10 +122,10 @@ func TestKMS_Events_DeniedAndByAService(t *testing.T) {
 	require.Equal(t, *k.Arn, e.Resources[0].ARN)
 
 	context := map[string]string{"aws:s3:arn": "arn:aws:s3:::bucket/key"}
-	dk, apiErr := s.generateDataKey(useBy(s, "alice", "s3", context), *k.Arn)
+	dk, apiErr := s.kms.GenerateDataKey(useBy(s, "alice", "s3", context), *k.Arn)
 	require.Nil(t, apiErr)
 	require.Len(t, dk.Plaintext, 32)
-	_, apiErr = s.decryptDataKey(useBy(s, "alice", "s3", context), dk.Ciphertext)
+	_, apiErr = s.kms.DecryptDataKey(useBy(s, "alice", "s3", context), dk.Ciphertext)
 	require.Nil(t, apiErr)
 	for operation, parameters := range map[string]map[string]any{
 		"GenerateDataKey": {"keyId": *k.Arn, "keySpec": "AES_256", "encryptionContext": map[string]any{"aws:s3:arn": "arn:aws:s3:::bucket/key"}},
@@ -141,7 +141,7 @@ func TestKMS_Events_DeniedAndByAService(t *testing.T) {
 		require.NotContains(t, whole, base64.StdEncoding.EncodeToString(dk.Ciphertext))
 	}
 
-	dk, apiErr = s.generateDataKey(useBy(s, "alice", "ec2", map[string]string{"aws:ebs:id": "vol-1"}), *k.Arn)
+	dk, apiErr = s.kms.GenerateDataKey(useBy(s, "alice", "ec2", map[string]string{"aws:ebs:id": "vol-1"}), *k.Arn)
 	require.Nil(t, apiErr)
 	require.Empty(t, dk.Plaintext)
 	_, e = kmsEvent(t, s, "GenerateDataKeyWithoutPlaintext")

@@ -8,6 +8,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
 const (
@@ -54,7 +56,7 @@ func TestKMS_KeyPolicy(t *testing.T) {
 		requireCode(t, err, "MalformedPolicyDocumentException")
 		require.Equal(t, mine, get())
 	}
-	long := keyPolicy(toRoot) + strings.Repeat(" ", maxKeyPolicy)
+	long := keyPolicy(toRoot) + strings.Repeat(" ", (32<<10))
 	_, err = c.PutKeyPolicy(t.Context(), &kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: &long})
 	requireCode(t, err, "LimitExceededException")
 
@@ -121,11 +123,11 @@ func TestKMS_Access(t *testing.T) {
 				in.Tags = []types.Tag{{TagKey: aws.String("team"), TagValue: aws.String("blue")}}
 			})
 			blob := encrypted(t, alice, *k.KeyId, "secret", context)
-			who := identityOf(tc.user)
+			who := wire.IdentityOf(tc.user)
 			require.NoError(t, s.SetIdentityPolicy(who.ARN, tc.identity))
 
 			use := useBy(s, tc.user, tc.via, context)
-			plain, e := s.decryptDataKey(use, blob)
+			plain, e := s.kms.DecryptDataKey(use, blob)
 			if tc.reason == "" {
 				require.Nil(t, e)
 				require.Equal(t, "secret", string(plain))

@@ -25,6 +25,15 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/ec2"
+	"github.com/securethecloud/kms-baseline/localaws/internal/kms"
+	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
+	"github.com/securethecloud/kms-baseline/localaws/internal/s3"
+	"github.com/securethecloud/kms-baseline/localaws/internal/store"
+	"github.com/securethecloud/kms-baseline/localaws/internal/sts"
+	"github.com/securethecloud/kms-baseline/localaws/internal/trail"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
 // Options says where a [Server] keeps its state and how it behaves. The zero
@@ -63,16 +72,16 @@ type Call struct {
 
 // Server answers for AWS. It is safe for concurrent use. Make it with [Open].
 type Server struct {
-	opts      Options
-	db        *bolt.DB
-	authority *authority
-	faults    faults
-	calls     callCounter
-	policies  identityPolicies
-
-	kms   kmsService
-	s3    s3Service
-	trail trailService
+	opts       Options
+	db         *bolt.DB
+	authority  *authority
+	faults     faults
+	calls      callCounter
+	identities *policy.Identities
+	kms        *kms.Service
+	s3         *s3.Service
+	trail      *trail.Service
+	services   map[string]wire.Service // by the name in a signature's scope
 
 	mu      sync.Mutex
 	servers []*http.Server
@@ -102,18 +111,57 @@ func Open(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := openStore(filepath.Join(o.Dir, "localaws.db"))
+	db, err := store.Open(filepath.Join(o.Dir, "localaws.db"), kms.KeyBucket, kms.AliasBucket,
+		s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, trail.Bucket, policy.Bucket)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{opts: o, db: db, authority: ca}
-	for _, open := range []func() error{s.openPolicies, s.openKMS, s.openS3, s.openTrail} {
-		if err := open(); err != nil {
-			return nil, errors.Join(err, db.Close())
-		}
+	if err := s.openServices(); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
+
+func (s *Server) openServices() (err error) {
+	o := s.opts
+	if s.identities, err = policy.OpenIdentities(s.db); err != nil {
+		return err
+	}
+	if s.trail, err = trail.Open(s.db, s.identities, trail.Options{Delay: o.TrailDelay, Rate: o.TrailRate, Now: o.Now}); err != nil {
+		return err
+	}
+	if s.kms, err = kms.Open(s.db, s.identities, s.trail, o.Dir, o.Now); err != nil {
+		return err
+	}
+	if s.s3, err = s3.Open(s.db, s.identities, s.trail, s.kms, filepath.Join(o.Dir, "objects")); err != nil {
+		return err
+	}
+	s.services = map[string]wire.Service{
+		"kms": s.kms, "s3": s.s3, "ec2": ec2.New(s.db, s.identities, s.trail, s.kms), "sts": sts.New(s.trail), "cloudtrail": s.trail,
+	}
+	return nil
+}
+
+// SetIdentityPolicy gives a principal (the ARN of an IAM user or role) an
+// identity policy. Without one a principal may do everything in its own
+// account; with one, only what the policy allows. An empty document removes it.
+// A service-linked role exists as long as it has a policy: without one, AWS's
+// answer to a policy that names the role is that there is no such principal.
+func (s *Server) SetIdentityPolicy(principalARN, document string) error {
+	return s.identities.Set(principalARN, document)
+}
+
+// EnvelopeHeader is the first line of an object's file.
+type EnvelopeHeader = s3.EnvelopeHeader
+
+// Envelope is what is on disk of one object: everything that a thief of the disk
+// would have.
+type Envelope = s3.Envelope
+
+// Envelope returns the file of the current version of an object. It asks no
+// policy and uses no key: it decrypts nothing.
+func (s *Server) Envelope(bucket, key string) (Envelope, error) { return s.s3.Envelope(bucket, key) }
 
 // Start listens for HTTPS on addr ("127.0.0.1:4566"; port 0 picks a free one)
 // and returns once it answers. An address that is not loopback is refused.

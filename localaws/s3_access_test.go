@@ -221,34 +221,6 @@ func TestS3_AcrossAccounts(t *testing.T) {
 	requireCode(t, err, "AccessDenied")
 }
 
-func TestPolicy_IsPublic(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct {
-		name, statement string
-		public          bool
-	}{
-		{"everybody", `"Effect":"Allow","Principal":"*"`, true},
-		{"everybody, spelled out", `"Effect":"Allow","Principal":{"AWS":["123456789012","*"]}`, true},
-		{"all but one", `"Effect":"Allow","NotPrincipal":{"AWS":"123456789012"}`, true},
-		{"an account", `"Effect":"Allow","Principal":{"AWS":"123456789012"}`, false},
-		{"a deny", `"Effect":"Deny","Principal":"*"`, false},
-		{"an account by condition", `"Effect":"Allow","Principal":"*","Condition":{"StringEquals":{"aws:PrincipalAccount":"123456789012"}}`, false},
-		{"a wildcard in the condition", `"Effect":"Allow","Principal":"*","Condition":{"StringLike":{"aws:PrincipalArn":"arn:aws:iam::*:user/x"}}`, true},
-		{"a condition that excludes", `"Effect":"Allow","Principal":"*","Condition":{"StringNotEquals":{"aws:PrincipalAccount":"123456789012"}}`, true},
-		{"a condition only where the key is there", `"Effect":"Allow","Principal":"*","Condition":{"StringEqualsIfExists":{"aws:PrincipalAccount":"123456789012"}}`, true},
-		{"a network", `"Effect":"Allow","Principal":"*","Condition":{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`, false},
-		{"half of all networks", `"Effect":"Allow","Principal":"*","Condition":{"IpAddress":{"aws:SourceIp":"0.0.0.0/1"}}`, true},
-		{"another condition", `"Effect":"Allow","Principal":"*","Condition":{"Bool":{"aws:SecureTransport":"true"}}`, true},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			p, err := parsePolicy(`{"Version":"2012-10-17","Statement":{` + row.statement + `,"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}}`)
-			require.NoError(t, err)
-			require.Equal(t, row.public, p.isPublic())
-		})
-	}
-}
-
 // The one way out of a policy that locks everybody out.
 func TestS3_RootRepairsADenyAllPolicy(t *testing.T) {
 	t.Parallel()

@@ -56,7 +56,7 @@ func TestS3_CLICopiesLargeFiles(t *testing.T) {
 	c.run("s3", "rm", "--recursive", "s3://ckms-764265373335-x1")
 	c.run("s3", "rb", "s3://ckms-764265373335-x1")
 	require.Contains(t, c.fails("s3api", "head-bucket", "--bucket", "ckms-764265373335-x1"), "404")
-	left, err := os.ReadDir(s.s3.dir)
+	left, err := os.ReadDir(s.objects())
 	require.NoError(t, err)
 	require.Empty(t, left, "files of objects and parts that are no more")
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -222,7 +221,7 @@ func TestVersions(t *testing.T) {
 	requireCode(t, err, "NoSuchKey")
 	_, err = c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: b, Key: k, VersionId: del.VersionId})
 	requireCode(t, err, "MethodNotAllowed")
-	_, err = c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: b, Key: k, VersionId: aws.String(newVersionID())})
+	_, err = c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: b, Key: k, VersionId: aws.String("3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrH")})
 	requireCode(t, err, "NoSuchVersion")
 	require.Equal(t, "two", version(*v2))
 
@@ -450,22 +449,6 @@ func TestS3_VirtualHostStyle(t *testing.T) {
 			require.NoError(t, err)
 			require.NotEmpty(t, buckets.Buckets)
 		})
-	}
-	for host, want := range map[string]string{
-		"b.localhost": "b", "b.localhost:4566": "b", "a.b.localhost": "a.b", "B.LOCALHOST": "b", "b.s3.localhost": "b",
-		"a.b.s3.eu-west-1.localhost": "a.b", "b.s3.us-east-1.aws.localhost:1": "b",
-		"localhost": "path", "127.0.0.1:4566": "path", "[::1]:4566": "path", "s3.localhost": "path", "s3.eu-west-1.localhost": "path", "example.com": "path", "": "path",
-	} {
-		h, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://x/path/key", nil)
-		require.NoError(t, err)
-		h.Host = host
-		bucket, key := s3Resource(h)
-		require.Equal(t, want, bucket, host)
-		if want == "path" {
-			require.Equal(t, "key", key)
-		} else {
-			require.Equal(t, "path/key", key)
-		}
 	}
 }
 

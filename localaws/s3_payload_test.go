@@ -3,11 +3,15 @@ package localaws
 import (
 	"bufio"
 	"crypto/md5" //nolint:gosec // S3's Content-MD5
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/xml"
 	"fmt"
+	"hash"
+	"hash/crc32"
+	"hash/crc64"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,25 +21,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
+// sum64 is the checksum of body in base64.
 func sum64(algorithm, body string) string {
-	h := checksums[algorithm]()
+	h := map[string]func() hash.Hash{
+		"crc32": func() hash.Hash { return crc32.NewIEEE() }, "crc32c": func() hash.Hash { return crc32.New(crc32.MakeTable(crc32.Castagnoli)) },
+		"crc64nvme": func() hash.Hash { return crc64.New(crc64.MakeTable(0x9a6c9329ac4bc9b5)) }, "sha1": sha1.New, "sha256": sha256.New,
+	}[algorithm]()
 	h.Write([]byte(body)) // hashes never fail
 	return base64.StdEncoding.EncodeToString(h.Sum(nil))
-}
-
-// The check values of the catalogs of CRCs and RFC 3174: of "123456789".
-func TestChecksums(t *testing.T) {
-	t.Parallel()
-	for algorithm, want := range map[string]string{
-		"crc32": "cbf43926", "crc32c": "e3069283", "crc64nvme": "ae8b14860a799888", "sha1": "f7c3bc1d808e04732adf679965ccc34ca7ae3441",
-		"sha256": "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
-	} {
-		h := checksums[algorithm]()
-		h.Write([]byte("123456789"))
-		require.Equal(t, want, hex.EncodeToString(h.Sum(nil)), algorithm)
-	}
 }
 
 func TestPutObject_ChecksTheBody(t *testing.T) {
@@ -199,12 +196,12 @@ func FuzzS3(f *testing.F) {
 		}
 		h.RemoteAddr = "127.0.0.1:1"
 		w := httptest.NewRecorder()
-		r := &request{s: s, w: &statusWriter{ResponseWriter: w}, http: h, id: newRequestID(), secure: true, now: s.opts.Now()}
-		if err := r.authenticate(); err != nil {
+		r := &wire.Request{W: &wire.Writer{ResponseWriter: w}, HTTP: h, ID: wire.NewUUID(), Secure: true, Now: s.opts.Now()}
+		if err := r.Authenticate(s.identify); err != nil {
 			return nil, false // refused before S3 sees it
 		}
-		r.service, r.operation = "s3", s3Operation(r)
-		serveS3(r)
+		r.Service, r.Operation = "s3", s.s3.Operation(r)
+		s.s3.Serve(r)
 		return w, true
 	}
 	f.Fuzz(func(t *testing.T, method, target, headers, body string) {

@@ -83,7 +83,7 @@ func TestS3_ObjectsComeBackAsTheyWereStored(t *testing.T) {
 		require.True(t, bytes.Equal(body, got), "size %d", size)
 		require.Equal(t, map[string]string{"colour": "blue"}, out.Metadata)
 		require.Equal(t, types.ServerSideEncryptionAes256, out.ServerSideEncryption)
-		onDisk, err := os.ReadDir(s.s3.dir)
+		onDisk, err := os.ReadDir(s.objects())
 		require.NoError(t, err)
 		require.Len(t, onDisk, 1, "the replaced object's file is still there")
 	}

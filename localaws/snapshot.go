@@ -6,6 +6,12 @@ import (
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/ec2"
+	"github.com/securethecloud/kms-baseline/localaws/internal/kms"
+	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
+	"github.com/securethecloud/kms-baseline/localaws/internal/s3"
+	"github.com/securethecloud/kms-baseline/localaws/internal/store"
 )
 
 // snapshotKinds are the records of a snapshot, and what is left out of them:
@@ -16,14 +22,14 @@ var snapshotKinds = []struct {
 	bucket  []byte
 	without []string // paths of fields, through lists too
 }{
-	{"kmsKeys", boltKMSKeys, []string{"Versions.Wrapped", "Versions.Made", "Created", "DeletionDate", "NextRotation", "Grants.Created"}},
-	{"kmsAliases", boltKMSAliases, []string{"Created", "Updated"}},
-	{"s3Buckets", boltS3Buckets, []string{"ID", "Key", "Created"}},
-	{"s3Objects", boltS3Objects, []string{"File", "Modified", "VersionID", "ETag"}},
-	{"ebsDefaults", boltEBS, nil},
-	{"ebsVolumes", boltVolumes, []string{"dataKey", "created", "token", "request"}},
-	{"ebsSnapshots", boltSnapshots, []string{"dataKey", "created"}},
-	{"identityPolicies", boltPolicies, nil},
+	{"kmsKeys", kms.KeyBucket, []string{"Versions.Wrapped", "Versions.Made", "Created", "DeletionDate", "NextRotation", "Grants.Created"}},
+	{"kmsAliases", kms.AliasBucket, []string{"Created", "Updated"}},
+	{"s3Buckets", s3.BucketBucket, []string{"ID", "Key", "Created"}},
+	{"s3Objects", s3.ObjectBucket, []string{"File", "Modified", "VersionID", "ETag"}},
+	{"ebsDefaults", ec2.DefaultsBucket, nil},
+	{"ebsVolumes", ec2.VolumeBucket, []string{"dataKey", "created", "token", "request"}},
+	{"ebsSnapshots", ec2.SnapshotBucket, []string{"dataKey", "created"}},
+	{"identityPolicies", policy.Bucket, nil},
 }
 
 // Snapshot is the whole state as JSON, by kind of record and then by name, for
@@ -37,7 +43,7 @@ func (s *Server) Snapshot() (json.RawMessage, error) {
 	err := s.db.View(func(tx *bolt.Tx) error {
 		for _, kind := range snapshotKinds {
 			records := map[string]any{}
-			err := each(tx, kind.bucket, "", func(key string, record any) error {
+			err := store.Each(tx, kind.bucket, "", func(key string, record any) error {
 				for _, path := range kind.without {
 					leaveOut(record, strings.Split(path, "."))
 				}

@@ -1,0 +1,362 @@
+package kms
+
+import (
+	"crypto/rand"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// The use of keys. What goes into a blob and how it is sealed is in
+// kms_crypto.go.
+
+// Limits, in bytes.
+// Sources: https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html
+// and https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html
+const (
+	maxPlaintext  = 4096
+	maxCiphertext = 6144
+	maxContext    = 8192
+	maxRandom     = 1024
+)
+
+var dryRun = kmsError("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
+
+// use answers with the key that id names, ready for operation by the caller in
+// this encryption context.
+func (c *call) use(tx *bolt.Tx, operation, id string, context map[string]string) (keyRecord, error) {
+	k, err := c.find(tx, id, anyName)
+	if err != nil {
+		return keyRecord{}, err
+	}
+	return k, c.mayUse(k, operation, context)
+}
+
+func (c *call) mayUse(k keyRecord, operation string, context map[string]string) error {
+	size := 0
+	for k, v := range context {
+		size += len(k) + len(v)
+	}
+	if size > maxContext {
+		return kmsError("ValidationException", "The encryption context has %d bytes; the limit is %d.", size, maxContext)
+	}
+	c.withContext(context)
+	if err := c.authorize(k, operation, context); err != nil {
+		return err
+	}
+	return usable(k)
+}
+
+// algorithm refuses an encryption algorithm that the keys here do not have.
+func algorithm(name string) error {
+	switch name {
+	case "", symmetricDefault:
+		return nil
+	case "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "SM2PKE":
+		return kmsError("InvalidKeyUsageException", "Algorithm %s is incompatible with key spec %s.", name, symmetricDefault)
+	}
+	return invalid("encryptionAlgorithm", name, "satisfy enum value set: [SYMMETRIC_DEFAULT, RSAES_OAEP_SHA_1, RSAES_OAEP_SHA_256, SM2PKE]")
+}
+
+// recipient is an enclave that an answer is to be encrypted for.
+type recipient struct {
+	KeyEncryptionAlgorithm string
+	AttestationDocument    []byte
+}
+
+// noEnclave refuses a call that wants its answer encrypted for an enclave.
+func noEnclave(r *recipient) error {
+	if r != nil {
+		return kmsError("UnsupportedOperationException", "localaws has no enclaves: leave out Recipient")
+	}
+	return nil
+}
+
+type encryptInput struct {
+	KeyId               string
+	Plaintext           []byte
+	EncryptionContext   map[string]string
+	EncryptionAlgorithm string
+	GrantTokens         []string
+	DryRun              bool `json:",omitempty"`
+}
+
+func encrypt(c *call, in encryptInput) (any, error) {
+	defer clear(in.Plaintext)
+	if err := algorithm(in.EncryptionAlgorithm); err != nil {
+		return nil, err
+	}
+	if len(in.Plaintext) < 1 || len(in.Plaintext) > maxPlaintext {
+		return nil, kmsError("ValidationException", "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length between 1 and %d", maxPlaintext)
+	}
+	in.EncryptionAlgorithm = symmetricDefault
+	c.request = trailParameters(in)
+	var k keyRecord
+	err := c.view(func(tx *bolt.Tx) (err error) {
+		k, err = c.use(tx, "Encrypt", in.KeyId, in.EncryptionContext)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if in.DryRun {
+		return nil, dryRun
+	}
+	blob, err := c.s.seal(k, in.Plaintext, in.EncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		CiphertextBlob      []byte
+		KeyId               string
+		EncryptionAlgorithm string
+	}{blob, k.arn(), symmetricDefault}, nil
+}
+
+// opened is what a blob had in it.
+type opened struct {
+	key        keyRecord
+	materialID string
+	plaintext  []byte
+}
+
+// open decrypts a blob for operation. id is the key that it must be under;
+// empty where the caller leaves that to the blob.
+func (c *call) open(operation, id string, blob []byte, context map[string]string) (out opened, err error) {
+	if len(blob) < 1 || len(blob) > maxCiphertext {
+		return out, kmsError("ValidationException", "1 validation error detected: Value at 'ciphertextBlob' failed to satisfy constraint: Member must have length between 1 and %d", maxCiphertext)
+	}
+	h, head, sealed, ok := readBlob(blob)
+	if !ok {
+		return out, kmsError("InvalidCiphertextException", "")
+	}
+	err = c.view(func(tx *bolt.Tx) error {
+		if id == "" {
+			id = keyARN(h.account, c.r.Region, h.keyID)
+		}
+		k, err := c.find(tx, id, anyName)
+		if err != nil {
+			return err
+		}
+		if k.Account != h.account || k.ID != h.keyID {
+			return kmsError("IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform this operation.")
+		}
+		out.key = k
+		return c.mayUse(k, operation, context)
+	})
+	if err != nil {
+		return out, err
+	}
+	out.plaintext, ok, err = c.s.unseal(out.key, h, head, sealed, context)
+	if err != nil {
+		return out, err
+	}
+	if !ok {
+		return out, kmsError("InvalidCiphertextException", "")
+	}
+	out.materialID = out.key.Versions[h.version].ID
+	return out, nil
+}
+
+type decryptInput struct {
+	CiphertextBlob      []byte
+	EncryptionContext   map[string]string
+	GrantTokens         []string
+	KeyId               string
+	EncryptionAlgorithm string
+	Recipient           *recipient
+	DryRun              bool `json:",omitempty"`
+}
+
+func decrypt(c *call, in decryptInput) (any, error) {
+	if err := algorithm(in.EncryptionAlgorithm); err != nil {
+		return nil, err
+	}
+	if err := noEnclave(in.Recipient); err != nil {
+		return nil, err
+	}
+	in.EncryptionAlgorithm = symmetricDefault
+	c.request = trailParameters(in)
+	o, err := c.open("Decrypt", in.KeyId, in.CiphertextBlob, in.EncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	if in.DryRun {
+		clear(o.plaintext)
+		return nil, dryRun
+	}
+	return struct {
+		KeyId               string
+		Plaintext           []byte
+		EncryptionAlgorithm string
+		KeyMaterialId       string
+	}{o.key.arn(), o.plaintext, symmetricDefault, o.materialID}, nil
+}
+
+type reEncryptInput struct {
+	CiphertextBlob                 []byte
+	SourceEncryptionContext        map[string]string
+	SourceKeyId                    string
+	DestinationKeyId               string
+	DestinationEncryptionContext   map[string]string
+	SourceEncryptionAlgorithm      string
+	DestinationEncryptionAlgorithm string
+	GrantTokens                    []string
+	DryRun                         bool `json:",omitempty"`
+}
+
+func reEncrypt(c *call, in reEncryptInput) (any, error) {
+	for _, name := range []string{in.SourceEncryptionAlgorithm, in.DestinationEncryptionAlgorithm} {
+		if err := algorithm(name); err != nil {
+			return nil, err
+		}
+	}
+	if err := required("destinationKeyId", in.DestinationKeyId); err != nil {
+		return nil, err
+	}
+	in.SourceEncryptionAlgorithm, in.DestinationEncryptionAlgorithm = symmetricDefault, symmetricDefault
+	c.request = trailParameters(in)
+	source, err := c.open("ReEncryptFrom", in.SourceKeyId, in.CiphertextBlob, in.SourceEncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(source.plaintext)
+	var to keyRecord
+	err = c.view(func(tx *bolt.Tx) (err error) {
+		to, err = c.use(tx, "ReEncryptTo", in.DestinationKeyId, in.DestinationEncryptionContext)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if in.DryRun {
+		return nil, dryRun
+	}
+	blob, err := c.s.seal(to, source.plaintext, in.DestinationEncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		CiphertextBlob                 []byte
+		SourceKeyId                    string
+		KeyId                          string
+		SourceEncryptionAlgorithm      string
+		DestinationEncryptionAlgorithm string
+		SourceKeyMaterialId            string
+		DestinationKeyMaterialId       string
+	}{blob, source.key.arn(), to.arn(), symmetricDefault, symmetricDefault, source.materialID, to.Versions[len(to.Versions)-1].ID}, nil
+}
+
+type generateKeyInput struct {
+	KeyId             string
+	EncryptionContext map[string]string
+	NumberOfBytes     *int
+	KeySpec           string
+	GrantTokens       []string
+	Recipient         *recipient
+	DryRun            bool `json:",omitempty"`
+}
+
+type generateKeyOutput struct {
+	CiphertextBlob []byte
+	Plaintext      []byte `json:",omitempty"`
+	KeyId          string
+	KeyMaterialId  string
+}
+
+func generateKey(c *call, in generateKeyInput) (any, error) {
+	if err := noEnclave(in.Recipient); err != nil {
+		return nil, err
+	}
+	k, err := c.generate(in)
+	if err != nil {
+		return nil, err
+	}
+	return generateKeyOutput{k.Ciphertext, k.Plaintext, k.KeyARN, k.materialID}, nil
+}
+
+func generateKeyWithoutPlaintext(c *call, in generateKeyInput) (any, error) {
+	k, err := c.generate(in)
+	if err != nil {
+		return nil, err
+	}
+	clear(k.Plaintext)
+	return generateKeyOutput{k.Ciphertext, nil, k.KeyARN, k.materialID}, nil
+}
+
+func (c *call) generate(in generateKeyInput) (k newDataKey, err error) {
+	if (in.KeySpec == "") == (in.NumberOfBytes == nil) {
+		return k, kmsError("ValidationException", "Please specify either number of bytes or key spec.")
+	}
+	size := 0
+	switch in.KeySpec {
+	case "AES_256":
+		size = 32
+	case "AES_128":
+		size = 16
+	case "":
+		size = *in.NumberOfBytes
+	default:
+		return k, invalid("keySpec", in.KeySpec, "satisfy enum value set: [AES_256, AES_128]")
+	}
+	if size < 1 || size > maxRandom {
+		return k, invalid("numberOfBytes", size, "have value between 1 and 1024")
+	}
+	k, err = c.newDataKey(in.KeyId, size, in.EncryptionContext)
+	if err == nil && in.DryRun {
+		clear(k.Plaintext)
+		return k, dryRun
+	}
+	return k, err
+}
+
+// newDataKey is a data key, and the material that it is wrapped with.
+type newDataKey struct {
+	DataKey
+	materialID string
+}
+
+// newDataKey makes a data key of size bytes under the key that id names, for
+// the call's own operation.
+func (c *call) newDataKey(id string, size int, context map[string]string) (out newDataKey, err error) {
+	var k keyRecord
+	err = c.view(func(tx *bolt.Tx) (err error) {
+		k, err = c.use(tx, c.operation, id, context)
+		return err
+	})
+	if err != nil {
+		return out, err
+	}
+	out.KeyARN, out.materialID = k.arn(), k.Versions[len(k.Versions)-1].ID
+	out.Plaintext = make([]byte, size)
+	_, _ = rand.Read(out.Plaintext) // never fails: see crypto/rand.Read
+	out.Ciphertext, err = c.s.seal(k, out.Plaintext, context)
+	return out, err
+}
+
+type generateRandomInput struct {
+	NumberOfBytes    *int
+	CustomKeyStoreId string
+	Recipient        *recipient
+}
+
+func generateRandom(c *call, in generateRandomInput) (any, error) {
+	c.request = nil // as in AWS's own events
+	if err := noEnclave(in.Recipient); err != nil {
+		return nil, err
+	}
+	if in.CustomKeyStoreId != "" {
+		return nil, kmsError("CustomKeyStoreNotFoundException", "Custom key store %s does not exist", in.CustomKeyStoreId)
+	}
+	if in.NumberOfBytes == nil {
+		return nil, required("numberOfBytes", "")
+	}
+	if *in.NumberOfBytes < 1 || *in.NumberOfBytes > maxRandom {
+		return nil, invalid("numberOfBytes", *in.NumberOfBytes, "have value between 1 and 1024")
+	}
+	if err := c.authorizeOn("*", "GenerateRandom"); err != nil {
+		return nil, err
+	}
+	b := make([]byte, *in.NumberOfBytes)
+	_, _ = rand.Read(b) // never fails: see crypto/rand.Read
+	return struct{ Plaintext []byte }{b}, nil
+}

@@ -1,0 +1,143 @@
+package s3
+
+import (
+	"crypto/tls"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// s3HeaderKeys are the headers that are condition keys of S3 under their own
+// names.
+// Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+var s3HeaderKeys = []string{
+	"x-amz-acl", "x-amz-content-sha256", "x-amz-copy-source", "x-amz-grant-full-control", "x-amz-grant-read",
+	"x-amz-grant-read-acp", "x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-metadata-directive",
+	"x-amz-object-ownership", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
+	"x-amz-server-side-encryption-customer-algorithm", "x-amz-storage-class", "x-amz-website-redirect-location",
+}
+
+// s3OtherKeys are the rest of S3's condition keys that are known here.
+var s3OtherKeys = []string{
+	"authtype", "delimiter", "if-match", "if-none-match", "locationconstraint", "max-keys", "object-lock-legal-hold",
+	"object-lock-mode", "object-lock-retain-until-date", "prefix", "resourceaccount", "signatureversion", "tlsversion", "versionid",
+}
+
+// authorize asks the caller's policy and the bucket's whether the call may do
+// action to the resource.
+func (c *call) authorize(action, resource string) error {
+	account, document, public := c.Who.Account, "", false
+	if c.b != nil {
+		account, document = c.b.Account, c.b.Policy
+		// The owner's root can always repair a policy that locks everybody out.
+		if strings.HasSuffix(action, "BucketPolicy") && c.Who.ARN == "arn:aws:iam::"+account+":root" {
+			return nil
+		}
+	}
+	var p *policy.Policy
+	if document != "" {
+		var err error
+		if p, err = policy.Parse(document); err != nil {
+			return err
+		}
+		public = c.b.PublicAccess.restricts() && c.Who.Account != account && p.IsPublic()
+	}
+	reason, ok := c.s.identities.Authorize(policy.Access{Who: c.Who, Action: action, Resource: resource, Context: c.conditions()}, p, account)
+	if public && ok {
+		reason, ok = "because public policies are restricted by the RestrictPublicBuckets block public access setting", false
+	}
+	switch {
+	case ok:
+		return nil
+	case !c.Signed:
+		return errAccessDenied()
+	}
+	return wire.Errf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: %s on resource: %q %s", c.Who.ARN, action, resource, reason)
+}
+
+// conditions are the condition keys that the request carries. A header that
+// was not sent is an absent key.
+func (c *call) conditions() map[string]string {
+	if c.keys != nil {
+		return c.keys
+	}
+	m := policy.ConditionKeys(c.Request)
+	for _, name := range s3HeaderKeys {
+		if c.hasHeader(name) {
+			m["s3:"+name] = c.header(name)
+		}
+	}
+	for name, key := range map[string]string{
+		"If-Match": "if-match", "If-None-Match": "if-none-match", "X-Amz-Object-Lock-Mode": "object-lock-mode",
+		"X-Amz-Object-Lock-Legal-Hold": "object-lock-legal-hold", "X-Amz-Object-Lock-Retain-Until-Date": "object-lock-retain-until-date",
+	} {
+		if c.hasHeader(name) {
+			m["s3:"+key] = c.header(name)
+		}
+	}
+	for _, name := range []string{"prefix", "delimiter", "max-keys", "versionId"} {
+		if c.query.Has(name) {
+			m["s3:"+strings.ToLower(name)] = c.query.Get(name)
+		}
+	}
+	if v := c.HTTP.Referer(); v != "" {
+		m["aws:referer"] = v
+	}
+	if c.b != nil {
+		m["s3:resourceaccount"], m["aws:resourceaccount"] = c.b.Account, c.b.Account
+	}
+	if t := c.HTTP.TLS; t != nil {
+		m["s3:tlsversion"] = map[uint16]string{tls.VersionTLS12: "1.2", tls.VersionTLS13: "1.3"}[t.Version]
+	}
+	if c.Signed {
+		m["s3:signatureversion"], m["s3:authtype"] = "AWS4-HMAC-SHA256", "REST-HEADER"
+		if c.query.Has("X-Amz-Signature") {
+			m["s3:authtype"] = "REST-QUERY-STRING"
+		}
+	}
+	c.keys = m
+	return m
+}
+
+// checkBucketPolicy refuses what S3 refuses of a well-formed policy: what is
+// not about this bucket, or about nothing that S3 knows.
+func (c *call) checkBucketPolicy(p *policy.Policy) error {
+	malformed := func(message string) error { return wire.Errf(http.StatusBadRequest, "MalformedPolicy", "%s", message) }
+	if c.s.identities.Unknown(p) != "" {
+		return malformed("Invalid principal in policy")
+	}
+	for _, st := range p.Statements {
+		for _, a := range st.Actions {
+			if a != "*" && !strings.HasPrefix(strings.ToLower(a), "s3:") {
+				return malformed("Policy has invalid action")
+			}
+		}
+		for _, r := range st.Resources {
+			name, ok := strings.CutPrefix(r, "arn:aws:s3:::")
+			if name, _, _ = strings.Cut(name, "/"); !ok || !policy.Match(policy.Pattern(name), c.bucket) {
+				return malformed("Policy has invalid resource")
+			}
+		}
+	}
+	if p.UnknownKey("s3", knownKey) != "" {
+		return malformed("Policy has an invalid condition key")
+	}
+	return nil
+}
+
+// knownKey reports whether a condition key of S3, in lower case, is evaluated.
+func knownKey(key string) bool {
+	name := strings.TrimPrefix(key, "s3:")
+	for _, tags := range tagKeys {
+		if strings.HasPrefix(name, tags) && len(name) > len(tags) {
+			return true
+		}
+	}
+	return slices.Contains(s3HeaderKeys, name) || slices.Contains(s3OtherKeys, name)
+}
+
+// tagKeys are the condition keys that end with the name of an object's tag.
+var tagKeys = []string{"existingobjecttag/", "requestobjecttag/"}

@@ -1,0 +1,649 @@
+package s3
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/store"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// An upload is kept under bucket/upload-id and its parts under
+// bucket/upload-id/number. Every part lies in a file of its own, encrypted
+// under the upload's data key; completing the upload makes one object of them.
+
+// uploadRecord is a multipart upload that was begun.
+type uploadRecord struct {
+	ID        string
+	Key       string
+	Initiated time.Time
+	Account   string         // whose upload it is
+	Object    objectRecord   // what it will be
+	Header    EnvelopeHeader // the data key, wrapped
+	Algorithm string         // of the checksums; empty where the client named none
+	Composite bool           // the object's checksum is made of its parts'
+}
+
+// partRecord is one part that was uploaded.
+type partRecord struct {
+	Number    int
+	File      string
+	Size      int64
+	ETag      string
+	Modified  time.Time
+	Algorithm string
+	Checksum  string
+}
+
+// minPart is the smallest size of any part but the last: 5 MiB.
+const minPart = 5 << 20
+
+func partKey(bucket, upload string, number int) string {
+	return store.Key(bucket, upload, fmt.Sprintf("%05d", number))
+}
+
+func errNoSuchUpload(id string) *wire.Error {
+	e := wire.Errf(http.StatusNotFound, "NoSuchUpload", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
+	e.Extra = map[string]string{"UploadId": id}
+	return e
+}
+
+// upload finds the upload that the call names.
+func (c *call) upload(tx *bolt.Tx) (uploadRecord, error) {
+	id := c.query.Get("uploadId")
+	if strings.Contains(id, "/") {
+		return uploadRecord{}, errNoSuchUpload(id)
+	}
+	u, ok, err := store.Load[uploadRecord](tx, UploadBucket, store.Key(c.bucket, id))
+	if err == nil && (!ok || u.Key != c.key) {
+		err = errNoSuchUpload(id)
+	}
+	return u, err
+}
+
+func (c *call) findUpload() (u uploadRecord, err error) {
+	err = c.s.db.View(func(tx *bolt.Tx) error {
+		u, err = c.upload(tx)
+		return err
+	})
+	return u, err
+}
+
+// parts answers with the upload's parts, in order.
+func (c *call) parts(tx *bolt.Tx, id string) (parts []partRecord, err error) {
+	err = store.Each(tx, UploadBucket, store.Key(c.bucket, id, ""), func(_ string, p partRecord) error {
+		parts = append(parts, p)
+		return nil
+	})
+	return parts, err
+}
+
+func createMultipartUpload(c *call) (*response, error) {
+	u := uploadRecord{ID: newVersionID() + newVersionID(), Key: c.key, Initiated: c.Now.UTC(), Account: c.Who.Account}
+	u.Object.Key = c.key
+	if err := errors.Join(c.describe(&u.Object), c.describeAccess(&u.Object)); err != nil {
+		return nil, err
+	}
+	if err := u.readChecksum(c); err != nil {
+		return nil, err
+	}
+	choice, err := c.chooseEncryption()
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.newObjectKey(choice, c.key)
+	if err != nil {
+		return nil, err
+	}
+	k.wipe() // every part unwraps it again
+	u.Header = k.header
+	u.Object.encryptedBy(k)
+	err = c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+		if _, err := c.bucketIn(tx); err != nil {
+			return err
+		}
+		return store.Save(tx, UploadBucket, store.Key(c.bucket, u.ID), u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	a, err := xmlAnswer("InitiateMultipartUploadResult", struct {
+		Bucket   string
+		Key      string
+		UploadID string `xml:"UploadId"`
+	}{c.bucket, c.key, u.ID})
+	if err != nil {
+		return nil, err
+	}
+	a.header = sseHeaders(u.Object.Algorithm, u.Object.KMSKeyARN, u.Object.BucketKey)
+	if u.Algorithm != "" {
+		a.header["X-Amz-Checksum-Algorithm"], a.header["X-Amz-Checksum-Type"] = strings.ToUpper(u.Algorithm), u.checksumType()
+	}
+	return a, nil
+}
+
+// readChecksum reads which checksum the object shall have: CRCs can be made of
+// the whole object, digests only of its parts' digests.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+func (u *uploadRecord) readChecksum(c *call) (err error) {
+	kind := c.header("X-Amz-Checksum-Type")
+	if c.header("X-Amz-Checksum-Algorithm") == "" {
+		if kind != "" {
+			return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
+		}
+		return nil
+	}
+	if u.Algorithm, err = c.checksumAlgorithm(""); err != nil {
+		return err
+	}
+	digest := strings.HasPrefix(u.Algorithm, "sha")
+	switch {
+	case kind == "":
+		u.Composite = u.Algorithm != "crc64nvme"
+	case kind == "COMPOSITE" && u.Algorithm != "crc64nvme":
+		u.Composite = true
+	case kind == "FULL_OBJECT" && !digest:
+	default:
+		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The %s checksum type cannot be used with the %s checksum algorithm.", kind, u.Algorithm)
+	}
+	return nil
+}
+
+func (u *uploadRecord) checksumType() string {
+	if u.Composite {
+		return "COMPOSITE"
+	}
+	return "FULL_OBJECT"
+}
+
+func uploadPart(c *call) (*response, error) {
+	u, err := c.findUpload()
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.payload(maxObject)
+	if err != nil {
+		return nil, err
+	}
+	part, err := c.storePart(u, p)
+	if err != nil {
+		return nil, err
+	}
+	a := &response{header: sseHeaders(u.Object.Algorithm, u.Object.KMSKeyARN, u.Object.BucketKey)}
+	a.header["Etag"], a.header["X-Amz-Checksum-"+part.Algorithm] = quoted(part.ETag), part.Checksum
+	return a, nil
+}
+
+// storePart writes one part, in place of an earlier one of its number.
+func (c *call) storePart(u uploadRecord, p *payload) (partRecord, error) {
+	part := partRecord{Modified: c.Now.UTC()}
+	var err error
+	if part.Number, err = strconv.Atoi(c.query.Get("partNumber")); err != nil || part.Number < 1 || part.Number > 10_000 {
+		return part, errInvalidArgument("partNumber", c.query.Get("partNumber"), "Part number must be an integer between 1 and 10000, inclusive")
+	}
+	if u.Algorithm != "" {
+		p.useAlgorithm(u.Algorithm)
+		if p.algorithm != u.Algorithm {
+			return part, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", u.Algorithm, p.algorithm)
+		}
+	}
+	k, err := c.unwrapObjectKey(c.b, u.Header)
+	if err != nil {
+		return part, err
+	}
+	part.File, err = c.s.writeSealed(k, p.copyTo)
+	k.wipe()
+	if err != nil {
+		return part, err
+	}
+	part.Size, part.Algorithm, part.Checksum = p.size, p.algorithm, p.sum()
+	part.ETag = fmt.Sprintf("%x", p.md5.Sum(nil))
+	if u.Object.Algorithm != sseS3 {
+		part.ETag = opaqueETag()
+	}
+	replaced := ""
+	err = c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+		if _, err := c.upload(tx); err != nil {
+			return err
+		}
+		key := partKey(c.bucket, u.ID, part.Number)
+		old, _, err := store.Load[partRecord](tx, UploadBucket, key)
+		if err != nil {
+			return err
+		}
+		replaced = old.File
+		return store.Save(tx, UploadBucket, key, part)
+	})
+	if err != nil {
+		c.s.discard(part.File)
+		return part, err
+	}
+	c.s.discard(replaced)
+	return part, nil
+}
+
+func uploadPartCopy(c *call) (*response, error) {
+	u, err := c.findUpload()
+	if err != nil {
+		return nil, err
+	}
+	src, err := c.copySource()
+	if err != nil {
+		return nil, err
+	}
+	from, err := src.openObject(c.header, "X-Amz-Copy-Source-")
+	if err != nil {
+		return nil, err
+	}
+	defer from.close()
+	offset, length := int64(0), from.object.Size
+	if v := c.header("X-Amz-Copy-Source-Range"); v != "" {
+		var ok bool
+		offset, length, ok = parseRange(v, from.object.Size)
+		if !ok || length <= 0 {
+			return nil, errInvalidArgument("x-amz-copy-source-range", v, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy")
+		}
+	}
+	if length > maxObject {
+		return nil, errTooLarge(length, maxObject)
+	}
+	body, err := from.reader(offset, length)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = body.Close() }() // opened for reading
+	part, err := c.storePart(u, newPayload(body, length, cmp.Or(u.Algorithm, "crc64nvme")))
+	if err != nil {
+		return nil, err
+	}
+	out := copyResult{LastModified: s3Time{part.Modified}, ETag: quoted(part.ETag)}
+	*out.field(part.Algorithm) = part.Checksum
+	a, err := xmlAnswer("CopyPartResult", out)
+	if err != nil {
+		return nil, err
+	}
+	a.header = sseHeaders(u.Object.Algorithm, u.Object.KMSKeyARN, u.Object.BucketKey)
+	a.header["X-Amz-Copy-Source-Version-Id"] = src.versionHeader(from.object.VersionID)
+	return a, nil
+}
+
+type completedPart struct {
+	PartNumber int
+	ETag       string
+	checksumFields
+}
+
+type completeInput struct {
+	Parts []completedPart `xml:"Part"`
+}
+
+func completeMultipartUpload(c *call) (*response, error) {
+	var in completeInput
+	// The checksum headers of this call are the object's, not the body's.
+	wanted := c.HTTP.Header.Clone()
+	for name := range checksums {
+		c.HTTP.Header.Del("X-Amz-Checksum-" + name)
+	}
+	if err := c.readXML("CompleteMultipartUpload", &in); err != nil {
+		return nil, err
+	}
+	var u uploadRecord
+	var uploaded []partRecord
+	err := c.s.db.View(func(tx *bolt.Tx) (err error) {
+		if u, err = c.upload(tx); err != nil {
+			return err
+		}
+		if uploaded, err = c.parts(tx, u.ID); err != nil {
+			return err
+		}
+		return c.checkWriteConditions(tx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	parts, err := chooseParts(in.Parts, uploaded)
+	if err != nil {
+		return nil, err
+	}
+	o, err := c.joinParts(u, parts)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.checkWhole(o, wanted); err != nil {
+		c.s.discard(o.File)
+		return nil, err
+	}
+	var files []string
+	err = c.commitObject(o, func(tx *bolt.Tx) error {
+		if _, err := c.upload(tx); err != nil {
+			return err
+		}
+		files, err = c.forgetUpload(tx, u.ID)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.s.discard(files...)
+	a, err := xmlAnswer("CompleteMultipartUploadResult", struct {
+		Location string
+		Bucket   string
+		Key      string
+		ETag     string
+		checksumFields
+	}{"https://" + c.HTTP.Host + "/" + c.bucket + "/" + encodeKey(c.key), c.bucket, c.key, quoted(o.ETag), o.checksumFields()})
+	if err != nil {
+		return nil, err
+	}
+	a.header = sseHeaders(o.Algorithm, o.KMSKeyARN, o.BucketKey)
+	a.header["X-Amz-Version-Id"] = c.versionHeader(o.VersionID)
+	return a, nil
+}
+
+// chooseParts finds the parts that the client lists among those uploaded.
+func chooseParts(listed []completedPart, uploaded []partRecord) ([]partRecord, error) {
+	if len(listed) == 0 {
+		return nil, errMalformedXML()
+	}
+	invalid := wire.Errf(http.StatusBadRequest, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
+	byNumber := map[int]partRecord{}
+	for _, p := range uploaded {
+		byNumber[p.Number] = p
+	}
+	last := 0
+	for _, l := range listed {
+		if l.PartNumber <= last {
+			return nil, wire.Errf(http.StatusBadRequest, "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.")
+		}
+		last = l.PartNumber
+	}
+	var parts []partRecord
+	for i, l := range listed {
+		p, ok := byNumber[l.PartNumber]
+		if !ok || strings.Trim(l.ETag, `"`) != p.ETag {
+			return nil, invalid
+		}
+		for name := range checksums {
+			if v := *l.field(name); v != "" && (name != p.Algorithm || v != p.Checksum) {
+				return nil, invalid
+			}
+		}
+		if p.Size < minPart && i < len(listed)-1 {
+			e := wire.Errf(http.StatusBadRequest, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
+			e.Extra = map[string]string{"ETag": p.ETag, "PartNumber": strconv.Itoa(p.Number), "MinSizeAllowed": strconv.Itoa(minPart), "ProposedSize": strconv.FormatInt(p.Size, 10)}
+			return nil, e
+		}
+		parts = append(parts, p)
+	}
+	return parts, nil
+}
+
+// joinParts decrypts the parts and encrypts the whole, under the upload's data
+// key.
+func (c *call) joinParts(u uploadRecord, parts []partRecord) (*objectRecord, error) {
+	k, err := c.unwrapObjectKey(c.b, u.Header)
+	if err != nil {
+		return nil, err
+	}
+	algorithm := cmp.Or(u.Algorithm, "crc64nvme")
+	whole, ofParts := checksums[algorithm](), checksums[algorithm]()
+	o := u.Object
+	o.Modified = c.Now.UTC()
+	tags := ""
+	for _, p := range parts {
+		o.Size += p.Size
+		tags += p.ETag
+		size := s3PartSize{Number: p.Number, Size: p.Size}
+		if u.Algorithm != "" { // else the parts have any, or none that is the object's
+			size.Checksum = p.Checksum
+			raw, err := base64.StdEncoding.DecodeString(p.Checksum)
+			if err != nil {
+				return nil, err
+			}
+			ofParts.Write(raw) // hashes never fail
+		}
+		o.Parts = append(o.Parts, size)
+	}
+	o.File, err = c.s.writeSealed(k, func(w io.Writer) error { return c.s.readParts(k, parts, io.MultiWriter(w, whole)) })
+	k.wipe()
+	if err != nil {
+		return nil, err
+	}
+	o.ETag = etagOfParts(tags, len(parts))
+	o.ChecksumAlgorithm = algorithm
+	if u.Composite {
+		o.Checksum = fmt.Sprintf("%s-%d", base64.StdEncoding.EncodeToString(ofParts.Sum(nil)), len(parts))
+	} else {
+		o.Checksum = base64.StdEncoding.EncodeToString(whole.Sum(nil))
+	}
+	return &o, nil
+}
+
+// readParts writes the plaintext of the parts to w.
+func (s *Service) readParts(k objectKey, parts []partRecord, w io.Writer) error {
+	for _, p := range parts {
+		f, err := s.openSealed(p.File)
+		if err != nil {
+			return err
+		}
+		r, err := f.reader(k, 0, p.Size)
+		if err != nil {
+			return errors.Join(err, f.file.Close())
+		}
+		_, err = io.Copy(w, r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// etagOfParts is the MD5 of the parts' MD5s, and their number.
+func etagOfParts(tags string, n int) string {
+	raw, err := hex.DecodeString(tags)
+	if err != nil {
+		return opaqueETag() + "-" + strconv.Itoa(n)
+	}
+	h := newMD5()
+	h.Write(raw) // hashes never fail
+	return fmt.Sprintf("%x-%d", h.Sum(nil), n)
+}
+
+// checkWhole holds the object against the checksum and size that the client
+// expects of it.
+func (u *uploadRecord) checkWhole(o *objectRecord, wanted http.Header) error {
+	want := wanted.Get("X-Amz-Checksum-" + o.ChecksumAlgorithm)
+	if have := strings.Split(o.Checksum, "-")[0]; want != "" && strings.Split(want, "-")[0] != have {
+		return wire.Errf(http.StatusBadRequest, "BadDigest", "The %s you specified did not match the calculated checksum.", strings.ToUpper(o.ChecksumAlgorithm))
+	}
+	if kind := wanted.Get("X-Amz-Checksum-Type"); kind != "" && kind != u.checksumType() {
+		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", u.checksumType())
+	}
+	if v := wanted.Get("X-Amz-Mp-Object-Size"); v != "" && v != strconv.FormatInt(o.Size, 10) {
+		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The provided 'x-amz-mp-object-size' header value does not match what was computed.")
+	}
+	return nil
+}
+
+// forgetUpload removes the upload and its parts, and answers with their files.
+func (c *call) forgetUpload(tx *bolt.Tx, id string) (files []string, err error) {
+	parts, err := c.parts(tx, id)
+	for _, p := range parts {
+		files = append(files, p.File)
+		err = errors.Join(err, store.Remove(tx, UploadBucket, partKey(c.bucket, id, p.Number)))
+	}
+	return files, errors.Join(err, store.Remove(tx, UploadBucket, store.Key(c.bucket, id)))
+}
+
+func abortMultipartUpload(c *call) (*response, error) {
+	var files []string
+	err := c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+		u, err := c.upload(tx)
+		if err != nil {
+			return err
+		}
+		files, err = c.forgetUpload(tx, u.ID)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.s.discard(files...)
+	return &response{status: http.StatusNoContent}, nil
+}
+
+type listedPart struct {
+	PartNumber   int
+	LastModified s3Time
+	ETag         string
+	Size         int64
+	checksumFields
+}
+
+func listParts(c *call) (*response, error) {
+	marker, err := intParam(c.query, "part-number-marker", 0, 0, 10_000)
+	if err != nil {
+		return nil, err
+	}
+	limit, err := intParam(c.query, "max-parts", 1000, 0, 1000)
+	if err != nil {
+		return nil, err
+	}
+	var u uploadRecord
+	var parts []partRecord
+	err = c.s.db.View(func(tx *bolt.Tx) (err error) {
+		if u, err = c.upload(tx); err != nil {
+			return err
+		}
+		parts, err = c.parts(tx, u.ID)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	parts = slices.DeleteFunc(parts, func(p partRecord) bool { return p.Number <= marker })
+	truncated, next := len(parts) > limit, 0
+	parts = parts[:min(limit, len(parts))]
+	listed := make([]listedPart, len(parts))
+	for i, p := range parts {
+		listed[i] = listedPart{PartNumber: p.Number, LastModified: s3Time{p.Modified}, ETag: quoted(p.ETag), Size: p.Size}
+		*listed[i].field(p.Algorithm) = p.Checksum
+		next = p.Number
+	}
+	kind := ""
+	if u.Algorithm != "" {
+		kind = u.checksumType()
+	}
+	owner := s3Owner{canonicalID(u.Account)}
+	return xmlAnswer("ListPartsResult", struct {
+		Bucket               string
+		Key                  string
+		UploadID             string `xml:"UploadId"`
+		Initiator            s3Owner
+		Owner                s3Owner
+		StorageClass         string
+		PartNumberMarker     int
+		NextPartNumberMarker int
+		MaxParts             int
+		IsTruncated          bool
+		ChecksumAlgorithm    string       `xml:",omitempty"`
+		ChecksumType         string       `xml:",omitempty"`
+		Parts                []listedPart `xml:"Part"`
+	}{c.bucket, c.key, u.ID, owner, owner, u.Object.storageClass(), marker, next, limit, truncated, strings.ToUpper(u.Algorithm), kind, listed})
+}
+
+type listedUpload struct {
+	Key          string
+	UploadID     string `xml:"UploadId"`
+	Initiator    s3Owner
+	Owner        s3Owner
+	StorageClass string
+	Initiated    s3Time
+}
+
+func listMultipartUploads(c *call) (*response, error) {
+	l, err := c.newListing()
+	if err != nil {
+		return nil, err
+	}
+	limit, err := intParam(c.query, "max-uploads", 1000, 1, 1000)
+	if err != nil {
+		return nil, err
+	}
+	var uploads []uploadRecord
+	err = c.s.db.View(func(tx *bolt.Tx) error {
+		return store.Each(tx, UploadBucket, store.Key(c.bucket, ""), func(_ string, u uploadRecord) error {
+			if u.ID != "" && strings.HasPrefix(u.Key, l.prefix) { // else it is a part
+				uploads = append(uploads, u)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(uploads, func(a, b uploadRecord) int {
+		return cmp.Or(strings.Compare(a.Key, b.Key), a.Initiated.Compare(b.Initiated), strings.Compare(a.ID, b.ID))
+	})
+	marker, idMarker := c.query.Get("key-marker"), c.query.Get("upload-id-marker")
+	from := slices.IndexFunc(uploads, func(u uploadRecord) bool { return u.Key == marker && u.ID == idMarker }) + 1
+	if from == 0 { // none is named, or it is no more: all uploads of the key are past
+		for from < len(uploads) && uploads[from].Key <= marker {
+			from++
+		}
+	}
+	var listed []listedUpload
+	prefixes := map[string]bool{}
+	next, nextID, truncated := "", "", false
+	for _, u := range uploads[from:] {
+		p := l.commonPrefix(u.Key)
+		if p != "" && (prefixes[p] || p == marker) {
+			continue
+		}
+		if len(listed)+len(prefixes) == limit {
+			truncated = true
+			break
+		}
+		if p != "" {
+			prefixes[p] = true
+			next, nextID = p, ""
+			continue
+		}
+		owner := s3Owner{canonicalID(u.Account)}
+		listed = append(listed, listedUpload{l.encode(u.Key), u.ID, owner, owner, u.Object.storageClass(), s3Time{u.Initiated}})
+		next, nextID = u.Key, u.ID
+	}
+	for _, p := range slices.Sorted(maps.Keys(prefixes)) {
+		l.prefixes = append(l.prefixes, commonPrefix{l.encode(p)})
+	}
+	if !truncated {
+		next, nextID = "", ""
+	}
+	return xmlAnswer("ListMultipartUploadsResult", struct {
+		Bucket             string
+		KeyMarker          string
+		UploadIDMarker     string `xml:"UploadIdMarker"`
+		NextKeyMarker      string `xml:",omitempty"`
+		NextUploadIDMarker string `xml:"NextUploadIdMarker,omitempty"`
+		Prefix             string
+		Delimiter          string `xml:",omitempty"`
+		EncodingType       string `xml:",omitempty"`
+		MaxUploads         int
+		IsTruncated        bool
+		Uploads            []listedUpload `xml:"Upload"`
+		CommonPrefixes     []commonPrefix
+	}{c.bucket, l.encode(marker), idMarker, l.encode(next), nextID, l.encode(l.prefix), l.encode(l.delimiter), c.query.Get("encoding-type"),
+		limit, truncated, listed, l.prefixes})
+}

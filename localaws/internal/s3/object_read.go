@@ -1,0 +1,358 @@
+package s3
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// find answers with the version that the call names; a delete marker is an
+// error, as in S3. Whoever may not list a bucket is not told what is missing
+// in it.
+func (c *call) find() (objectRecord, error) {
+	var o objectRecord
+	id := c.query.Get("versionId")
+	err := c.s.db.View(func(tx *bolt.Tx) (err error) {
+		o, err = findVersion(tx, c.bucket, c.key, id)
+		return err
+	})
+	switch e, known := asError(err); {
+	case known && e.Status == http.StatusNotFound && c.authorize("s3:ListBucket", bucketARN(c.bucket)) != nil:
+		return o, errAccessDenied()
+	case err != nil:
+		return o, err
+	case !o.DeleteMarker:
+		return o, nil
+	}
+	h := c.W.Header()
+	h.Set("X-Amz-Delete-Marker", "true")
+	h.Set("X-Amz-Version-Id", o.VersionID)
+	if id == "" {
+		return o, errNoSuchKey(c.key)
+	}
+	h.Set("Allow", "DELETE")
+	h.Set("Last-Modified", httpTime(o.Modified))
+	return o, wire.Errf(http.StatusMethodNotAllowed, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+}
+
+func httpTime(t time.Time) string { return t.UTC().Format(http.TimeFormat) }
+
+// openedObject is an object, its file open and its data key not yet asked for.
+type openedObject struct {
+	c      *call
+	object objectRecord
+	file   *sealedFile
+	taken  bool // by a reader, which closes the file
+}
+
+// openObject finds the object and opens its file, if the conditions hold that
+// header answers under names that begin with prefix.
+func (c *call) openObject(header func(string) string, prefix string) (*openedObject, error) {
+	for tries := 0; ; tries++ {
+		o, err := c.find()
+		if err != nil {
+			return nil, err
+		}
+		if err := checkReadConditions(o, header, prefix); err != nil {
+			return nil, err
+		}
+		f, err := c.s.openSealed(o.File)
+		// Between the two lines above another call may have replaced the object
+		// and removed its file.
+		if errors.Is(err, os.ErrNotExist) && tries < 10 {
+			continue
+		}
+		return &openedObject{c: c, object: o, file: f}, err
+	}
+}
+
+// reader decrypts: it is here that KMS is asked.
+func (o *openedObject) reader(offset, length int64) (io.ReadCloser, error) {
+	k, err := o.c.unwrapObjectKey(o.c.b, o.file.header)
+	if err != nil {
+		return nil, err
+	}
+	r, err := o.file.reader(k, offset, length)
+	k.wipe()
+	o.taken = err == nil
+	return r, err
+}
+
+func (o *openedObject) close() {
+	if !o.taken {
+		_ = o.file.file.Close() // opened for reading
+	}
+}
+
+// checkReadConditions is RFC 9110's order: the ETags go before the times.
+func checkReadConditions(o objectRecord, header func(string) string, prefix string) error {
+	match, noneMatch := header(prefix+"If-Match"), header(prefix+"If-None-Match")
+	since, unmodified := header(prefix+"If-Modified-Since"), header(prefix+"If-Unmodified-Since")
+	modified := func(date string) (after, ok bool) {
+		t, err := http.ParseTime(date)
+		return err == nil && o.Modified.Truncate(time.Second).After(t), err == nil
+	}
+	if match != "" {
+		if !matchesETag(match, o.ETag) {
+			return errPrecondition("If-Match")
+		}
+	} else if after, ok := modified(unmodified); ok && after {
+		return errPrecondition("If-Unmodified-Since")
+	}
+	failed := false
+	if noneMatch != "" {
+		failed = matchesETag(noneMatch, o.ETag)
+	} else if after, ok := modified(since); ok {
+		failed = !after
+	}
+	switch {
+	case failed && prefix != "":
+		return errPrecondition("x-amz-copy-source-If-None-Match")
+	case failed:
+		return wire.Errf(http.StatusNotModified, "NotModified", "Not Modified")
+	}
+	return nil
+}
+
+// objectHeaders are what HEAD and GET say of an object.
+func (c *call) objectHeaders(o *objectRecord) map[string]string {
+	h := sseHeaders(o.Algorithm, o.KMSKeyARN, o.BucketKey)
+	maps.Copy(h, o.Headers)
+	for k, v := range o.Metadata {
+		h["x-amz-meta-"+k] = v
+	}
+	h["Accept-Ranges"], h["Last-Modified"], h["Etag"] = "bytes", httpTime(o.Modified), quoted(o.ETag)
+	h["X-Amz-Version-Id"] = c.versionHeader(o.VersionID)
+	if len(o.Tags) > 0 {
+		h["X-Amz-Tagging-Count"] = strconv.Itoa(len(o.Tags))
+	}
+	if o.LockMode != "" {
+		h["X-Amz-Object-Lock-Mode"], h["X-Amz-Object-Lock-Retain-Until-Date"] = o.LockMode, o.LockUntil.UTC().Format("2006-01-02T15:04:05.000Z")
+	}
+	if o.LegalHold {
+		h["X-Amz-Object-Lock-Legal-Hold"] = "ON"
+	}
+	return h
+}
+
+// overridable are the headers of the answer that a signed GET may set itself.
+var overridable = map[string]string{
+	"response-cache-control": "Cache-Control", "response-content-disposition": "Content-Disposition", "response-content-encoding": "Content-Encoding",
+	"response-content-language": "Content-Language", "response-content-type": "Content-Type", "response-expires": "Expires",
+}
+
+// describeRead makes the answer for the part of o that the call wants.
+func (c *call) describeRead(o *objectRecord) (a *response, offset, length int64, err error) {
+	a = &response{header: c.objectHeaders(o)}
+	for param, name := range overridable {
+		if c.query.Has(param) {
+			if !c.Signed {
+				return nil, 0, 0, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.")
+			}
+			a.header[name] = c.query.Get(param)
+		}
+	}
+	offset, length = 0, o.Size
+	ranged := c.HTTP.Header.Get("Range")
+	part, err := intParam(c.query, "partNumber", 0, 1, 10_000)
+	switch {
+	case err != nil:
+		return nil, 0, 0, err
+	case part > 0 && ranged != "":
+		return nil, 0, 0, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+	case part > max(len(o.Parts), 1):
+		return nil, 0, 0, wire.Errf(http.StatusRequestedRangeNotSatisfiable, "InvalidPartNumber", "The requested partnumber is not satisfiable")
+	case part > 0:
+		a.status = http.StatusPartialContent
+		for i, p := range o.Parts {
+			if i == part-1 {
+				length = p.Size
+				break
+			}
+			offset += p.Size
+		}
+		if len(o.Parts) > 0 {
+			a.header["X-Amz-Mp-Parts-Count"] = strconv.Itoa(len(o.Parts))
+		}
+	case ranged != "":
+		var ok bool
+		if offset, length, ok = parseRange(ranged, o.Size); !ok {
+			offset, length = 0, o.Size
+			break
+		}
+		if length <= 0 {
+			e := wire.Errf(http.StatusRequestedRangeNotSatisfiable, "InvalidRange", "The requested range is not satisfiable")
+			e.Extra = map[string]string{"ActualObjectSize": strconv.FormatInt(o.Size, 10), "RangeRequested": ranged}
+			return nil, 0, 0, e
+		}
+		a.status = http.StatusPartialContent
+	}
+	switch {
+	case a.status == http.StatusPartialContent && o.Size > 0:
+		a.header["Content-Range"] = "bytes " + strconv.FormatInt(offset, 10) + "-" + strconv.FormatInt(offset+length-1, 10) + "/" + strconv.FormatInt(o.Size, 10)
+	case c.header("X-Amz-Checksum-Mode") == "ENABLED":
+		maps.Copy(a.header, o.checksumHeaders())
+	}
+	a.header["Content-Length"] = strconv.FormatInt(length, 10)
+	return a, offset, length, nil
+}
+
+// parseRange reads one range of bytes. A range that makes no sense, and more
+// than one, mean the whole object; one that lies outside has no length.
+func parseRange(header string, size int64) (offset, length int64, ok bool) {
+	spec, ok := strings.CutPrefix(header, "bytes=")
+	from, to, cut := strings.Cut(strings.TrimSpace(spec), "-")
+	if !ok || !cut {
+		return 0, 0, false
+	}
+	first, err1 := strconv.ParseInt(from, 10, 64)
+	last, err2 := strconv.ParseInt(to, 10, 64)
+	switch {
+	case from == "" && err2 == nil && last >= 0: // the last so many bytes
+		length = min(last, size)
+		return size - length, length, true
+	case err1 != nil || first < 0 || to != "" && (err2 != nil || last < first):
+		return 0, 0, false
+	case to == "" || last >= size:
+		last = size - 1
+	}
+	return first, last - first + 1, true
+}
+
+func headObject(c *call) (*response, error) {
+	o, err := c.find()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkReadConditions(o, c.header, ""); err != nil {
+		return nil, err
+	}
+	a, _, _, err := c.describeRead(&o)
+	return a, err
+}
+
+func getObject(c *call) (*response, error) {
+	o, err := c.openObject(c.header, "")
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	a, offset, length, err := c.describeRead(&o.object)
+	if err != nil {
+		return nil, err
+	}
+	a.body, err = o.reader(offset, length)
+	return a, err
+}
+
+type attributesPart struct {
+	PartNumber int
+	Size       int64
+	checksumFields
+}
+
+type attributesParts struct {
+	PartsCount           int
+	PartNumberMarker     int
+	NextPartNumberMarker int
+	MaxParts             int
+	IsTruncated          bool
+	Parts                []attributesPart `xml:"Part"`
+}
+
+type objectAttributes struct {
+	ETag         string           `xml:",omitempty"`
+	Checksum     *checksumFields  `xml:",omitempty"`
+	ObjectParts  *attributesParts `xml:",omitempty"`
+	StorageClass string           `xml:",omitempty"`
+	ObjectSize   *int64           `xml:",omitempty"`
+}
+
+func getObjectAttributes(c *call) (*response, error) {
+	action := "s3:GetObjectAttributes"
+	if c.query.Get("versionId") != "" {
+		action = "s3:GetObjectVersionAttributes"
+	}
+	if err := c.authorize(action, c.arn()); err != nil {
+		return nil, err
+	}
+	o, err := c.find()
+	if err != nil {
+		return nil, err
+	}
+	var out objectAttributes
+	for name := range strings.SplitSeq(strings.Join(c.HTTP.Header.Values("X-Amz-Object-Attributes"), ","), ",") {
+		switch strings.TrimSpace(name) {
+		case "ETag":
+			out.ETag = o.ETag
+		case "Checksum":
+			f := o.checksumFields()
+			out.Checksum = &f
+		case "ObjectParts":
+			if out.ObjectParts, err = c.objectParts(&o); err != nil {
+				return nil, err
+			}
+		case "StorageClass":
+			out.StorageClass = o.storageClass()
+		case "ObjectSize":
+			out.ObjectSize = &o.Size
+		default:
+			return nil, errInvalidArgument("x-amz-object-attributes", name, "Invalid attribute name specified.")
+		}
+	}
+	a, err := xmlAnswer("GetObjectAttributesResponse", out)
+	if err != nil {
+		return nil, err
+	}
+	a.header = map[string]string{"Last-Modified": httpTime(o.Modified), "X-Amz-Version-Id": c.versionHeader(o.VersionID)}
+	return a, nil
+}
+
+// objectParts lists the parts of an object that was uploaded in parts; nil for
+// any other.
+func (c *call) objectParts(o *objectRecord) (*attributesParts, error) {
+	if len(o.Parts) == 0 {
+		return nil, nil
+	}
+	limit, err1 := strconv.Atoi(c.header("X-Amz-Max-Parts"))
+	marker, err2 := strconv.Atoi(c.header("X-Amz-Part-Number-Marker"))
+	if err1 != nil {
+		limit = 1000
+	}
+	if err2 != nil {
+		marker = 0
+	}
+	out := &attributesParts{PartsCount: len(o.Parts), PartNumberMarker: marker, MaxParts: limit}
+	for i, p := range o.Parts {
+		if i+1 <= marker {
+			continue
+		}
+		if len(out.Parts) >= limit {
+			out.IsTruncated = true
+			break
+		}
+		part := attributesPart{PartNumber: i + 1, Size: p.Size}
+		if f := part.field(o.ChecksumAlgorithm); f != nil {
+			*f = p.Checksum
+		}
+		out.Parts = append(out.Parts, part)
+		out.NextPartNumberMarker = i + 1
+	}
+	return out, nil
+}
+
+func (o *objectRecord) storageClass() string {
+	if class := o.Headers["X-Amz-Storage-Class"]; class != "" {
+		return class
+	}
+	return "STANDARD"
+}

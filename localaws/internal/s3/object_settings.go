@@ -1,0 +1,159 @@
+package s3
+
+import (
+	"net/http"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/store"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// The sub-resources of an object.
+
+// changeObject changes the record of the version that the call names.
+func (c *call) changeObject(f func(o *objectRecord) error) (*response, error) {
+	found, err := c.find() // answers for what is missing
+	if err != nil {
+		return nil, err
+	}
+	err = c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+		if _, err := c.bucketIn(tx); err != nil {
+			return err
+		}
+		record, o, err := findRecord(tx, c.bucket, c.key, found.VersionID)
+		if err != nil {
+			return err
+		}
+		if err := f(&o); err != nil {
+			return err
+		}
+		return store.Save(tx, ObjectBucket, record, o)
+	})
+	return &response{header: map[string]string{"X-Amz-Version-Id": c.versionHeader(found.VersionID)}}, err
+}
+
+func getObjectTagging(c *call) (*response, error) {
+	o, err := c.find()
+	if err != nil {
+		return nil, err
+	}
+	a, err := xmlAnswer("Tagging", struct {
+		TagSet struct{ Tag []s3Tag }
+	}{struct{ Tag []s3Tag }{o.Tags}})
+	if err != nil {
+		return nil, err
+	}
+	a.header = map[string]string{"X-Amz-Version-Id": c.versionHeader(o.VersionID)}
+	return a, nil
+}
+
+func putObjectTagging(c *call) (*response, error) {
+	var in s3Tagging
+	if err := c.readXML("Tagging", &in); err != nil {
+		return nil, err
+	}
+	if err := checkTags(in.Tags, maxObjectTags); err != nil {
+		return nil, err
+	}
+	return c.changeObject(func(o *objectRecord) error { o.Tags = in.Tags; return nil })
+}
+
+func deleteObjectTagging(c *call) (*response, error) {
+	a, err := c.changeObject(func(o *objectRecord) error { o.Tags = nil; return nil })
+	if err == nil {
+		a.status = http.StatusNoContent
+	}
+	return a, err
+}
+
+// getObjectACL shows that an object belongs to the bucket's owner, as it does
+// where the bucket enforces that; other owners there are none here.
+func getObjectACL(c *call) (*response, error) {
+	if _, err := c.find(); err != nil {
+		return nil, err
+	}
+	return aclAnswer(canonicalID(c.b.Account), nil)
+}
+
+type objectRetention struct {
+	Mode  string
+	Until s3Time `xml:"RetainUntilDate"`
+}
+
+func getObjectRetention(c *call) (*response, error) {
+	o, err := c.findLocked()
+	if err != nil {
+		return nil, err
+	}
+	if o.LockMode == "" {
+		return nil, wire.Errf(http.StatusNotFound, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration")
+	}
+	return xmlAnswer("Retention", objectRetention{o.LockMode, s3Time{o.LockUntil}})
+}
+
+// findLocked finds an object in a bucket with object lock.
+func (c *call) findLocked() (objectRecord, error) {
+	if !c.b.ObjectLock {
+		return objectRecord{}, errNoLock()
+	}
+	return c.find()
+}
+
+func putObjectRetention(c *call) (*response, error) {
+	if !c.b.ObjectLock {
+		return nil, errNoLock()
+	}
+	var in objectRetention
+	if err := c.readXML("Retention", &in); err != nil {
+		return nil, err
+	}
+	if in.Mode != "" {
+		if err := checkRetention(in.Mode, in.Until.Time, nil, c.Now); err != nil {
+			return nil, err
+		}
+	}
+	return c.changeObject(func(o *objectRecord) error {
+		hold := o.LegalHold
+		o.LegalHold = false // holds a deletion back, not this
+		weaker := in.Mode == "" || in.Until.Before(o.LockUntil) || o.LockMode == "COMPLIANCE" && in.Mode != "COMPLIANCE"
+		if weaker && o.locked(c) {
+			return wire.Errf(http.StatusForbidden, "AccessDenied", "Access Denied because object protected by object lock.")
+		}
+		o.LegalHold, o.LockMode, o.LockUntil = hold, in.Mode, in.Until.Time
+		if in.Mode == "" {
+			o.LockUntil = time.Time{}
+		}
+		return nil
+	})
+}
+
+type legalHold struct {
+	Status string
+}
+
+func getObjectLegalHold(c *call) (*response, error) {
+	o, err := c.findLocked()
+	if err != nil {
+		return nil, err
+	}
+	if o.LegalHold {
+		return xmlAnswer("LegalHold", legalHold{"ON"})
+	}
+	return xmlAnswer("LegalHold", legalHold{"OFF"})
+}
+
+func putObjectLegalHold(c *call) (*response, error) {
+	if !c.b.ObjectLock {
+		return nil, errNoLock()
+	}
+	var in legalHold
+	if err := c.readXML("LegalHold", &in); err != nil {
+		return nil, err
+	}
+	if in.Status != "ON" && in.Status != "OFF" {
+		return nil, errMalformedXML()
+	}
+	return c.changeObject(func(o *objectRecord) error { o.LegalHold = in.Status == "ON"; return nil })
+}

@@ -1,0 +1,405 @@
+package s3
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/store"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// The records of objects are kept under bucket/key NUL number, where the number
+// falls with every version that is made: the first record of a key is its
+// current version, and a walk in key order is S3's own order of listing. Keys
+// have no NUL (see call.answer).
+
+// objectRecord is one version of an object, or a delete marker.
+type objectRecord struct {
+	Key          string
+	VersionID    string // "null" where it was made while versioning was not on
+	DeleteMarker bool   `json:",omitempty"`
+	Modified     time.Time
+
+	File      string `json:",omitempty"` // under Dir/objects
+	Size      int64
+	ETag      string            // without its quotes
+	Headers   map[string]string `json:",omitempty"` // Content-Type and the like
+	Metadata  map[string]string `json:",omitempty"` // by names without x-amz-meta-
+	Tags      []s3Tag           `json:",omitempty"`
+	Algorithm string            `json:",omitempty"` // of the server-side encryption
+	KMSKeyARN string            `json:",omitempty"`
+	BucketKey bool              `json:",omitempty"`
+
+	ChecksumAlgorithm string `json:",omitempty"` // "crc32"
+	Checksum          string `json:",omitempty"` // base64; with "-N" for N parts where it is composite
+	Parts             []s3PartSize
+
+	LockMode  string    `json:",omitempty"`
+	LockUntil time.Time `json:",omitzero"`
+	LegalHold bool      `json:",omitempty"`
+}
+
+// s3PartSize is a part of an object that was uploaded in parts.
+type s3PartSize struct {
+	Number   int
+	Size     int64
+	Checksum string
+}
+
+func versionsPrefix(bucket, key string) string { return bucket + "/" + key + "\x00" }
+
+func versionKey(bucket, key string, number uint64) string {
+	return fmt.Sprintf("%s%016x", versionsPrefix(bucket, key), math.MaxUint64-number)
+}
+
+// newVersionID makes an id that looks like S3's: 32 characters.
+func newVersionID() string {
+	b := make([]byte, 24)
+	_, _ = rand.Read(b) // never fails: see crypto/rand.Read
+	return strings.ReplaceAll(base64.RawURLEncoding.EncodeToString(b), "-", ".")
+}
+
+// errStop ends a walk early.
+var errStop = errors.New("stop")
+
+// findVersion answers with one version of an object, or the current one where
+// versionID is empty; it may be a delete marker.
+func findVersion(tx *bolt.Tx, bucket, key, versionID string) (objectRecord, error) {
+	_, o, err := findRecord(tx, bucket, key, versionID)
+	return o, err
+}
+
+// findRecord is findVersion with the key of the record.
+func findRecord(tx *bolt.Tx, bucket, key, versionID string) (record string, o objectRecord, err error) {
+	if versionID != "" && versionID != "null" && len(versionID) != 32 {
+		return "", o, errInvalidArgument("versionId", versionID, "Invalid version id specified")
+	}
+	err = store.Each(tx, ObjectBucket, versionsPrefix(bucket, key), func(k string, v objectRecord) error {
+		if versionID == "" || v.VersionID == versionID {
+			record, o = k, v
+			return errStop
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errStop):
+		return record, o, nil
+	case err != nil:
+		return "", o, err
+	case versionID != "":
+		e := wire.Errf(http.StatusNotFound, "NoSuchVersion", "The specified version does not exist.")
+		e.Extra = map[string]string{"Key": key, "VersionId": versionID}
+		return "", o, e
+	}
+	return "", o, errNoSuchKey(key)
+}
+
+// bucketIn reads the call's bucket inside a transaction. A bucket that was
+// deleted since the call began is gone, even where another has its name.
+func (c *call) bucketIn(tx *bolt.Tx) (*bucketRecord, error) {
+	b, ok, err := store.Load[bucketRecord](tx, BucketBucket, c.bucket)
+	if err != nil {
+		return nil, err
+	}
+	if !ok || b.ID != c.b.ID {
+		return nil, errNoSuchBucket(c.bucket)
+	}
+	return &b, nil
+}
+
+// putVersion makes o the current version of its key, and answers with the file
+// of the version that it replaced, if any.
+func putVersion(tx *bolt.Tx, b *bucketRecord, o *objectRecord) (replaced string, err error) {
+	o.VersionID = "null"
+	if b.Versioning == "Enabled" {
+		o.VersionID = newVersionID()
+	} else {
+		record, old, err := findRecord(tx, b.Name, o.Key, "null")
+		if err == nil {
+			replaced = old.File
+			err = store.Remove(tx, ObjectBucket, record)
+		}
+		if e, ok := asError(err); err != nil && (!ok || e.Code != "NoSuchVersion") {
+			return "", err
+		}
+	}
+	n, err := tx.Bucket(ObjectBucket).NextSequence()
+	if err != nil {
+		return "", err
+	}
+	return replaced, store.Save(tx, ObjectBucket, versionKey(b.Name, o.Key, n), o)
+}
+
+// commitObject makes o the current version of its key, unless check, where there is
+// one, objects. The object's file is removed where that fails.
+func (c *call) commitObject(o *objectRecord, check func(tx *bolt.Tx) error) error {
+	replaced := ""
+	err := c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+		b, err := c.bucketIn(tx)
+		if err != nil {
+			return err
+		}
+		if err := c.checkWriteConditions(tx); err != nil {
+			return err
+		}
+		if check != nil {
+			if err := check(tx); err != nil {
+				return err
+			}
+		}
+		replaced, err = putVersion(tx, b, o)
+		return err
+	})
+	if err != nil {
+		c.s.discard(o.File)
+		return err
+	}
+	c.s.discard(replaced)
+	return nil
+}
+
+// checkWriteConditions holds If-Match and If-None-Match of a write against the
+// object that is there.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+func (c *call) checkWriteConditions(tx *bolt.Tx) error {
+	match, noneMatch := c.HTTP.Header.Get("If-Match"), c.HTTP.Header.Get("If-None-Match")
+	if match == "" && noneMatch == "" {
+		return nil
+	}
+	if noneMatch != "" && noneMatch != "*" {
+		return wire.Errf(http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented: If-None-Match with anything but *")
+	}
+	o, err := findVersion(tx, c.bucket, c.key, "")
+	exists := err == nil && !o.DeleteMarker
+	switch e, missing := asError(err); {
+	case err != nil && !missing:
+		return err
+	case noneMatch != "" && exists:
+		return errPrecondition("If-None-Match")
+	case match == "" || exists && matchesETag(match, o.ETag):
+		return nil
+	case exists:
+		return errPrecondition("If-Match")
+	default:
+		return cmp.Or(e, errNoSuchKey(c.key))
+	}
+}
+
+func errPrecondition(condition string) *wire.Error {
+	e := wire.Errf(http.StatusPreconditionFailed, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+	e.Extra = map[string]string{"Condition": condition}
+	return e
+}
+
+// matchesETag says whether a list of quoted or bare ETags has etag.
+func matchesETag(list, etag string) bool {
+	for one := range strings.SplitSeq(list, ",") {
+		one = strings.TrimSpace(one)
+		if one == "*" || strings.Trim(one, `"`) == etag {
+			return true
+		}
+	}
+	return false
+}
+
+// The headers that S3 stores with an object and gives back.
+var storedHeaders = []string{"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Expires", "X-Amz-Website-Redirect-Location", "X-Amz-Storage-Class"}
+
+var storageClasses = []string{"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"}
+
+// describe reads what a request says of the object that it writes.
+func (c *call) describe(o *objectRecord) error {
+	o.Headers, o.Metadata = map[string]string{}, map[string]string{}
+	for _, name := range storedHeaders {
+		if v := c.header(name); v != "" {
+			o.Headers[name] = v
+		}
+	}
+	// aws-chunked is how the body travels, not what it is.
+	codings := strings.Split(o.Headers["Content-Encoding"], ",")
+	codings = slices.DeleteFunc(codings, func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), "aws-chunked") })
+	if o.Headers["Content-Encoding"] = strings.TrimSpace(strings.Join(codings, ",")); o.Headers["Content-Encoding"] == "" {
+		delete(o.Headers, "Content-Encoding")
+	}
+	if o.Headers["Content-Type"] == "" {
+		o.Headers["Content-Type"] = "binary/octet-stream"
+	}
+	switch class := o.Headers["X-Amz-Storage-Class"]; {
+	case class == "STANDARD":
+		delete(o.Headers, "X-Amz-Storage-Class")
+	case class != "" && !slices.Contains(storageClasses, class):
+		return wire.Errf(http.StatusBadRequest, "InvalidStorageClass", "The storage class you specified is not valid")
+	}
+	size := 0
+	for name, values := range c.HTTP.Header {
+		if meta, ok := strings.CutPrefix(strings.ToLower(name), "x-amz-meta-"); ok {
+			o.Metadata[meta] = strings.Join(values, ",")
+			size += len(meta) + len(o.Metadata[meta])
+		}
+	}
+	if size > 2<<10 {
+		return wire.Errf(http.StatusBadRequest, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size")
+	}
+	return nil
+}
+
+// describeAccess reads tags, ACL and lock of the object that a request writes.
+// Each needs a permission of its own.
+func (c *call) describeAccess(o *objectRecord) error {
+	if v := c.header("X-Amz-Tagging"); v != "" {
+		tags, err := url.ParseQuery(v)
+		if err != nil {
+			return errInvalidArgument("x-amz-tagging", v, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
+		}
+		for _, k := range slices.Sorted(maps.Keys(tags)) {
+			for _, v := range tags[k] {
+				o.Tags = append(o.Tags, s3Tag{k, v})
+			}
+		}
+		if err := checkTags(o.Tags, maxObjectTags); err != nil {
+			return err
+		}
+		if err := c.authorize("s3:PutObjectTagging", c.arn()); err != nil {
+			return err
+		}
+	}
+	if acl := c.header("X-Amz-Acl"); acl != "" {
+		switch {
+		case c.b.Ownership == "BucketOwnerEnforced" && acl != "bucket-owner-full-control":
+			return wire.Errf(http.StatusBadRequest, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+		case !slices.Contains([]string{"private", "bucket-owner-read", "bucket-owner-full-control"}, acl):
+			return wire.NotImplemented("s3", "objects with the ACL "+acl)
+		}
+		if err := c.authorize("s3:PutObjectAcl", c.arn()); err != nil {
+			return err
+		}
+	}
+	return c.describeLock(o)
+}
+
+func (c *call) describeLock(o *objectRecord) error {
+	mode, until, hold := c.header("X-Amz-Object-Lock-Mode"), c.header("X-Amz-Object-Lock-Retain-Until-Date"), c.header("X-Amz-Object-Lock-Legal-Hold")
+	if mode == "" && until == "" && hold == "" {
+		if r := c.b.Retention; r != nil {
+			o.LockMode, o.LockUntil = r.Mode, c.Now.UTC().AddDate(r.Years, 0, r.Days)
+		}
+		return nil
+	}
+	if !c.b.ObjectLock {
+		return errNoLock()
+	}
+	if (mode == "") != (until == "") {
+		return errInvalidArgument("x-amz-object-lock-mode", mode, "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")
+	}
+	if mode != "" {
+		at, err := time.Parse(time.RFC3339, until)
+		if err := checkRetention(mode, at, err, c.Now); err != nil {
+			return err
+		}
+		o.LockMode, o.LockUntil = mode, at
+		if err := c.authorize("s3:PutObjectRetention", c.arn()); err != nil {
+			return err
+		}
+	}
+	switch hold {
+	case "", "OFF":
+		return nil
+	case "ON":
+		o.LegalHold = true
+		return c.authorize("s3:PutObjectLegalHold", c.arn())
+	}
+	return errInvalidArgument("x-amz-object-lock-legal-hold", hold, "Legal Hold must be either of 'ON' or 'OFF'")
+}
+
+func errNoLock() *wire.Error {
+	return wire.Errf(http.StatusBadRequest, "InvalidRequest", "Bucket is missing Object Lock Configuration")
+}
+
+func checkRetention(mode string, until time.Time, parse error, now time.Time) error {
+	switch {
+	case !validLockMode(mode):
+		return errInvalidArgument("x-amz-object-lock-mode", mode, "Unknown wormMode directive.")
+	case parse != nil:
+		return errInvalidArgument("x-amz-object-lock-retain-until-date", "", "The retain until date must be provided in ISO 8601 format")
+	case !until.After(now):
+		return errInvalidArgument("x-amz-object-lock-retain-until-date", until.Format(time.RFC3339), "The retain until date must be in the future!")
+	}
+	return nil
+}
+
+// stored fills in how the object was encrypted and what its bytes are.
+func (o *objectRecord) stored(file string, k objectKey, p *payload) {
+	o.File, o.Size = file, p.size
+	o.encryptedBy(k)
+	o.ETag = fmt.Sprintf("%x", p.md5.Sum(nil))
+	if o.Algorithm != sseS3 {
+		o.ETag = opaqueETag()
+	}
+	o.ChecksumAlgorithm, o.Checksum = p.algorithm, p.sum()
+}
+
+func (o *objectRecord) encryptedBy(k objectKey) {
+	o.Algorithm, o.KMSKeyARN, o.BucketKey = k.header.Algorithm, k.header.KMSKeyARN, k.header.BucketKey
+}
+
+// opaqueETag is the ETag of an object under KMS, which is no digest of its
+// plaintext.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
+func opaqueETag() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails: see crypto/rand.Read
+	return fmt.Sprintf("%x", b)
+}
+
+// quoted is an ETag as it travels.
+func quoted(etag string) string { return `"` + etag + `"` }
+
+// versionHeader is the version's id, as a bucket shows it that has or had
+// versioning.
+func (c *call) versionHeader(id string) string {
+	if c.b.Versioning == "" {
+		return ""
+	}
+	return id
+}
+
+// checksumHeaders are an object's checksum and its type.
+func (o *objectRecord) checksumHeaders() map[string]string {
+	if o.Checksum == "" {
+		return nil
+	}
+	kind := "FULL_OBJECT"
+	if strings.Contains(o.Checksum, "-") {
+		kind = "COMPOSITE"
+	}
+	return map[string]string{"X-Amz-Checksum-" + o.ChecksumAlgorithm: o.Checksum, "X-Amz-Checksum-Type": kind}
+}
+
+// intParam reads a whole number from the query.
+func intParam(query url.Values, name string, absent, least, most int) (int, error) {
+	v := query.Get(name)
+	if v == "" {
+		return absent, nil
+	}
+	n, err := strconv.Atoi(v)
+	switch {
+	case err != nil || n < least:
+		return 0, errInvalidArgument(name, v, "Provided %s not an integer or within integer range", name)
+	case n > most:
+		return most, nil
+	}
+	return n, nil
+}

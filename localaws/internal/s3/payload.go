@@ -1,0 +1,323 @@
+package s3
+
+import (
+	"bufio"
+	"crypto/md5"  //nolint:gosec // ETags and Content-MD5 are MD5: nothing here trusts it
+	"crypto/sha1" //nolint:gosec // one of S3's checksums: nothing here trusts it
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"hash/crc32"
+	"hash/crc64"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// maxObject is the largest body of one PutObject or UploadPart: 5 GiB.
+const maxObject = 5 << 30
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	// nvme is the polynomial of CRC-64/NVME, reversed as package crc64 wants it.
+	nvme = crc64.MakeTable(0x9a6c9329ac4bc9b5)
+)
+
+// checksums are S3's algorithms, by the name that follows x-amz-checksum-.
+var checksums = map[string]func() hash.Hash{
+	"crc32":     func() hash.Hash { return crc32.NewIEEE() },
+	"crc32c":    func() hash.Hash { return crc32.New(castagnoli) },
+	"crc64nvme": func() hash.Hash { return crc64.New(nvme) },
+	"sha1":      sha1.New,
+	"sha256":    sha256.New,
+}
+
+// payload is a request's body as the client means it: without the framing of
+// aws-chunked, and checked. Reading it to its end answers io.EOF only where
+// length and all digests are right.
+type payload struct {
+	body    io.Reader
+	chunked *chunkedReader // nil for a plain body
+	left    int64          // bytes still to come; -1 where the client did not say
+	size    int64          // bytes read so far
+	err     error          // met at the end, kept
+
+	md5       hash.Hash
+	sha256    hash.Hash // nil where x-amz-content-sha256 has no digest
+	checksum  hash.Hash
+	algorithm string // of checksum: "crc32"
+
+	wantMD5, wantSHA256, wantChecksum []byte // nil where the client did not say
+	trailer                           bool   // the checksum comes behind the body
+}
+
+// payload makes the reader of a body of at most limit bytes.
+func (c *call) payload(limit int64) (*payload, error) {
+	h := c.HTTP.Header
+	p := &payload{body: c.HTTP.Body, left: c.HTTP.ContentLength, md5: newMD5()}
+	content := c.header("X-Amz-Content-Sha256")
+	switch {
+	case strings.HasPrefix(content, "STREAMING-"):
+		switch content {
+		case "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER":
+		default:
+			return nil, wire.Errf(http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented: x-amz-content-sha256: %s", content)
+		}
+		n, err := strconv.ParseInt(h.Get("X-Amz-Decoded-Content-Length"), 10, 64)
+		if err != nil || n < 0 {
+			return nil, wire.Errf(http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+		}
+		p.left = n
+		p.chunked = &chunkedReader{r: bufio.NewReaderSize(c.HTTP.Body, 4096)}
+		p.body = p.chunked
+	case content == "UNSIGNED-PAYLOAD":
+	case len(content) == 64:
+		want, err := hex.DecodeString(content)
+		if err != nil {
+			return nil, errInvalidArgument("x-amz-content-sha256", content, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, or a valid sha256 value.")
+		}
+		p.sha256, p.wantSHA256 = sha256.New(), want
+	case content != "":
+		return nil, errInvalidArgument("x-amz-content-sha256", content, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, or a valid sha256 value.")
+	case c.Signed && h.Get("Authorization") != "":
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+	}
+	if p.left < 0 {
+		return nil, wire.Errf(http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+	}
+	if p.left > limit {
+		return nil, errTooLarge(p.left, limit)
+	}
+	if v := h.Get("Content-Md5"); v != "" {
+		want, err := base64.StdEncoding.DecodeString(v)
+		if err != nil || len(want) != md5.Size {
+			return nil, wire.Errf(http.StatusBadRequest, "InvalidDigest", "The Content-MD5 you specified was invalid.")
+		}
+		p.wantMD5 = want
+	}
+	return p, p.readChecksum(c)
+}
+
+func newMD5() hash.Hash { return md5.New() } //nolint:gosec // see above
+
+// newPayload is a body of known length that does not come from the client.
+func newPayload(body io.Reader, size int64, algorithm string) *payload {
+	return &payload{body: body, left: size, md5: newMD5(), algorithm: algorithm, checksum: checksums[algorithm]()}
+}
+
+func errTooLarge(size, limit int64) *wire.Error {
+	e := wire.Errf(http.StatusBadRequest, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+	e.Extra = map[string]string{"ProposedSize": strconv.FormatInt(size, 10), "MaxSizeAllowed": strconv.FormatInt(limit, 10)}
+	return e
+}
+
+// readChecksum finds which checksum the client sends, and where; without one
+// S3 makes a CRC-64/NVME of its own.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+func (p *payload) readChecksum(c *call) error {
+	if t := c.HTTP.Header.Get("X-Amz-Trailer"); t != "" {
+		name, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(t)), "x-amz-checksum-")
+		if !ok || checksums[name] == nil {
+			return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The value specified in the x-amz-trailer header is not supported")
+		}
+		if p.chunked == nil {
+			return wire.Errf(http.StatusBadRequest, "MalformedTrailerError", "The request contained trailing data that was not well-formed or did not conform to our published schema.")
+		}
+		p.algorithm, p.trailer = name, true
+	}
+	for name := range checksums {
+		v := c.header("X-Amz-Checksum-" + name)
+		if v == "" {
+			continue
+		}
+		if p.algorithm != "" {
+			return wire.Errf(http.StatusBadRequest, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+		}
+		want, err := base64.StdEncoding.DecodeString(v)
+		if err != nil || len(want) != checksums[name]().Size() {
+			return wire.Errf(http.StatusBadRequest, "InvalidRequest", "Value for x-amz-checksum-%s header is invalid.", name)
+		}
+		p.algorithm, p.wantChecksum = name, want
+	}
+	if named := strings.ToLower(c.header("X-Amz-Sdk-Checksum-Algorithm")); named != "" && p.algorithm == "" {
+		if checksums[named] == nil {
+			return wire.Errf(http.StatusBadRequest, "InvalidRequest", "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+		}
+		p.algorithm = named
+	}
+	if p.algorithm == "" {
+		p.algorithm = "crc64nvme"
+	}
+	p.checksum = checksums[p.algorithm]()
+	return nil
+}
+
+// useAlgorithm makes the checksum that an upload wants of its parts, where the
+// client named none for this one.
+func (p *payload) useAlgorithm(name string) {
+	if p.wantChecksum == nil && !p.trailer {
+		p.algorithm, p.checksum = name, checksums[name]()
+	}
+}
+
+func (p *payload) Read(b []byte) (int, error) {
+	if p.err != nil {
+		return 0, p.err
+	}
+	n, err := p.body.Read(b)
+	p.left -= int64(n)
+	p.size += int64(n)
+	if p.left < 0 {
+		p.err = errIncompleteBody()
+		return 0, p.err
+	}
+	p.md5.Write(b[:n]) // hashes never fail
+	p.checksum.Write(b[:n])
+	if p.sha256 != nil {
+		p.sha256.Write(b[:n])
+	}
+	if err != nil {
+		p.err = p.end(err)
+		return n, p.err
+	}
+	return n, nil
+}
+
+func errIncompleteBody() *wire.Error {
+	return wire.Errf(http.StatusBadRequest, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.")
+}
+
+// end judges the whole once the body has ended with err.
+func (p *payload) end(err error) error {
+	if e, ok := asError(err); ok {
+		return e
+	}
+	if errors.Is(err, errDamaged) { // the source of a copy
+		return err
+	}
+	if !errors.Is(err, io.EOF) || p.left != 0 {
+		return errIncompleteBody()
+	}
+	if p.trailer {
+		name, value, ok := strings.Cut(p.chunked.trailer, ":")
+		want, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
+		if !ok || !strings.EqualFold(strings.TrimSpace(name), "x-amz-checksum-"+p.algorithm) || err != nil || len(want) != p.checksum.Size() {
+			return wire.Errf(http.StatusBadRequest, "MalformedTrailerError", "The request contained trailing data that was not well-formed or did not conform to our published schema.")
+		}
+		p.wantChecksum = want
+	}
+	switch {
+	case p.wantSHA256 != nil && !slices.Equal(p.wantSHA256, p.sha256.Sum(nil)):
+		return wire.Errf(http.StatusBadRequest, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
+	case p.wantMD5 != nil && !slices.Equal(p.wantMD5, p.md5.Sum(nil)):
+		return wire.Errf(http.StatusBadRequest, "BadDigest", "The Content-MD5 you specified did not match what we received.")
+	case p.wantChecksum != nil && !slices.Equal(p.wantChecksum, p.checksum.Sum(nil)):
+		return wire.Errf(http.StatusBadRequest, "BadDigest", "The %s you specified did not match the calculated checksum.", strings.ToUpper(p.algorithm))
+	}
+	return io.EOF
+}
+
+// copyTo writes all of the body to w.
+func (p *payload) copyTo(w io.Writer) error {
+	_, err := io.Copy(w, p)
+	return err
+}
+
+// sum is the checksum of what was read, in base64.
+func (p *payload) sum() string { return base64.StdEncoding.EncodeToString(p.checksum.Sum(nil)) }
+
+// chunkedReader takes the framing of aws-chunked off: chunks of
+// "hex-size[;chunk-signature=...]\r\n...\r\n", a chunk of size 0, and trailing
+// headers.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
+type chunkedReader struct {
+	r       *bufio.Reader
+	left    int64  // in this chunk
+	started bool   // a chunk has been read: its end comes first
+	done    bool   // the end has been read
+	trailer string // the line of the trailing checksum
+}
+
+func errMalformedChunk() *wire.Error {
+	return wire.Errf(http.StatusBadRequest, "InvalidChunkSizeError", "The body is not well-formed aws-chunked content.")
+}
+
+func (c *chunkedReader) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	for c.left == 0 {
+		if c.done {
+			return 0, io.EOF
+		}
+		if err := c.nextChunk(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := c.r.Read(b[:min(int64(len(b)), c.left)])
+	c.left -= int64(n)
+	if errors.Is(err, io.EOF) {
+		err = errIncompleteBody()
+	}
+	return n, err
+}
+
+func (c *chunkedReader) nextChunk() error {
+	if c.started {
+		if line, err := c.line(); err != nil || line != "" {
+			return errMalformedChunk()
+		}
+	}
+	c.started = true
+	line, err := c.line()
+	if err != nil {
+		return err
+	}
+	size, _, _ := strings.Cut(line, ";")
+	n, err := strconv.ParseInt(size, 16, 64)
+	if err != nil || n < 0 {
+		return errMalformedChunk()
+	}
+	c.left = n
+	if n > 0 {
+		return nil
+	}
+	c.done = true
+	for { // trailing headers, up to an empty line or the end
+		line, err := c.line()
+		if line == "" || err != nil {
+			return c.atEnd(err)
+		}
+		if strings.HasPrefix(strings.ToLower(line), "x-amz-checksum-") {
+			c.trailer = line
+		}
+	}
+}
+
+// atEnd checks that nothing follows. Some clients leave the last empty line out.
+func (c *chunkedReader) atEnd(err error) error {
+	if err == nil {
+		_, err = c.r.ReadByte()
+	}
+	if err == nil || c.r.Buffered() > 0 {
+		return errMalformedChunk()
+	}
+	return nil
+}
+
+func (c *chunkedReader) line() (string, error) {
+	b, err := c.r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return "", errMalformedChunk()
+	}
+	if err != nil {
+		return "", errIncompleteBody()
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
+}

@@ -1,0 +1,418 @@
+// Package s3 is S3 as localaws serves it: every object is a file of ciphertext
+// beside its wrapped data key (envelope.go), and its record is in the database.
+// operations.go lists the operations with everything that each models.
+package s3
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/xml"
+	"errors"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/kms"
+	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
+	"github.com/securethecloud/kms-baseline/localaws/internal/trail"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// The buckets, in the database, of S3.
+var (
+	BucketBucket = []byte("s3-buckets") // bucket
+	ObjectBucket = []byte("s3-objects") // see objects.go
+	UploadBucket = []byte("s3-uploads") // bucket/upload-id
+)
+
+// Keys is what S3 needs of KMS.
+type Keys interface {
+	ResolveKey(tx *bolt.Tx, account, region, keyID string) (arn, state string, err *wire.Error)
+	GenerateDataKey(u kms.Use, keyID string) (kms.DataKey, *wire.Error)
+	DecryptDataKey(u kms.Use, ciphertext []byte) ([]byte, *wire.Error)
+}
+
+// Service serves S3. What it keeps in memory can be read back from the state,
+// except for the bucket-level data keys, which are meant to be forgotten.
+type Service struct {
+	db         *bolt.DB
+	identities *policy.Identities
+	trail      *trail.Service
+	keys       Keys
+	dir        string // of the objects' files
+
+	mu      sync.RWMutex
+	buckets map[string]*bucketRecord // as committed; a bucket is replaced, never changed in place
+	writing map[string]bool          // buckets whose configuration is being written
+
+	bucketKeys bucketKeyCache
+}
+
+// call is one request to S3.
+type call struct {
+	*wire.Request
+	s      *Service
+	op     *operation
+	bucket string
+	key    string
+	query  url.Values
+	b      *bucketRecord // as it was when the call came; nil where the operation needs none
+
+	keys     map[string]string // condition keys, once they were needed
+	writing  bool              // the bucket's configuration, until the call has been recorded
+	recorded bool              // the event, with the change of the state
+}
+
+// response is what an operation returns if it does not fail.
+type response struct {
+	status int               // 0 is 200
+	header map[string]string // an empty value is left out
+	xml    []byte
+	body   io.ReadCloser // an object
+}
+
+// Operation implements [wire.Service].
+func (s *Service) Operation(r *wire.Request) string {
+	if op := s.newCall(r).op; op != nil {
+		return op.name
+	}
+	return ""
+}
+
+// Serve implements [wire.Service]. The order is S3's: does the bucket exist and
+// is it in this Region, may the caller, and only then what the request says.
+func (s *Service) Serve(r *wire.Request) {
+	c := s.newCall(r)
+	a, err := c.execute()
+	if err != nil {
+		s.Fail(r, c.explain(err))
+		return
+	}
+	c.write(a)
+}
+
+// execute does all that has to be done before the response is written.
+func (c *call) execute() (*response, error) {
+	defer func() {
+		if c.writing {
+			c.s.end(c.bucket)
+		}
+	}()
+	a, err := c.answer()
+	if c.isEvent() && (!c.recorded || err != nil) {
+		if e := c.s.trail.Record(c.event(err)); e != nil {
+			return nil, e
+		}
+	}
+	return a, err
+}
+
+func (c *call) answer() (*response, error) {
+	if c.op == nil || c.op.handle == nil {
+		return nil, wire.NotImplemented("s3", c.Operation)
+	}
+	if what := c.unmodelled(); what != "" {
+		return nil, wire.NotImplemented("s3", what+" of "+c.Operation)
+	}
+	if err := c.checkPresigned(); err != nil {
+		return nil, err
+	}
+	if c.bucket == "" && c.key != "" { // as in //bucket/key
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidBucketName", "The specified bucket is not valid.")
+	}
+	if !utf8.ValidString(c.key) || strings.ContainsRune(c.key, 0) {
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidURI", "Couldn't parse the specified URI.")
+	}
+	if len(c.key) > 1024 {
+		return nil, wire.Errf(http.StatusBadRequest, "KeyTooLongError", "Your key is too long")
+	}
+	if c.bucket != "" && c.Operation != "CreateBucket" {
+		if err := c.findBucket(); err != nil {
+			return nil, err
+		}
+	}
+	if c.op.action != "" {
+		if err := c.authorize(c.op.actionFor(c.query), c.arn()); err != nil {
+			return nil, err
+		}
+	}
+	if c.op.event != "" && (c.HTTP.Method == http.MethodPut || c.HTTP.Method == http.MethodDelete) {
+		if err := c.s.begin(c.bucket); err != nil {
+			return nil, err
+		}
+		c.writing = true
+	}
+	return c.op.handle(c)
+}
+
+func (c *call) findBucket() error {
+	c.b = c.s.bucket(c.bucket)
+	if c.b == nil {
+		return errNoSuchBucket(c.bucket)
+	}
+	if c.Signed && c.Region != c.b.Region {
+		c.W.Header().Set("X-Amz-Bucket-Region", c.b.Region)
+		e := wire.Errf(http.StatusMovedPermanently, "PermanentRedirect", "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.")
+		e.Extra = map[string]string{"Bucket": c.bucket, "Endpoint": c.bucket + ".s3." + c.b.Region + ".amazonaws.com"}
+		return e
+	}
+	if owner := c.header("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != c.b.Account {
+		return errAccessDenied()
+	}
+	return nil
+}
+
+// arn is the object's ARN, or the bucket's; "*" for ListBuckets.
+func (c *call) arn() string {
+	switch {
+	case c.bucket == "":
+		return "*"
+	case c.key == "":
+		return bucketARN(c.bucket)
+	}
+	return objectARN(c.bucket, c.key)
+}
+
+func bucketARN(bucket string) string      { return "arn:aws:s3:::" + bucket }
+func objectARN(bucket, key string) string { return bucketARN(bucket) + "/" + key }
+
+func (s *Service) newCall(r *wire.Request) *call {
+	c := &call{Request: r, s: s, query: r.HTTP.URL.Query()}
+	c.bucket, c.key = resource(r.HTTP)
+	c.op = findOperation(r.HTTP.Method, c.bucket, c.key, c.query, r.HTTP.Header)
+	return c
+}
+
+// resource reads bucket and key, in virtual-host style (bucket.localhost,
+// bucket.s3.us-east-1.localhost) or path style (anything else).
+func resource(h *http.Request) (bucket, key string) {
+	path := strings.TrimPrefix(h.URL.Path, "/")
+	host := h.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if name, ok := strings.CutSuffix(strings.ToLower(host), ".localhost"); ok && name != "s3" && !strings.HasPrefix(name, "s3.") {
+		if i := strings.LastIndex(name, ".s3."); i > 0 {
+			name = name[:i]
+		}
+		return strings.TrimSuffix(name, ".s3"), path
+	}
+	bucket, key, _ = strings.Cut(path, "/")
+	return bucket, key
+}
+
+// header reads a header, which a presigned URL may carry in its query.
+func (c *call) header(name string) string {
+	v := c.HTTP.Header.Get(name)
+	if v == "" && c.query.Has("X-Amz-Signature") {
+		v = cmp.Or(c.query.Get(name), c.query.Get(strings.ToLower(name)))
+	}
+	return v
+}
+
+// hasHeader tells an absent header from an empty one, as policies do.
+func (c *call) hasHeader(name string) bool {
+	return len(c.HTTP.Header.Values(name)) > 0 || c.header(name) != ""
+}
+
+func (c *call) checkPresigned() error {
+	if !c.query.Has("X-Amz-Signature") || c.HTTP.Header.Get("Authorization") != "" {
+		return nil
+	}
+	at, err := time.Parse("20060102T150405Z", c.query.Get("X-Amz-Date"))
+	seconds, err2 := strconv.Atoi(c.query.Get("X-Amz-Expires"))
+	if err != nil || err2 != nil || seconds < 1 || seconds > 7*24*3600 {
+		return wire.Errf(http.StatusBadRequest, "AuthorizationQueryParametersError", "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.")
+	}
+	if c.Now.After(at.Add(time.Duration(seconds) * time.Second)) {
+		return wire.Errf(http.StatusForbidden, "AccessDenied", "Request has expired")
+	}
+	return nil
+}
+
+func (c *call) write(a *response) {
+	h := c.W.Header()
+	answerHeaders(c.Request)
+	for k, v := range a.header {
+		switch {
+		case strings.HasPrefix(k, "x-amz-meta-"):
+			h[k] = []string{v} // some clients keep the name as it comes: S3's are in lower case
+		case v != "":
+			h.Set(k, v)
+		}
+	}
+	if a.xml != nil {
+		h.Set("Content-Type", cmp.Or(a.header["Content-Type"], "application/xml"))
+		h.Set("Content-Length", strconv.Itoa(len(a.xml)))
+	}
+	c.W.WriteHeader(cmp.Or(a.status, http.StatusOK))
+	switch {
+	case a.xml != nil:
+		_, _ = c.W.Write(a.xml) // a client that hung up is no error of ours
+	case a.body != nil:
+		_, err := io.Copy(c.W, a.body)
+		_ = a.body.Close() // opened for reading
+		if errors.Is(err, errDamaged) {
+			wire.Drop() // the status is out: a short answer must not look like a whole one
+		}
+	}
+}
+
+func answerHeaders(r *wire.Request) {
+	h := r.W.Header()
+	h.Set("X-Amz-Request-Id", r.ID)
+	h.Set("X-Amz-Id-2", hostID(r.ID))
+	h.Set("Server", "AmazonS3")
+}
+
+// hostID is S3's second request id: opaque to everybody.
+func hostID(id string) string { return base64.StdEncoding.EncodeToString([]byte("localaws " + id)) }
+
+// Fail implements [wire.Service].
+func (*Service) Fail(r *wire.Request, e *wire.Error) {
+	r.W.Code = e.Code
+	answerHeaders(r)
+	if e.Status == http.StatusNotModified || r.HTTP.Method == http.MethodHead {
+		r.W.WriteHeader(e.Status)
+		return
+	}
+	var b bytes.Buffer
+	b.WriteString(xml.Header + "<Error>")
+	element := func(name, value string) {
+		b.WriteString("<" + name + ">")
+		_ = xml.EscapeText(&b, []byte(value)) // a bytes.Buffer takes everything
+		b.WriteString("</" + name + ">")
+	}
+	element("Code", e.Code)
+	element("Message", e.Message)
+	for _, k := range slices.Sorted(maps.Keys(e.Extra)) {
+		element(k, e.Extra[k])
+	}
+	element("RequestId", r.ID)
+	element("HostId", hostID(r.ID))
+	b.WriteString("</Error>")
+	r.W.Header().Set("Content-Type", "application/xml")
+	r.W.WriteHeader(e.Status)
+	_, _ = r.W.Write(b.Bytes()) // a client that hung up is no error of ours
+}
+
+// asError finds the AWS error in err's chain.
+func asError(err error) (*wire.Error, bool) {
+	var e *wire.Error
+	ok := errors.As(err, &e)
+	return e, ok
+}
+
+// explain makes S3's error of any error.
+func (c *call) explain(err error) *wire.Error {
+	e, ok := asError(err)
+	if !ok {
+		return wire.Errf(http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again. (%v)", err)
+	}
+	return e
+}
+
+func errNoSuchBucket(bucket string) *wire.Error {
+	e := wire.Errf(http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist")
+	e.Extra = map[string]string{"BucketName": bucket}
+	return e
+}
+
+func errNoSuchKey(key string) *wire.Error {
+	e := wire.Errf(http.StatusNotFound, "NoSuchKey", "The specified key does not exist.")
+	e.Extra = map[string]string{"Key": key}
+	return e
+}
+
+func errAccessDenied() *wire.Error {
+	return wire.Errf(http.StatusForbidden, "AccessDenied", "Access Denied")
+}
+
+func errInvalidArgument(name, value, format string, args ...any) *wire.Error {
+	e := wire.Errf(http.StatusBadRequest, "InvalidArgument", format, args...)
+	e.Extra = map[string]string{"ArgumentName": name, "ArgumentValue": value}
+	return e
+}
+
+func errMalformedXML() *wire.Error {
+	return wire.Errf(http.StatusBadRequest, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+}
+
+const s3Namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+// s3XML renders v as S3 does: root carries the namespace.
+func s3XML(root string, v any) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString(xml.Header)
+	if err := xml.NewEncoder(&b).EncodeElement(v, xml.StartElement{Name: xml.Name{Space: s3Namespace, Local: root}}); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func xmlAnswer(root string, v any) (*response, error) {
+	b, err := s3XML(root, v)
+	return &response{xml: b}, err
+}
+
+// maxS3XML is the largest XML body: 1,000 keys of DeleteObjects fit.
+const maxS3XML = 2 << 20
+
+// readBody reads a small body whole, checking it against its digests.
+func (c *call) readBody() ([]byte, error) {
+	p, err := c.payload(maxS3XML)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(p)
+}
+
+// readXML reads a body whose root element is root into v.
+func (c *call) readXML(root string, v any) error {
+	body, err := c.readBody()
+	if err != nil {
+		return err
+	}
+	return parseXML(body, root, v)
+}
+
+func parseXML(body []byte, root string, v any) error {
+	d := xml.NewDecoder(bytes.NewReader(body))
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return errMalformedXML()
+		}
+		start, ok := t.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		if start.Name.Local != root || d.DecodeElement(v, &start) != nil {
+			return errMalformedXML()
+		}
+		return nil
+	}
+}
+
+// s3Time is a time as S3 writes it in XML.
+type s3Time struct{ time.Time }
+
+func (t s3Time) MarshalText() ([]byte, error) {
+	return []byte(t.UTC().Format("2006-01-02T15:04:05.000Z")), nil
+}
+
+func (t *s3Time) UnmarshalText(b []byte) (err error) {
+	t.Time, err = time.Parse(time.RFC3339, string(b))
+	return err
+}

@@ -1,0 +1,658 @@
+package s3
+
+import (
+	"cmp"
+	"encoding/xml"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// The sub-resources of a bucket, each as S3's API reference has it. Lifecycle
+// rules and access logging are kept and given back, but not carried out:
+// nothing expires here, and no log is delivered.
+
+func errNotFound(code, message string, c *call) *wire.Error {
+	e := wire.Errf(http.StatusNotFound, code, "%s", message)
+	e.Extra = map[string]string{"BucketName": c.bucket}
+	return e
+}
+
+// changed answers a write of the configuration.
+func (c *call) changed(status int, f func(b *bucketRecord) error) (*response, error) {
+	return &response{status: status}, c.change(f)
+}
+
+// deleteNothing deletes a configuration that cannot be there.
+func deleteNothing(*call) (*response, error) {
+	return &response{status: http.StatusNoContent}, nil
+}
+
+// Policy
+
+func getBucketPolicy(c *call) (*response, error) {
+	if c.b.Policy == "" {
+		return nil, errNotFound("NoSuchBucketPolicy", "The bucket policy does not exist", c)
+	}
+	return &response{xml: []byte(c.b.Policy), header: map[string]string{"Content-Type": "application/json"}}, nil
+}
+
+// maxBucketPolicy is the largest bucket policy: 20 KB.
+const maxBucketPolicy = 20 << 10
+
+func putBucketPolicy(c *call) (*response, error) {
+	body, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > maxBucketPolicy {
+		return nil, wire.Errf(http.StatusBadRequest, "PolicyTooLarge", "Policy exceeds the maximum allowed document size.")
+	}
+	p, err := policy.Parse(string(body))
+	if err != nil {
+		return nil, wire.Errf(http.StatusBadRequest, "MalformedPolicy", "%v", err)
+	}
+	if err := c.checkBucketPolicy(p); err != nil {
+		return nil, err
+	}
+	return c.changed(http.StatusNoContent, func(b *bucketRecord) error {
+		if b.PublicAccess.blocksPolicy() && p.IsPublic() {
+			return wire.Errf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: s3:PutBucketPolicy on resource: %q because public policies are blocked by the BlockPublicPolicy block public access setting.", c.Who.ARN, bucketARN(c.bucket))
+		}
+		b.Policy = string(body)
+		return nil
+	})
+}
+
+func deleteBucketPolicy(c *call) (*response, error) {
+	return c.changed(http.StatusNoContent, func(b *bucketRecord) error { b.Policy = ""; return nil })
+}
+
+func getBucketPolicyStatus(c *call) (*response, error) {
+	if c.b.Policy == "" {
+		return nil, errNotFound("NoSuchBucketPolicy", "The bucket policy does not exist", c)
+	}
+	p, err := policy.Parse(c.b.Policy)
+	if err != nil {
+		return nil, err
+	}
+	return xmlAnswer("PolicyStatus", struct{ IsPublic bool }{p.IsPublic()})
+}
+
+// Encryption
+
+// bucketEncryption is the default for objects that name no encryption.
+type bucketEncryption struct {
+	Algorithm string // "AES256" or "aws:kms"
+	KeyID     string // as typed; "" is the AWS-managed key
+	BucketKey bool
+}
+
+// blocksSSEC says whether SSE-C is refused, which it is in every new bucket.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/blocking-unblocking-s3-c-encryption-gpb.html
+func (b *bucketRecord) blocksSSEC() bool { return !b.AllowSSEC }
+
+type encryptionConfiguration struct {
+	Rules []encryptionRule `xml:"Rule"`
+}
+
+type encryptionRule struct {
+	Default   *encryptionByDefault `xml:"ApplyServerSideEncryptionByDefault"`
+	BucketKey bool                 `xml:"BucketKeyEnabled"`
+	Blocked   []string             `xml:"BlockedEncryptionTypes>EncryptionType"`
+}
+
+type encryptionByDefault struct {
+	Algorithm string `xml:"SSEAlgorithm"`
+	KeyID     string `xml:"KMSMasterKeyID,omitempty"`
+}
+
+func getBucketEncryption(c *call) (*response, error) {
+	e := c.b.Encryption
+	r := encryptionRule{Default: &encryptionByDefault{e.Algorithm, e.KeyID}, BucketKey: e.BucketKey, Blocked: []string{"SSE-C"}}
+	if c.b.AllowSSEC {
+		r.Blocked = []string{"NONE"}
+	}
+	return xmlAnswer("ServerSideEncryptionConfiguration", encryptionConfiguration{[]encryptionRule{r}})
+}
+
+// putBucketEncryption does not ask whether the key exists, as S3 does not:
+// the first object that is to be encrypted under it finds out.
+func putBucketEncryption(c *call) (*response, error) {
+	var in encryptionConfiguration
+	if err := c.readXML("ServerSideEncryptionConfiguration", &in); err != nil {
+		return nil, err
+	}
+	if len(in.Rules) != 1 {
+		return nil, errMalformedXML()
+	}
+	r := in.Rules[0]
+	e := bucketEncryption{Algorithm: sseS3, BucketKey: r.BucketKey}
+	if d := r.Default; d != nil {
+		e.Algorithm, e.KeyID = d.Algorithm, d.KeyID
+		switch {
+		case e.Algorithm == "aws:kms:dsse":
+			return nil, wire.NotImplemented("s3", "dual-layer encryption (aws:kms:dsse)")
+		case e.Algorithm != sseS3 && e.Algorithm != sseKMS:
+			return nil, errMalformedXML()
+		case e.Algorithm == sseS3 && e.KeyID != "":
+			return nil, errInvalidArgument("KMSMasterKeyID", e.KeyID, "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms")
+		}
+	}
+	for _, blocked := range r.Blocked {
+		if blocked != "SSE-C" && blocked != "NONE" {
+			return nil, errMalformedXML()
+		}
+	}
+	return c.changed(http.StatusOK, func(b *bucketRecord) error {
+		b.Encryption = e
+		if len(r.Blocked) > 0 {
+			b.AllowSSEC = !slices.Contains(r.Blocked, "SSE-C")
+		}
+		return nil
+	})
+}
+
+func deleteBucketEncryption(c *call) (*response, error) {
+	return c.changed(http.StatusNoContent, func(b *bucketRecord) error {
+		b.Encryption = bucketEncryption{Algorithm: sseS3}
+		return nil
+	})
+}
+
+// Public access block
+
+type publicAccessBlock struct {
+	BlockPublicAcls       bool
+	IgnorePublicAcls      bool
+	BlockPublicPolicy     bool
+	RestrictPublicBuckets bool
+}
+
+func (p *publicAccessBlock) blocksPolicy() bool { return p != nil && p.BlockPublicPolicy }
+func (p *publicAccessBlock) restricts() bool    { return p != nil && p.RestrictPublicBuckets }
+
+func getPublicAccessBlock(c *call) (*response, error) {
+	if c.b.PublicAccess == nil {
+		return nil, errNotFound("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found", c)
+	}
+	return xmlAnswer("PublicAccessBlockConfiguration", c.b.PublicAccess)
+}
+
+func putPublicAccessBlock(c *call) (*response, error) {
+	var in publicAccessBlock
+	if err := c.readXML("PublicAccessBlockConfiguration", &in); err != nil {
+		return nil, err
+	}
+	return c.changed(http.StatusOK, func(b *bucketRecord) error { b.PublicAccess = &in; return nil })
+}
+
+func deletePublicAccessBlock(c *call) (*response, error) {
+	return c.changed(http.StatusNoContent, func(b *bucketRecord) error { b.PublicAccess = nil; return nil })
+}
+
+// Ownership
+
+var ownerships = []string{"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"}
+
+type ownershipControls struct {
+	Ownership []string `xml:"Rule>ObjectOwnership"`
+}
+
+func getOwnershipControls(c *call) (*response, error) {
+	if c.b.Ownership == "" {
+		return nil, errNotFound("OwnershipControlsNotFoundError", "The bucket ownership controls were not found", c)
+	}
+	return xmlAnswer("OwnershipControls", ownershipControls{[]string{c.b.Ownership}})
+}
+
+func putOwnershipControls(c *call) (*response, error) {
+	var in ownershipControls
+	if err := c.readXML("OwnershipControls", &in); err != nil {
+		return nil, err
+	}
+	if len(in.Ownership) != 1 || !slices.Contains(ownerships, in.Ownership[0]) {
+		return nil, errMalformedXML()
+	}
+	return c.changed(http.StatusOK, func(b *bucketRecord) error {
+		if in.Ownership[0] == "BucketOwnerEnforced" && len(b.Grants) > 0 {
+			return wire.Errf(http.StatusBadRequest, "InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+		}
+		b.Ownership = in.Ownership[0]
+		return nil
+	})
+}
+
+func deleteOwnershipControls(c *call) (*response, error) {
+	return c.changed(http.StatusNoContent, func(b *bucketRecord) error { b.Ownership = ""; return nil })
+}
+
+// Versioning
+
+type versioningConfiguration struct {
+	Status    string `xml:",omitempty"`
+	MFADelete string `xml:"MfaDelete,omitempty"`
+}
+
+func getBucketVersioning(c *call) (*response, error) {
+	return xmlAnswer("VersioningConfiguration", versioningConfiguration{Status: c.b.Versioning})
+}
+
+func putBucketVersioning(c *call) (*response, error) {
+	var in versioningConfiguration
+	if err := c.readXML("VersioningConfiguration", &in); err != nil {
+		return nil, err
+	}
+	switch {
+	case in.MFADelete == "Enabled":
+		return nil, wire.NotImplemented("s3", "MFA delete")
+	case in.Status != "Enabled" && in.Status != "Suspended":
+		return nil, wire.Errf(http.StatusBadRequest, "IllegalVersioningConfigurationException", "The Versioning element must be specified")
+	}
+	return c.changed(http.StatusOK, func(b *bucketRecord) error {
+		if b.ObjectLock && in.Status == "Suspended" {
+			return wire.Errf(http.StatusConflict, "InvalidBucketState", "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.")
+		}
+		b.Versioning = in.Status
+		return nil
+	})
+}
+
+// Object lock
+
+type objectLockConfiguration struct {
+	Enabled   string            `xml:"ObjectLockEnabled"`
+	Retention *defaultRetention `xml:"Rule>DefaultRetention"`
+}
+
+// defaultRetention is what a new object of a bucket is locked with: exactly one
+// of Days and Years is set.
+type defaultRetention struct {
+	Mode  string // "GOVERNANCE" or "COMPLIANCE"
+	Days  int    `xml:",omitempty"`
+	Years int    `xml:",omitempty"`
+}
+
+func getObjectLockConfiguration(c *call) (*response, error) {
+	if !c.b.ObjectLock {
+		return nil, errNotFound("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket", c)
+	}
+	return xmlAnswer("ObjectLockConfiguration", objectLockConfiguration{"Enabled", c.b.Retention})
+}
+
+func putObjectLockConfiguration(c *call) (*response, error) {
+	var in objectLockConfiguration
+	if err := c.readXML("ObjectLockConfiguration", &in); err != nil {
+		return nil, err
+	}
+	if r := in.Retention; in.Enabled != "Enabled" || r != nil && !r.valid() {
+		return nil, errMalformedXML()
+	}
+	return c.changed(http.StatusOK, func(b *bucketRecord) error {
+		if b.Versioning != "Enabled" {
+			return wire.Errf(http.StatusConflict, "InvalidBucketState", "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration")
+		}
+		b.ObjectLock, b.Retention = true, in.Retention
+		return nil
+	})
+}
+
+func (r *defaultRetention) valid() bool {
+	return validLockMode(r.Mode) && r.Days >= 0 && r.Years >= 0 && (r.Days > 0) != (r.Years > 0) && r.Days <= 36500 && r.Years <= 100
+}
+
+func validLockMode(mode string) bool { return mode == "GOVERNANCE" || mode == "COMPLIANCE" }
+
+// Tags
+
+type s3Tag struct {
+	Key   string
+	Value string
+}
+
+type s3Tagging struct {
+	Tags []s3Tag `xml:"TagSet>Tag"`
+}
+
+const (
+	maxBucketTags = 50
+	maxObjectTags = 10
+)
+
+func checkTags(tags []s3Tag, limit int) error {
+	if len(tags) > limit {
+		return wire.Errf(http.StatusBadRequest, "BadRequest", "Tag count cannot be greater than %d", limit)
+	}
+	seen := map[string]bool{}
+	for _, t := range tags {
+		switch {
+		case t.Key == "" || len([]rune(t.Key)) > 128:
+			return wire.Errf(http.StatusBadRequest, "InvalidTag", "The TagKey you have provided is invalid")
+		case len([]rune(t.Value)) > 256:
+			return wire.Errf(http.StatusBadRequest, "InvalidTag", "The TagValue you have provided is invalid")
+		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
+			return wire.Errf(http.StatusBadRequest, "InvalidTag", "System tags cannot be added/updated by requester")
+		case seen[t.Key]:
+			return wire.Errf(http.StatusBadRequest, "InvalidTag", "Cannot provide multiple Tags with the same key")
+		}
+		seen[t.Key] = true
+	}
+	return nil
+}
+
+func getBucketTagging(c *call) (*response, error) {
+	if len(c.b.Tags) == 0 {
+		return nil, errNotFound("NoSuchTagSet", "The TagSet does not exist", c)
+	}
+	return xmlAnswer("Tagging", s3Tagging{c.b.Tags})
+}
+
+func putBucketTagging(c *call) (*response, error) {
+	var in s3Tagging
+	if err := c.readXML("Tagging", &in); err != nil {
+		return nil, err
+	}
+	if err := checkTags(in.Tags, maxBucketTags); err != nil {
+		return nil, err
+	}
+	return c.changed(http.StatusNoContent, func(b *bucketRecord) error { b.Tags = in.Tags; return nil })
+}
+
+func deleteBucketTagging(c *call) (*response, error) {
+	return c.changed(http.StatusNoContent, func(b *bucketRecord) error { b.Tags = nil; return nil })
+}
+
+// Lifecycle
+
+const (
+	headerTransition  = "X-Amz-Transition-Default-Minimum-Object-Size"
+	defaultTransition = "all_storage_classes_128K"
+)
+
+func getLifecycle(c *call) (*response, error) {
+	doc, ok := c.b.Documents["lifecycle"]
+	if !ok {
+		return nil, errNotFound("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist", c)
+	}
+	return &response{xml: []byte(doc), header: map[string]string{headerTransition: c.b.Documents["transition"]}}, nil
+}
+
+func putLifecycle(c *call) (*response, error) {
+	var in xmlNode
+	if err := c.readXML("LifecycleConfiguration", &in); err != nil {
+		return nil, err
+	}
+	transition := cmp.Or(c.header(headerTransition), defaultTransition)
+	if transition != defaultTransition && transition != "varies_by_storage_class" {
+		return nil, errInvalidArgument(strings.ToLower(headerTransition), transition, "The value of x-amz-transition-default-minimum-object-size is invalid")
+	}
+	in = in.plain()
+	ids := map[string]bool{}
+	for i, rule := range in.Children {
+		if err := checkLifecycleRule(rule); err != nil {
+			return nil, err
+		}
+		id := rule.child("ID")
+		if id == "" { // S3 gives it one
+			id = wire.NewUUID()
+			in.Children[i].Children = append(slices.DeleteFunc(rule.Children, func(n xmlNode) bool { return n.XMLName.Local == "ID" }),
+				xmlNode{XMLName: xml.Name{Local: "ID"}, Text: id})
+		}
+		if ids[id] || len(id) > 255 {
+			return nil, errInvalidArgument("ID", id, "Rule ID must be unique and 255 characters at most. Found same ID for more than one rule")
+		}
+		ids[id] = true
+	}
+	if len(in.Children) == 0 || len(in.Children) > 1000 {
+		return nil, errMalformedXML()
+	}
+	doc, err := s3XML("LifecycleConfiguration", in)
+	if err != nil {
+		return nil, err
+	}
+	a := &response{header: map[string]string{headerTransition: transition}}
+	return a, c.change(func(b *bucketRecord) error {
+		b.keep("lifecycle", string(doc))
+		b.keep("transition", transition)
+		return nil
+	})
+}
+
+// checkLifecycleRule wants a status, a scope and at least one action.
+func checkLifecycleRule(rule xmlNode) error {
+	status, scopes, actions := rule.child("Status"), 0, 0
+	for _, n := range rule.Children {
+		switch n.XMLName.Local {
+		case "Filter", "Prefix":
+			scopes++
+		case "ID", "Status":
+		case "Expiration", "Transition", "NoncurrentVersionExpiration", "NoncurrentVersionTransition", "AbortIncompleteMultipartUpload":
+			actions++
+			if len(n.Children) == 0 {
+				return errMalformedXML()
+			}
+		default:
+			return errMalformedXML()
+		}
+	}
+	switch {
+	case rule.XMLName.Local != "Rule", status != "Enabled" && status != "Disabled", scopes != 1:
+		return errMalformedXML()
+	case actions == 0:
+		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "At least one action needs to be specified in a rule.")
+	}
+	return nil
+}
+
+func deleteLifecycle(c *call) (*response, error) {
+	return c.changed(http.StatusNoContent, func(b *bucketRecord) error { b.keep("lifecycle", ""); b.keep("transition", ""); return nil })
+}
+
+// keep stores a document; an empty one takes it away.
+func (b *bucketRecord) keep(name, doc string) {
+	if doc == "" {
+		delete(b.Documents, name)
+		return
+	}
+	if b.Documents == nil {
+		b.Documents = map[string]string{}
+	}
+	b.Documents[name] = doc
+}
+
+// Logging
+
+func getBucketLogging(c *call) (*response, error) {
+	if doc, ok := c.b.Documents["logging"]; ok {
+		return &response{xml: []byte(doc)}, nil
+	}
+	return xmlAnswer("BucketLoggingStatus", struct{}{})
+}
+
+func putBucketLogging(c *call) (*response, error) {
+	var in xmlNode
+	if err := c.readXML("BucketLoggingStatus", &in); err != nil {
+		return nil, err
+	}
+	doc := ""
+	in = in.plain()
+	for _, enabled := range in.Children {
+		if enabled.XMLName.Local != "LoggingEnabled" || doc != "" {
+			return nil, errMalformedXML()
+		}
+		target := c.s.bucket(enabled.child("TargetBucket"))
+		if target == nil || target.Account != c.b.Account || target.Region != c.b.Region {
+			return nil, wire.Errf(http.StatusBadRequest, "InvalidTargetBucketForLogging", "The target bucket for logging does not exist")
+		}
+		b, err := s3XML("BucketLoggingStatus", in)
+		if err != nil {
+			return nil, err
+		}
+		doc = string(b)
+	}
+	return c.changed(http.StatusOK, func(b *bucketRecord) error { b.keep("logging", doc); return nil })
+}
+
+// ACLs. They are kept and given back. Whoever wants to let others in has to do
+// it by policy: a grant to everybody is refused, not ignored.
+
+const (
+	groupURI       = "http://acs.amazonaws.com/groups/"
+	groupLogs      = groupURI + "s3/LogDelivery"
+	xmlSchemaNS    = "http://www.w3.org/2001/XMLSchema-instance"
+	permissionFull = "FULL_CONTROL"
+)
+
+// aclGrant lets one grantee, an account's canonical id or a group's URI, do
+// something.
+type aclGrant struct {
+	ID         string
+	URI        string
+	Permission string
+}
+
+type aclIn struct {
+	Owner  s3Owner
+	Grants []struct {
+		Grantee struct {
+			ID           string
+			URI          string
+			EmailAddress string
+		}
+		Permission string
+	} `xml:"AccessControlList>Grant"`
+}
+
+type aclOut struct {
+	Owner  s3Owner
+	Grants []aclOutGrant `xml:"AccessControlList>Grant"`
+}
+
+type aclOutGrant struct {
+	Grantee    aclGrantee
+	Permission string
+}
+
+type aclGrantee struct {
+	Schema string `xml:"xmlns:xsi,attr"`
+	Type   string `xml:"xsi:type,attr"`
+	ID     string `xml:",omitempty"`
+	URI    string `xml:",omitempty"`
+}
+
+// aclAnswer shows grants; none stands for the owner's full control.
+func aclAnswer(owner string, grants []aclGrant) (*response, error) {
+	if len(grants) == 0 {
+		grants = []aclGrant{{ID: owner, Permission: permissionFull}}
+	}
+	out := aclOut{Owner: s3Owner{owner}}
+	for _, g := range grants {
+		kind := "CanonicalUser"
+		if g.URI != "" {
+			kind = "Group"
+		}
+		out.Grants = append(out.Grants, aclOutGrant{aclGrantee{xmlSchemaNS, kind, g.ID, g.URI}, g.Permission})
+	}
+	return xmlAnswer("AccessControlPolicy", out)
+}
+
+func getBucketACL(c *call) (*response, error) {
+	return aclAnswer(canonicalID(c.b.Account), c.b.Grants)
+}
+
+func putBucketACL(c *call) (*response, error) {
+	grants, err := c.readACL()
+	if err != nil {
+		return nil, err
+	}
+	return c.changed(http.StatusOK, func(b *bucketRecord) error {
+		if b.Ownership == "BucketOwnerEnforced" {
+			return wire.Errf(http.StatusBadRequest, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+		}
+		for _, g := range grants {
+			switch {
+			case !strings.HasPrefix(g.URI, groupURI+"global/"):
+			case b.PublicAccess != nil && b.PublicAccess.BlockPublicAcls:
+				return wire.Errf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: s3:PutBucketAcl on resource: %q because public access control lists (ACLs) are blocked by the BlockPublicAcls block public access setting.", c.Who.ARN, bucketARN(c.bucket))
+			default:
+				return wire.NotImplemented("s3", "ACLs that let everybody in")
+			}
+		}
+		b.Grants = grants
+		return nil
+	})
+}
+
+// readACL reads a canned ACL or an ACL in XML; none stands for private.
+func (c *call) readACL() ([]aclGrant, error) {
+	body, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
+	owner := aclGrant{ID: canonicalID(c.b.Account), Permission: permissionFull}
+	everybody, users := groupURI+"global/AllUsers", groupURI+"global/AuthenticatedUsers"
+	switch canned := c.header("X-Amz-Acl"); {
+	case canned != "" && len(body) > 0:
+		return nil, wire.Errf(http.StatusBadRequest, "UnexpectedContent", "This request does not support content")
+	case canned == "private", canned == "bucket-owner-read", canned == "bucket-owner-full-control":
+		return nil, nil
+	case canned == "log-delivery-write":
+		return []aclGrant{owner, {URI: groupLogs, Permission: "WRITE"}, {URI: groupLogs, Permission: "READ_ACP"}}, nil
+	case canned == "public-read":
+		return []aclGrant{owner, {URI: everybody, Permission: "READ"}}, nil
+	case canned == "public-read-write":
+		return []aclGrant{owner, {URI: everybody, Permission: "READ"}, {URI: everybody, Permission: "WRITE"}}, nil
+	case canned == "authenticated-read":
+		return []aclGrant{owner, {URI: users, Permission: "READ"}}, nil
+	case canned != "":
+		return nil, errInvalidArgument("x-amz-acl", canned, "")
+	case len(body) == 0:
+		return nil, wire.NotImplemented("s3", "ACLs by x-amz-grant headers")
+	}
+	var in aclIn
+	if err := parseXML(body, "AccessControlPolicy", &in); err != nil {
+		return nil, err
+	}
+	var grants []aclGrant
+	for _, g := range in.Grants {
+		grant := aclGrant{g.Grantee.ID, g.Grantee.URI, g.Permission}
+		known := slices.Contains([]string{permissionFull, "READ", "WRITE", "READ_ACP", "WRITE_ACP"}, g.Permission)
+		if !known || (grant.ID == "") == (grant.URI == "") {
+			return nil, errMalformedXML()
+		}
+		grants = append(grants, grant)
+	}
+	if len(grants) == 1 && grants[0] == owner {
+		return nil, nil
+	}
+	return grants, nil
+}
+
+// What this project's buckets never have: the answer is always the same.
+
+func getAccelerate(*call) (*response, error) {
+	return xmlAnswer("AccelerateConfiguration", struct{}{})
+}
+
+func getRequestPayment(*call) (*response, error) {
+	return xmlAnswer("RequestPaymentConfiguration", struct{ Payer string }{"BucketOwner"})
+}
+
+func getNotification(*call) (*response, error) {
+	return xmlAnswer("NotificationConfiguration", struct{}{})
+}
+
+func getCORS(c *call) (*response, error) {
+	return nil, errNotFound("NoSuchCORSConfiguration", "The CORS configuration does not exist", c)
+}
+
+func getWebsite(c *call) (*response, error) {
+	return nil, errNotFound("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration", c)
+}
+
+func getReplication(c *call) (*response, error) {
+	return nil, errNotFound("ReplicationConfigurationNotFoundError", "The replication configuration was not found", c)
+}
