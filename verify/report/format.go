@@ -9,7 +9,7 @@ import (
 )
 
 // Formats names the output formats, the default one first.
-var Formats = []string{"table", "json", "junit", "sarif", "html"}
+var Formats = []string{"table", "json", "junit", "sarif", "ocsf", "html"}
 
 // Options are the choices of the formats for people. Only the table has any.
 type Options struct {
@@ -35,6 +35,8 @@ func Write(w io.Writer, format string, r *Report, o Options) error {
 		return WriteJUnit(w, r)
 	case "sarif":
 		return WriteSARIF(w, r)
+	case "ocsf":
+		return WriteOCSF(w, r)
 	case "html":
 		return WriteHTML(w, r)
 	}
@@ -50,17 +52,20 @@ var formatOfEnding = map[string]string{
 }
 
 // FormatForFile chooses the format of a report file by the ending of its name:
-// .txt, .json, .xml (JUnit), .sarif or .html. The other common name of a SARIF
-// file, .sarif.json, is known too. Any other ending is an error.
+// .txt, .json, .xml (JUnit), .sarif, .ocsf.json or .html. The other common name
+// of a SARIF file, .sarif.json, is known too. Any other ending is an error.
 func FormatForFile(name string) (string, error) {
 	lower := strings.ToLower(name)
 	if strings.HasSuffix(lower, ".sarif.json") {
 		return "sarif", nil
 	}
+	if strings.HasSuffix(lower, ".ocsf.json") {
+		return "ocsf", nil
+	}
 	if f, ok := formatOfEnding[filepath.Ext(lower)]; ok {
 		return f, nil
 	}
-	endings := make([]string, 0, len(formatOfEnding))
+	endings := []string{".ocsf.json"}
 	for e := range formatOfEnding {
 		endings = append(endings, e)
 	}

@@ -43,6 +43,7 @@ func TestWrite_Golden(t *testing.T) {
 		{"sample.json", "json", sample(), Options{}},
 		{"sample.xml", "junit", sample(), Options{}},
 		{"sample.sarif", "sarif", sample(), Options{}},
+		{"sample.ocsf.json", "ocsf", sample(), Options{}},
 		{"sample.html", "html", sample(), Options{}},
 		{"redacted.json", "json", Redact(sample()), Options{}},
 		{"empty.txt", "table", empty(), Options{}},
@@ -69,7 +70,7 @@ func TestWrite_Golden(t *testing.T) {
 func TestWrite_UnknownFormat(t *testing.T) {
 	t.Parallel()
 	err := Write(io.Discard, "yaml", sample(), Options{})
-	require.EqualError(t, err, `unknown format "yaml": use one of table, json, junit, sarif, html`)
+	require.EqualError(t, err, `unknown format "yaml": use one of table, json, junit, sarif, ocsf, html`)
 }
 
 func TestWrite_ReportsTheWritersError(t *testing.T) {
@@ -92,7 +93,7 @@ func TestFormatForFile(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
 		"evidence.txt": "table", "evidence.json": "json", "out/TEST-verify.XML": "junit",
-		"a.sarif": "sarif", "a.sarif.json": "sarif", "evidence.html": "html",
+		"a.sarif": "sarif", "a.sarif.json": "sarif", "a.ocsf.json": "ocsf", "evidence.html": "html",
 	} {
 		got, err := FormatForFile(name)
 		require.NoError(t, err, name)
@@ -101,7 +102,7 @@ func TestFormatForFile(t *testing.T) {
 	}
 	for _, name := range []string{"evidence", "evidence.pdf", ".json.gz", ""} {
 		_, err := FormatForFile(name)
-		require.ErrorContains(t, err, ".html, .json, .sarif, .txt, .xml", name)
+		require.ErrorContains(t, err, ".html, .json, .ocsf.json, .sarif, .txt, .xml", name)
 	}
 }
 
@@ -460,6 +461,50 @@ func TestWriteSARIF_Essentials(t *testing.T) {
 		levels[n.AssociatedRule.ID] = n.Level
 	}
 	require.Equal(t, map[string]string{"key.policy": "error", "canary.default": "note"}, levels)
+}
+
+func TestWriteOCSF_HoldsToTheSchema(t *testing.T) {
+	t.Parallel()
+	schema, err := jsonschema.NewCompiler().Compile("testdata/ocsf-1.8.0.schema.json")
+	require.NoError(t, err)
+	for name, r := range map[string]*Report{"sample": sample(), "redacted": Redact(sample()), "good": good(), "empty": empty()} {
+		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(render(t, "ocsf", r, Options{})))
+		require.NoError(t, err, name)
+		require.NoError(t, schema.Validate(doc), name)
+		require.Len(t, doc, len(r.Results), name)
+	}
+	for name, change := range map[string]func(map[string]any){
+		"an attribute that OCSF has not": func(m map[string]any) { m["verdict_text"] = "x" },
+		"no cloud":                       func(m map[string]any) { delete(m, "cloud") },
+		"another severity":               func(m map[string]any) { m["severity_id"] = 7 },
+		"id and text apart":              func(m map[string]any) { m["severity_id"], m["severity"] = 5, "Low" },
+		"a pass by another name":         func(m map[string]any) { m["compliance"].(map[string]any)["status_id"] = 1 },
+	} {
+		var findings []map[string]any
+		require.NoError(t, json.Unmarshal([]byte(render(t, "ocsf", sample(), Options{})), &findings))
+		change(findings[1])
+		b, err := json.Marshal(findings)
+		require.NoError(t, err)
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+		require.NoError(t, err)
+		require.Error(t, schema.Validate(doc), name)
+	}
+}
+
+func TestWriteOCSF_OnlyAPassIsAPass(t *testing.T) {
+	t.Parallel()
+	var findings []ocsfFinding
+	require.NoError(t, json.Unmarshal([]byte(render(t, "ocsf", sample(), Options{})), &findings))
+	for i, x := range sample().Results {
+		c := findings[i].Compliance
+		require.Equal(t, x.Status == Pass, c.StatusID == 1, x.ID)
+		require.Equal(t, x.Status == Fail, c.StatusID == 3, x.ID)
+		require.Equal(t, string(x.Status), strings.ToLower(c.Status), x.ID)
+		require.Contains(t, findings[i].Cloud.Provider, "not AWS")
+	}
+	require.NoError(t, json.Unmarshal([]byte(render(t, "ocsf", good(), Options{})), &findings))
+	require.Equal(t, "AWS", findings[0].Cloud.Provider)
+	require.Equal(t, sampleKey, findings[0].Resources[0].UID)
 }
 
 func TestWriteSARIF_NamesAreNoLinks(t *testing.T) {

@@ -263,22 +263,11 @@ func (r *Report) sarifResult(x Result, rule int, kind, level string) sarifResult
 // logicalLocations are the resource that was checked and the ones that failed,
 // by ARN where they have one.
 func (r *Report) logicalLocations(x Result) []sarifLogical {
-	partition := "aws"
-	if parts := strings.SplitN(r.Subject.KeyARN, ":", 3); len(parts) == 3 && parts[0] == "arn" {
-		partition = parts[1]
-	}
-	bucket := ""
-	if r.Subject.Bucket != "" {
-		bucket = "arn:" + partition + ":s3:::" + r.Subject.Bucket
-	}
-	var names []string
-	switch x.Group {
-	case "bucket", "object", "canary":
-		names = append(names, bucket)
-	case "ebs":
-		names = append(names, orElse(r.Subject.EBSKeyARN, r.Subject.Region))
-	default:
-		names = append(names, r.Subject.KeyARN)
+	bucket := r.bucketARN()
+	uid, _ := r.resource(x)
+	names := []string{uid}
+	if x.Group == "ebs" && uid == "" {
+		names[0] = r.Subject.Region
 	}
 	for _, f := range x.Failures {
 		if x.Group == "object" && bucket != "" && !strings.HasPrefix(f, "arn:") {
@@ -295,6 +284,38 @@ func (r *Report) logicalLocations(x Result) []sarifLogical {
 		}
 	}
 	return out
+}
+
+// partition is the AWS partition of the key.
+func (r *Report) partition() string {
+	if parts := strings.SplitN(r.Subject.KeyARN, ":", 3); len(parts) == 3 && parts[0] == "arn" {
+		return parts[1]
+	}
+	return "aws"
+}
+
+func (r *Report) bucketARN() string {
+	if r.Subject.Bucket == "" {
+		return ""
+	}
+	return "arn:" + r.partition() + ":s3:::" + r.Subject.Bucket
+}
+
+// resource is the ARN of what a check is about, and its type as AWS Security
+// Hub names it. Empty means unknown.
+func (r *Report) resource(x Result) (arn, kind string) {
+	switch x.Group {
+	case "account":
+		if r.Subject.Account == "" {
+			return "", ""
+		}
+		return "arn:" + r.partition() + ":iam::" + r.Subject.Account + ":root", "AwsAccount"
+	case "bucket", "object", "canary":
+		return r.bucketARN(), "AwsS3Bucket"
+	case "ebs":
+		return r.Subject.EBSKeyARN, "AwsKmsKey"
+	}
+	return r.Subject.KeyARN, "AwsKmsKey"
 }
 
 func levelOf(severity string) string {
