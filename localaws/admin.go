@@ -22,6 +22,8 @@ const adminPath = "/_localaws/"
 //	POST   /_localaws/faults    arm a [Fault], given as JSON
 //	DELETE /_localaws/faults    disarm all
 //	PUT    /_localaws/policies?principal=ARN   give a principal an identity policy
+//	PUT    /_localaws/roles?arn=ARN            create a role, given its trust policy
+//	DELETE /_localaws/roles?arn=ARN            remove a role
 func (s *Server) serveAdmin(w http.ResponseWriter, h *http.Request) {
 	switch h.Method + " " + h.URL.Path[len(adminPath):] {
 	case "GET calls":
@@ -45,16 +47,27 @@ func (s *Server) serveAdmin(w http.ResponseWriter, h *http.Request) {
 	case "DELETE faults":
 		s.ClearFaults()
 	case "PUT policies":
-		var doc json.RawMessage
-		if err := json.NewDecoder(http.MaxBytesReader(w, h.Body, wire.MaxBody)).Decode(&doc); err != nil {
-			http.Error(w, fmt.Sprintf("not a policy: %v", err), http.StatusBadRequest)
-			return
-		}
-		if err := s.SetIdentityPolicy(h.URL.Query().Get("principal"), string(doc)); err != nil {
+		s.setPolicy(w, h, h.URL.Query().Get("principal"), s.SetIdentityPolicy)
+	case "PUT roles":
+		s.setPolicy(w, h, h.URL.Query().Get("arn"), s.SetRole)
+	case "DELETE roles":
+		if err := s.SetRole(h.URL.Query().Get("arn"), ""); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
 	default:
 		http.Error(w, "localaws: no such page", http.StatusNotFound)
+	}
+}
+
+// setPolicy gives what has the ARN the policy document in the body.
+func (s *Server) setPolicy(w http.ResponseWriter, h *http.Request, arn string, set func(arn, document string) error) {
+	var doc json.RawMessage
+	if err := json.NewDecoder(http.MaxBytesReader(w, h.Body, wire.MaxBody)).Decode(&doc); err != nil {
+		http.Error(w, fmt.Sprintf("not a policy: %v", err), http.StatusBadRequest)
+		return
+	}
+	if err := set(arn, string(doc)); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 	}
 }
 

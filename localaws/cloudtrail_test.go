@@ -2,10 +2,12 @@ package localaws
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -51,7 +53,7 @@ func event(s *Server, user, region, name, key string) trail.Event {
 		Request: &wire.Request{HTTP: h, ID: wire.NewUUID(), Service: "kms", Region: region, Who: wire.IdentityOf(user), Signed: true, Now: s.opts.Now()},
 		Source:  "kms.amazonaws.com", Name: name, ReadOnly: name != "CreateKey",
 		Parameters: map[string]any{"keyId": key},
-		Resources:  []trail.Resource{{ARN: "arn:aws:kms:" + region + ":" + DefaultAccount + ":key/" + key, Type: "AWS::KMS::Key"}},
+		Resources:  []trail.Resource{{ARN: "arn:aws:kms:" + region + ":" + wire.IdentityOf(user).Account + ":key/" + key, Type: "AWS::KMS::Key"}},
 	}
 }
 
@@ -77,6 +79,15 @@ func requireCode(t *testing.T, err error, code string) {
 	var e smithy.APIError
 	require.ErrorAs(t, err, &e)
 	require.Equal(t, code, e.ErrorCode(), e.ErrorMessage())
+}
+
+// apiCode is the code of an AWS error; empty for none.
+func apiCode(err error) string {
+	var e smithy.APIError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return e.ErrorCode()
 }
 
 func TestLookupEvents_RecordsACall(t *testing.T) {
@@ -421,12 +432,39 @@ func TestRecord_Concurrently(t *testing.T) {
 	require.True(t, slices.IsSortedFunc(all, func(a, b types.Event) int { return b.EventTime.Compare(*a.EventTime) }))
 }
 
-func TestDescribeTrails(t *testing.T) {
+func TestTrails_ThereAreNone(t *testing.T) {
 	t.Parallel()
-	s := newServer(t)
-	out, err := cloudtrail.NewFromConfig(awsConfig(t, s, "alice")).DescribeTrails(t.Context(), nil)
+	s := newServer(t, unthrottled)
+	c := cloudtrail.NewFromConfig(awsConfig(t, s, "alice", noRetries))
+	described, err := c.DescribeTrails(t.Context(), &cloudtrail.DescribeTrailsInput{TrailNameList: []string{"audit"}, IncludeShadowTrails: aws.Bool(false)})
 	require.NoError(t, err)
-	require.Empty(t, out.TrailList)
+	require.Empty(t, described.TrailList)
+	listed, err := c.ListTrails(t.Context(), nil)
+	require.NoError(t, err)
+	require.Empty(t, listed.Trails)
+	for name, tc := range map[string]struct{ code, message string }{
+		"audit": {"TrailNotFoundException", "Unknown trail: arn:aws:cloudtrail:us-east-1:123456789012:trail/audit for the user: 123456789012"},
+		"arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit": {"TrailNotFoundException", "Unknown trail: arn:aws:cloudtrail:eu-west-1:123456789012:trail/audit"},
+		"arn:aws:s3:::audit":     {"CloudTrailARNInvalidException", "is not the ARN of a trail"},
+		"ab":                     {"InvalidTrailNameException", "Trail name too short"},
+		strings.Repeat("a", 129): {"InvalidTrailNameException", "Trail name too long"},
+		"-audit":                 {"InvalidTrailNameException", "starts with a letter or number"},
+		"audit.":                 {"InvalidTrailNameException", "ends with a letter or number"},
+		"audit log":              {"InvalidTrailNameException", "can only contain"},
+	} {
+		_, status := c.GetTrailStatus(t.Context(), &cloudtrail.GetTrailStatusInput{Name: &name})
+		_, selectors := c.GetEventSelectors(t.Context(), &cloudtrail.GetEventSelectorsInput{TrailName: &name})
+		_, trail := c.GetTrail(t.Context(), &cloudtrail.GetTrailInput{Name: &name})
+		for _, err := range []error{status, selectors, trail} {
+			requireCode(t, err, tc.code)
+			require.ErrorContains(t, err, tc.message)
+		}
+	}
+	events := lookUp(t, c, types.LookupAttributeKeyEventName, "GetEventSelectors")
+	require.Len(t, events, 8)
+	require.NoError(t, s.SetIdentityPolicy("arn:aws:iam::123456789012:user/alice", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}`))
+	_, err = c.DescribeTrails(t.Context(), nil)
+	requireCode(t, err, "AccessDeniedException")
 }
 
 // BenchmarkLookupEvents looks a page up among 100,000 events by each attribute.

@@ -128,7 +128,7 @@ func TestServeHTTP_Refuses(t *testing.T) {
 		{"CloudTrail operation", "POST", "/", "{}", headers{"X-Amz-Target": "CloudTrail_20131101.CreateTrail", "Authorization": signature("alice", "us-east-1", "cloudtrail")}, 501, "NotImplemented", "{"},
 		{"EC2 operation", "POST", "/", "Action=RunInstances", headers{"Content-Type": form, "Authorization": signature("alice", "us-east-1", "ec2")}, 501, "NotImplemented", "<Response>"},
 		{"EC2 without an operation", "POST", "/", "", headers{"Authorization": signature("alice", "us-east-1", "ec2")}, 501, "NotImplemented", "<Response>"},
-		{"STS operation", "POST", "/", "Action=GetSessionToken", headers{"Content-Type": form, "Authorization": signature("alice", "us-east-1", "sts")}, 501, "NotImplemented", "<ErrorResponse "},
+		{"STS operation", "POST", "/", "Action=GetFederationToken", headers{"Content-Type": form, "Authorization": signature("alice", "us-east-1", "sts")}, 501, "NotImplemented", "<ErrorResponse "},
 		{"S3 operation", "GET", "/bucket?inventory", "", headers{"X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD", "Authorization": signature("alice", "us-east-1", "s3")}, 501, "NotImplemented", "<Error>"},
 		{"JSON service", "POST", "/", "{}", headers{"X-Amz-Target": "DynamoDB_20120810.ListTables", "Authorization": signature("alice", "us-east-1", "dynamodb")}, 501, "NotImplemented", "{"},
 		{"query service", "POST", "/", "Action=ListUsers&Version=2010-05-08", headers{"Content-Type": form, "Authorization": signature("alice", "us-east-1", "iam")}, 501, "NotImplemented", "<ErrorResponse "},
@@ -486,7 +486,7 @@ func TestLog_TellsEveryCall(t *testing.T) {
 	require.Positive(t, got.Took)
 	got.Took, got.Time = 0, time.Time{}
 	require.Equal(t, Call{Service: "sts", Operation: "GetCallerIdentity", Region: "us-east-1", Principal: "arn:aws:iam::123456789012:user/alice", Status: 200}, got)
-	_, err = c.GetSessionToken(t.Context(), nil)
+	_, err = c.GetAccessKeyInfo(t.Context(), &sts.GetAccessKeyInfoInput{AccessKeyId: aws.String("AKIAIOSFODNN7EXAMPLE")})
 	require.Error(t, err)
 	got = <-calls
 	require.Equal(t, "NotImplemented", got.Error)

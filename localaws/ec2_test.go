@@ -438,3 +438,33 @@ func TestEC2_RecordsCalls(t *testing.T) {
 	require.Contains(t, *gone[0].CloudTrailEvent, `"errorCode":"Client.InvalidVolume.NotFound"`)
 	require.Contains(t, *gone[0].CloudTrailEvent, `"requestParameters":{"volumeId":"vol-00000000000000000"}`)
 }
+
+func TestSnapshotBlockPublicAccess(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, unthrottled)
+	c := ec2.NewFromConfig(awsConfig(t, s, "alice", noRetries))
+	state := func(c *ec2.Client) string {
+		out, err := c.GetSnapshotBlockPublicAccessState(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, types.ManagedByAccount, out.ManagedBy)
+		return string(out.State)
+	}
+	require.Equal(t, "unblocked", state(c))
+	for _, want := range []types.SnapshotBlockPublicAccessState{"block-new-sharing", "block-all-sharing"} {
+		out, err := c.EnableSnapshotBlockPublicAccess(t.Context(), &ec2.EnableSnapshotBlockPublicAccessInput{State: want})
+		require.NoError(t, err)
+		require.Equal(t, want, out.State)
+		require.Equal(t, string(want), state(c))
+	}
+	require.Equal(t, "unblocked", state(ec2.NewFromConfig(awsConfig(t, s, "alice", config.WithRegion("eu-west-1")))), "the setting is a Region's")
+	require.Equal(t, "unblocked", state(ec2.NewFromConfig(awsConfig(t, s, "210987654321"))), "the setting is an account's")
+	_, err := c.EnableSnapshotBlockPublicAccess(t.Context(), &ec2.EnableSnapshotBlockPublicAccessInput{State: "unblocked"})
+	requireCode(t, err, "InvalidParameterValue")
+	out, err := c.DisableSnapshotBlockPublicAccess(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, types.SnapshotBlockPublicAccessState("unblocked"), out.State)
+	require.Equal(t, "unblocked", state(c))
+	events := lookUp(t, cloudtrail.NewFromConfig(awsConfig(t, s, "alice")), cttypes.LookupAttributeKeyEventName, "EnableSnapshotBlockPublicAccess")
+	require.Len(t, events, 3)
+	require.Contains(t, *events[1].CloudTrailEvent, `"requestParameters":{"EnableSnapshotBlockPublicAccessRequest":{"State":"block-all-sharing"}}`)
+}

@@ -81,6 +81,7 @@ type Server struct {
 	kms        *kms.Service
 	s3         *s3.Service
 	trail      *trail.Service
+	sts        *sts.Service
 	services   map[string]wire.Service // by the name in a signature's scope
 
 	mu      sync.Mutex
@@ -112,7 +113,8 @@ func Open(o Options) (*Server, error) {
 		return nil, err
 	}
 	db, err := store.Open(filepath.Join(o.Dir, "localaws.db"), kms.KeyBucket, kms.AliasBucket,
-		s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, trail.Bucket, policy.Bucket)
+		s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, trail.Bucket, policy.Bucket,
+		sts.RoleBucket, sts.SessionBucket)
 	if err != nil {
 		return nil, err
 	}
@@ -137,8 +139,11 @@ func (s *Server) openServices() (err error) {
 	if s.s3, err = s3.Open(s.db, s.identities, s.trail, s.kms, filepath.Join(o.Dir, "objects")); err != nil {
 		return err
 	}
+	if s.sts, err = sts.Open(s.db, s.identities, s.trail, o.Now()); err != nil {
+		return err
+	}
 	s.services = map[string]wire.Service{
-		"kms": s.kms, "s3": s.s3, "ec2": ec2.New(s.db, s.identities, s.trail, s.kms), "sts": sts.New(s.trail), "cloudtrail": s.trail,
+		"kms": s.kms, "s3": s.s3, "ec2": ec2.New(s.db, s.identities, s.trail, s.kms), "sts": s.sts, "cloudtrail": s.trail,
 	}
 	return nil
 }
@@ -150,6 +155,13 @@ func (s *Server) openServices() (err error) {
 // answer to a policy that names the role is that there is no such principal.
 func (s *Server) SetIdentityPolicy(principalARN, document string) error {
 	return s.identities.Set(principalARN, document)
+}
+
+// SetRole creates the IAM role of an ARN, or changes its trust policy: who may
+// assume it. An empty document removes it. What its sessions may do is its
+// identity policy: see [Server.SetIdentityPolicy].
+func (s *Server) SetRole(roleARN, trustPolicy string) error {
+	return s.sts.SetRole(roleARN, trustPolicy)
 }
 
 // EnvelopeHeader is the first line of an object's file.

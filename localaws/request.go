@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/securethecloud/kms-baseline/localaws/internal/sts"
 	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
@@ -30,7 +31,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 		return
 	}
 	r := &wire.Request{W: &wire.Writer{ResponseWriter: w}, HTTP: h, ID: wire.NewUUID(), Secure: h.TLS != nil, Now: s.opts.Now()}
-	refused := r.Authenticate(s.identify)
+	refused := r.Authenticate(func(accessKey, token string) (wire.Identity, *wire.Error) {
+		who, err := s.sts.Identify(accessKey, token, r.Now)
+		return who, credentialError(r.Service, err)
+	})
 	if r.Service == "" {
 		r.Service = guessService(r)
 	}
@@ -67,9 +71,31 @@ func foreign(h *http.Request) string {
 	return fmt.Sprintf("refusing a request for the host %q: use 127.0.0.1, ::1, localhost or a name that ends with .localhost", h.Host)
 }
 
-// identify finds the caller of an access key ID.
-func (s *Server) identify(accessKey, _ string) (wire.Identity, *wire.Error) {
-	return wire.IdentityOf(accessKey), nil
+// credentialError is what a service returns for credentials that
+// [sts.Service.Identify] refuses; nil for none.
+func credentialError(service string, err error) *wire.Error {
+	expired := errors.Is(err, sts.ErrExpiredToken)
+	switch {
+	case err == nil:
+		return nil
+	case service == "s3" && expired:
+		return wire.Errf(http.StatusBadRequest, "ExpiredToken", "The provided token has expired.")
+	case service == "s3" && errors.Is(err, sts.ErrUnknownKey):
+		return wire.Errf(http.StatusForbidden, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+	case service == "s3":
+		return wire.Errf(http.StatusBadRequest, "InvalidToken", "The provided token is malformed or otherwise invalid.")
+	case service == "ec2" && expired:
+		return wire.Errf(http.StatusBadRequest, "RequestExpired", "Request has expired.")
+	case service == "ec2":
+		return wire.Errf(http.StatusUnauthorized, "AuthFailure", "AWS was not able to validate the provided access credentials")
+	case service == "sts" && expired:
+		return wire.Errf(http.StatusForbidden, "ExpiredToken", "The security token included in the request is expired")
+	case service == "sts":
+		return wire.Errf(http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid")
+	case expired:
+		return wire.Errf(http.StatusBadRequest, "ExpiredTokenException", "The security token included in the request is expired")
+	}
+	return wire.Errf(http.StatusBadRequest, "UnrecognizedClientException", "The security token included in the request is invalid.")
 }
 
 // answer executes the request, unless it is refused or meets a fault. A panic in

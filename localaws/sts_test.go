@@ -31,7 +31,7 @@ func TestSTS_Refuses(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := sts.NewFromConfig(awsConfig(t, s, "alice", noRetries))
-	_, err := c.AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::123456789012:role/r"), RoleSessionName: aws.String("s1")})
+	_, err := c.GetFederationToken(t.Context(), &sts.GetFederationTokenInput{Name: aws.String("fed")})
 	requireCode(t, err, "NotImplemented")
 	_, err = sts.NewFromConfig(awsConfig(t, s, "alice", noRetries, config.WithRegion("us-nowhere-1"))).GetCallerIdentity(t.Context(), nil)
 	requireCode(t, err, "InvalidClientTokenId")

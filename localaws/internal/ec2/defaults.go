@@ -17,6 +17,9 @@ const ebsManagedAlias = "alias/aws/ebs"
 type ebsDefaults struct {
 	Encrypt bool   `json:"encrypt"`
 	KeyARN  string `json:"keyArn,omitempty"` // empty while it was never set
+	// SnapshotBlock is the state of block public access for snapshots; empty
+	// while it was never set.
+	SnapshotBlock string `json:"snapshotBlock,omitempty"`
 }
 
 // key is the default key as GetEbsDefaultKmsKeyId answers it: the alias of the

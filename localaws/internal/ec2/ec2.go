@@ -81,16 +81,19 @@ var operations = map[string]operation{
 	"CreateVolume": {false, createVolume, slices.Concat(tagParameters, []string{
 		"AvailabilityZone", "VolumeType", "Size", "Iops", "Throughput", "Encrypted", "KmsKeyId", "ClientToken",
 	})},
-	"DescribeVolumes":           {true, describeVolumes, slices.Concat(filterParameters, pageParameters, []string{"VolumeId.#"})},
-	"DeleteVolume":              {false, deleteVolume, []string{"VolumeId"}},
-	"CreateSnapshot":            {false, createSnapshot, slices.Concat(tagParameters, []string{"VolumeId", "Description"})},
-	"DescribeSnapshots":         {true, describeSnapshots, slices.Concat(filterParameters, pageParameters, []string{"SnapshotId.#", "Owner.#"})},
-	"DeleteSnapshot":            {false, deleteSnapshot, []string{"SnapshotId"}},
-	"CreateTags":                {false, createTags, []string{"ResourceId.#", "Tag.#.Key", "Tag.#.Value"}},
-	"DeleteTags":                {false, deleteTags, []string{"ResourceId.#", "Tag.#.Key", "Tag.#.Value"}},
-	"DescribeTags":              {true, describeTags, filterParameters},
-	"DescribeRegions":           {true, describeRegions, slices.Concat(filterParameters, []string{"RegionName.#", "AllRegions"})},
-	"DescribeAvailabilityZones": {true, describeZones, slices.Concat(filterParameters, []string{"ZoneName.#", "ZoneId.#"})},
+	"DescribeVolumes":                   {true, describeVolumes, slices.Concat(filterParameters, pageParameters, []string{"VolumeId.#"})},
+	"DeleteVolume":                      {false, deleteVolume, []string{"VolumeId"}},
+	"CreateSnapshot":                    {false, createSnapshot, slices.Concat(tagParameters, []string{"VolumeId", "Description"})},
+	"DescribeSnapshots":                 {true, describeSnapshots, slices.Concat(filterParameters, pageParameters, []string{"SnapshotId.#", "Owner.#"})},
+	"DeleteSnapshot":                    {false, deleteSnapshot, []string{"SnapshotId"}},
+	"CreateTags":                        {false, createTags, []string{"ResourceId.#", "Tag.#.Key", "Tag.#.Value"}},
+	"DeleteTags":                        {false, deleteTags, []string{"ResourceId.#", "Tag.#.Key", "Tag.#.Value"}},
+	"DescribeTags":                      {true, describeTags, filterParameters},
+	"GetSnapshotBlockPublicAccessState": {true, getSnapshotSharing, nil},
+	"EnableSnapshotBlockPublicAccess":   {false, enableSnapshotSharingBlock, []string{"State"}},
+	"DisableSnapshotBlockPublicAccess":  {false, disableSnapshotSharingBlock, nil},
+	"DescribeRegions":                   {true, describeRegions, slices.Concat(filterParameters, []string{"RegionName.#", "AllRegions"})},
+	"DescribeAvailabilityZones":         {true, describeZones, slices.Concat(filterParameters, []string{"ZoneName.#", "ZoneId.#"})},
 }
 
 // Operation implements [wire.Service].
@@ -301,8 +304,8 @@ func filterPattern(p string) *regexp.Regexp {
 	return regexp.MustCompile("^(?:" + p + ")$") // every quoted text compiles
 }
 
-// ec2Parameters is the request as its record shows it: the EBS defaults under
-// a name of their own, the older operations as they stand, lists as sets.
+// ec2Parameters is the request as its record shows it: the account's settings
+// under a name of their own, the older operations as they stand, lists as sets.
 func ec2Parameters(f url.Values) any {
 	parameters := map[string]any{}
 	for k := range f {
@@ -316,11 +319,13 @@ func ec2Parameters(f url.Values) any {
 		}
 	}
 	operation := f.Get("Action")
-	if !strings.Contains(operation, "Ebs") {
+	if !strings.Contains(operation, "Ebs") && !strings.Contains(operation, "BlockPublicAccess") {
 		return parameters
 	}
-	if key, ok := parameters["kmsKeyId"]; ok {
-		parameters = map[string]any{"KmsKeyId": key}
+	for lower, name := range map[string]string{"kmsKeyId": "KmsKeyId", "state": "State"} {
+		if v, ok := parameters[lower]; ok {
+			parameters = map[string]any{name: v}
+		}
 	}
 	return map[string]any{operation + "Request": parameters}
 }

@@ -28,11 +28,24 @@ func malformed(format string, args ...any) error {
 
 // Parse reads a resource policy, and refuses a document that AWS would
 // refuse as malformed.
-func Parse(document string) (*Policy, error) { return parseDocument(document, true) }
+func Parse(document string) (*Policy, error) { return parseDocument(document, ofResource) }
 
 // ParseIdentity reads a policy that is attached to a principal and
 // therefore names none.
-func ParseIdentity(document string) (*Policy, error) { return parseDocument(document, false) }
+func ParseIdentity(document string) (*Policy, error) { return parseDocument(document, ofIdentity) }
+
+// ParseTrust reads the trust policy of a role. It names no resource: that is the
+// role.
+func ParseTrust(document string) (*Policy, error) { return parseDocument(document, ofRole) }
+
+// kind is what a policy is attached to.
+type kind int
+
+const (
+	ofResource kind = iota
+	ofIdentity
+	ofRole
+)
 
 // parsed caches recently parsed policies: the same few are evaluated for every
 // object of a bucket.
@@ -41,15 +54,15 @@ var parsed = struct {
 	m map[string]*Policy
 }{m: map[string]*Policy{}}
 
-func parseDocument(document string, ofResource bool) (*Policy, error) {
-	key := strconv.FormatBool(ofResource) + document
+func parseDocument(document string, k kind) (*Policy, error) {
+	key := strconv.Itoa(int(k)) + document
 	parsed.RLock()
 	p := parsed.m[key]
 	parsed.RUnlock()
 	if p != nil {
 		return p, nil
 	}
-	p, err := readDocument(document, ofResource)
+	p, err := readDocument(document, k)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +75,7 @@ func parseDocument(document string, ofResource bool) (*Policy, error) {
 	return p, nil
 }
 
-func readDocument(document string, ofResource bool) (*Policy, error) {
+func readDocument(document string, k kind) (*Policy, error) {
 	if !strings.HasPrefix(strings.TrimLeft(document, " \t\r\n"), "{") {
 		return nil, malformed("Policies must be valid JSON and the first byte must be '{'")
 	}
@@ -88,7 +101,7 @@ func readDocument(document string, ofResource bool) (*Policy, error) {
 	}
 	p := &Policy{}
 	for _, raw := range list {
-		st, err := readStatement(raw, ofResource)
+		st, err := readStatement(raw, k)
 		if err != nil {
 			return nil, err
 		}
@@ -98,7 +111,7 @@ func readDocument(document string, ofResource bool) (*Policy, error) {
 	return p, nil
 }
 
-func readStatement(raw json.RawMessage, ofResource bool) (st Statement, err error) {
+func readStatement(raw json.RawMessage, k kind) (st Statement, err error) {
 	f, err := readObject(raw, "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition")
 	if err != nil {
 		return st, malformed("a statement is malformed: %v", err)
@@ -116,9 +129,9 @@ func readStatement(raw json.RawMessage, ofResource bool) (st Statement, err erro
 	switch {
 	case err != nil:
 		return st, err
-	case principals == nil && ofResource:
+	case principals == nil && k != ofIdentity:
 		return st, malformed("Policy contains a statement with no principal")
-	case principals != nil && !ofResource:
+	case principals != nil && k == ofIdentity:
 		return st, malformed("Policy document should not specify a principal")
 	case principals != nil:
 		if st.Principals, err = readPrincipals(principals); err != nil {
@@ -141,24 +154,38 @@ func readStatement(raw json.RawMessage, ofResource bool) (st Statement, err erro
 	}
 	st.NotAction = notAction
 
-	resources, notResource, err := eitherOf(f, "Resource")
-	if err != nil {
+	if err := st.readResources(f, k); err != nil {
 		return st, err
 	}
-	if st.Resources, err = readStrings(resources); err != nil {
-		return st, malformed("Resource: %v", err)
-	}
-	for _, r := range st.Resources {
-		if r != "*" && !strings.HasPrefix(r, "arn:") && !strings.HasPrefix(r, "${") {
-			return st, malformed(`Resource %s must be in ARN format or "*"`, r)
-		}
-	}
-	st.NotResource = notResource
 
 	if raw, ok := f["Condition"]; ok {
 		st.Conditions, err = readConditions(raw)
 	}
 	return st, err
+}
+
+func (st *Statement) readResources(f map[string]json.RawMessage, k kind) error {
+	if k == ofRole {
+		if f["Resource"] != nil || f["NotResource"] != nil {
+			return malformed("Has prohibited field Resource")
+		}
+		st.Resources = []string{"*"}
+		return nil
+	}
+	resources, notResource, err := eitherOf(f, "Resource")
+	if err != nil {
+		return err
+	}
+	if st.Resources, err = readStrings(resources); err != nil {
+		return malformed("Resource: %v", err)
+	}
+	for _, r := range st.Resources {
+		if r != "*" && !strings.HasPrefix(r, "arn:") && !strings.HasPrefix(r, "${") {
+			return malformed(`Resource %s must be in ARN format or "*"`, r)
+		}
+	}
+	st.NotResource = notResource
+	return nil
 }
 
 var actionPattern = regexp.MustCompile(`^(\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+)$`)

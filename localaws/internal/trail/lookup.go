@@ -200,25 +200,6 @@ func (in lookupEventsInput) parameters() any {
 	return p
 }
 
-// describeTrails returns no trails: the event history needs none.
-func (s *Service) describeTrails(r *wire.Request, body []byte) (any, error) {
-	type input struct {
-		TrailNameList       []string `json:"trailNameList"`
-		IncludeShadowTrails *bool    `json:"includeShadowTrails"`
-	}
-	_, err := wire.Decode[input](r.Service, r.Operation, body)
-	if err != nil {
-		return nil, err
-	}
-	event := Event{Request: r, Source: "cloudtrail.amazonaws.com", Name: "DescribeTrails", ReadOnly: true}
-	err = s.allowed(r, "DescribeTrails")
-	event.Fail(err)
-	if recordErr := s.Record(event); recordErr != nil {
-		return nil, recordErr
-	}
-	return map[string]any{"trailList": []any{}}, err
-}
-
 // position is a place in an account's history. Records are ordered by their
 // time, those of one moment by their arrival.
 type position struct {

@@ -50,7 +50,14 @@ type Options struct {
 // Open reads the event history.
 func Open(db *bolt.DB, identities *policy.Identities, o Options) (*Service, error) {
 	s := &Service{db: db, identities: identities, delay: o.Delay, limits: limiters{rate: o.Rate}, logs: map[string]trailLog{}}
-	s.Handlers = map[string]wire.JSONHandler{"LookupEvents": s.lookupEvents, "DescribeTrails": s.describeTrails}
+	s.Handlers = map[string]wire.JSONHandler{
+		"LookupEvents":      s.lookupEvents,
+		"DescribeTrails":    reading(s, describeTrails),
+		"GetTrail":          reading(s, getTrail),
+		"GetTrailStatus":    reading(s, getTrail),
+		"GetEventSelectors": reading(s, getEventSelectors),
+		"ListTrails":        reading(s, listTrails),
+	}
 	return s, s.load(o.Now())
 }
 
@@ -129,6 +136,7 @@ type trailRecord struct {
 	EventType           string                `json:"eventType"`
 	ManagementEvent     bool                  `json:"managementEvent"`
 	RecipientAccountID  string                `json:"recipientAccountId"`
+	SharedEventID       string                `json:"sharedEventID,omitempty"`
 	EventCategory       string                `json:"eventCategory"`
 	TLSDetails          *trailTLS             `json:"tlsDetails,omitempty"`
 }
@@ -136,9 +144,9 @@ type trailRecord struct {
 type trailIdentity struct {
 	Type        string `json:"type"`
 	PrincipalID string `json:"principalId"`
-	ARN         string `json:"arn"`
+	ARN         string `json:"arn,omitempty"`
 	AccountID   string `json:"accountId"`
-	AccessKeyID string `json:"accessKeyId"`
+	AccessKeyID string `json:"accessKeyId,omitempty"`
 	UserName    string `json:"userName,omitempty"`
 
 	SessionContext *trailSession `json:"sessionContext,omitempty"`
@@ -207,17 +215,18 @@ func (s *Service) RecordBeside(e Event) {
 	e.Request.W.Pending.Go(func() error { return s.Record(e) })
 }
 
-// RecordIn writes the event in the transaction that changes the state.
+// RecordIn writes the event in the transaction that changes the state. A
+// successful call that concerns a resource of another account is recorded there
+// too, with the caller's account instead of its name.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 func (s *Service) RecordIn(tx *bolt.Tx, e Event) error {
 	who := e.Request.Who
 	if who.Account == "" {
 		return nil
 	}
 	record := newRecord(e)
-	summary := &trailSummary{
-		ID: record.EventID, Name: e.Name, Source: e.Source, ReadOnly: e.ReadOnly,
-		User: who.Name, AccessKey: who.AccessKey, Resources: []lookupResource{},
-	}
+	summary := trailSummary{Name: e.Name, Source: e.Source, ReadOnly: e.ReadOnly, Resources: []lookupResource{}}
+	var owners []string
 	for _, resource := range e.Resources {
 		summary.Resources = append(summary.Resources, lookupResource{resource.Type, resource.lookupName()})
 		if strings.HasPrefix(resource.Type, "AWS::EC2::") {
@@ -228,7 +237,31 @@ func (s *Service) RecordIn(tx *bolt.Tx, e Event) error {
 			account = part[4]
 		}
 		record.Resources = append(record.Resources, trailRecordResource{account, resource.Type, resource.ARN})
+		if account != who.Account && e.ErrorCode == "" && !slices.Contains(owners, account) {
+			owners = append(owners, account)
+		}
 	}
+	if len(owners) > 0 {
+		record.SharedEventID = wire.NewUUID()
+	}
+	own := summary
+	own.User, own.AccessKey = who.Name, who.AccessKey
+	if err := s.write(tx, e.Request, record, own); err != nil {
+		return err
+	}
+	for _, owner := range owners {
+		record.EventID, record.RecipientAccountID = wire.NewUUID(), owner
+		record.UserIdentity = trailIdentity{Type: "AWSAccount", PrincipalID: who.UserID, AccountID: who.Account, InvokedBy: e.InvokedBy}
+		if err := s.write(tx, e.Request, record, summary); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write adds a record to the history of its recipient.
+func (s *Service) write(tx *bolt.Tx, r *wire.Request, record trailRecord, summary trailSummary) error {
+	summary.ID = record.EventID
 	event, err := json.Marshal(record)
 	if err != nil {
 		return err
@@ -237,12 +270,12 @@ func (s *Service) RecordIn(tx *bolt.Tx, e Event) error {
 	if err != nil {
 		return err
 	}
-	summary.position = position{e.Request.Now.UnixNano(), s.nextSeq()}
-	key := summary.key(who.Account, e.Request.Region)
+	summary.position = position{r.Now.UnixNano(), s.nextSeq()}
+	key := summary.key(record.RecipientAccountID, r.Region)
 	if err := tx.Bucket(Bucket).Put([]byte(key), slices.Concat(line, []byte{'\n'}, event)); err != nil {
 		return err
 	}
-	tx.OnCommit(func() { s.add(who.Account, e.Request.Region, summary) })
+	tx.OnCommit(func() { s.add(record.RecipientAccountID, r.Region, &summary) })
 	return nil
 }
 

@@ -182,4 +182,3 @@ func StableID(prefix, seed string) string {
 	sum := sha256.Sum256([]byte(seed))
 	return prefix + base32.StdEncoding.EncodeToString(sum[:])[:17]
 }
-

@@ -1,0 +1,165 @@
+package sts
+
+import (
+	"encoding/xml"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
+	"github.com/securethecloud/kms-baseline/localaws/internal/store"
+	"github.com/securethecloud/kms-baseline/localaws/internal/trail"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// Roles. A role exists once it has a trust policy: see [Service.SetRole].
+
+var (
+	rolePattern    = regexp.MustCompile(`^arn:aws:iam::(\d{12}):role/(?:[\w+=,.@-]+/)*([\w+=,.@-]{1,64})$`)
+	arnPattern     = regexp.MustCompile(`^arn:[^:]+:[^:]+:[^:]*:[^:]*:.+$`)
+	sessionPattern = regexp.MustCompile(`^[\w+=,.@-]*$`)
+	externalID     = regexp.MustCompile(`^[\w+=,.@:\/-]*$`)
+)
+
+// trustKeys are STS's condition keys that a trust policy may use. The last two
+// are always absent: AssumeRole models no source identity and no session tags.
+var trustKeys = []string{"sts:externalid", "sts:rolesessionname", "sts:sourceidentity", "sts:transitivetagkeys"}
+
+// SetRole creates the role of an ARN, or changes its trust policy. An empty
+// document removes the role; its sessions last until they expire.
+func (s *Service) SetRole(roleARN, trustPolicy string) error {
+	if !rolePattern.MatchString(roleARN) {
+		return fmt.Errorf("localaws: %q is not the ARN of a role (arn:aws:iam::123456789012:role/NAME)", roleARN)
+	}
+	if trustPolicy != "" {
+		p, err := policy.ParseTrust(trustPolicy)
+		if err != nil {
+			return fmt.Errorf("localaws: the trust policy of %s: %w", roleARN, err)
+		}
+		if name := s.identities.Unknown(p); name != "" {
+			return fmt.Errorf("localaws: the trust policy of %s names the principal %q, which does not exist", roleARN, name)
+		}
+		if key := p.UnknownKey("sts", func(key string) bool { return slices.Contains(trustKeys, key) }); key != "" {
+			return fmt.Errorf("localaws: the trust policy of %s has the condition key %s, which localaws does not implement", roleARN, key)
+		}
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		if trustPolicy == "" {
+			return store.Remove(tx, RoleBucket, roleARN)
+		}
+		return store.Save(tx, RoleBucket, roleARN, trustPolicy)
+	})
+}
+
+// Limits of a role's session, in seconds. Every role has the default maximum.
+// Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+const (
+	standardRoleSession = 3600
+	maxRoleSession      = 43200
+)
+
+func assumeRole(c *call) (any, error) {
+	f := c.Form()
+	roleARN, session := f.Get("RoleArn"), f.Get("RoleSessionName")
+	switch {
+	case len(roleARN) < 20:
+		return nil, validationError("roleArn", roleARN, "have length greater than or equal to 20")
+	case len(roleARN) > 2048:
+		return nil, validationError("roleArn", roleARN, "have length less than or equal to 2048")
+	}
+	if err := checkText("roleSessionName", session, 2, 64, sessionPattern); err != nil {
+		return nil, err
+	}
+	if f.Has("ExternalId") {
+		if err := checkText("externalId", f.Get("ExternalId"), 2, 1224, externalID); err != nil {
+			return nil, err
+		}
+	}
+	lasts, err := c.duration(standardRoleSession, maxRoleSession)
+	if err != nil {
+		return nil, err
+	}
+	if !arnPattern.MatchString(roleARN) {
+		return nil, wire.Errf(http.StatusBadRequest, "ValidationError", "%s is invalid", roleARN)
+	}
+	if c.Who.IsRoot() {
+		return nil, wire.Errf(http.StatusForbidden, "AccessDenied", "Roles may not be assumed by root accounts.")
+	}
+	if err := c.authorize(roleARN); err != nil {
+		return nil, err
+	}
+	if lasts.Seconds() > standardRoleSession {
+		if c.Who.Session != nil && c.Who.Session.RoleARN != "" {
+			return nil, wire.Errf(http.StatusBadRequest, "ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")
+		}
+		return nil, wire.Errf(http.StatusBadRequest, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	}
+
+	part := rolePattern.FindStringSubmatch(roleARN)
+	account, role := part[1], part[2]
+	id := wire.StableID("AROA", roleARN)
+	who := wire.Identity{
+		Account: account, ARN: "arn:aws:sts::" + account + ":assumed-role/" + role + "/" + session,
+		Name: session, UserID: id + ":" + session, Session: &wire.Session{RoleARN: roleARN, RoleID: id, Role: role},
+	}
+	c.event.Resources = []trail.Resource{{ARN: roleARN, Type: "AWS::IAM::Role"}}
+	out, err := c.start(who, lasts, map[string]any{"assumedRoleUser": map[string]string{"assumedRoleId": who.UserID, "arn": who.ARN}})
+	if err != nil {
+		return nil, err
+	}
+	type user struct {
+		ID  string `xml:"AssumedRoleId"`
+		ARN string `xml:"Arn"`
+	}
+	return struct {
+		XMLName     xml.Name `xml:"AssumeRoleResult"`
+		User        user     `xml:"AssumedRoleUser"`
+		Credentials credentials
+	}{User: user{who.UserID, who.ARN}, Credentials: out}, nil
+}
+
+// authorize refuses a caller whom the role's trust policy does not allow, or who
+// is only trusted as part of an account and not allowed by its identity policy.
+// A role that does not exist gives the same error.
+// Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
+func (c *call) authorize(roleARN string) error {
+	var trust string
+	err := c.s.db.View(func(tx *bolt.Tx) (err error) {
+		trust, _, err = store.Load[string](tx, RoleBucket, roleARN)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	a := policy.Access{Who: c.Who, Action: "sts:AssumeRole", Resource: roleARN, Context: policy.ConditionKeys(c.Request)}
+	a.Context["sts:rolesessionname"] = c.Form().Get("RoleSessionName")
+	if v := c.Form().Get("ExternalId"); v != "" {
+		a.Context["sts:externalid"] = v
+	}
+	a.Context["aws:resourceaccount"] = strings.SplitN(roleARN, ":", 6)[4]
+	byRole, byIdentity := policy.NoMatch, c.s.identities.Decide(a)
+	if trust != "" {
+		p, err := policy.ParseTrust(trust)
+		if err != nil {
+			return fmt.Errorf("localaws: the stored trust policy of %s: %w", roleARN, err)
+		}
+		byRole = p.Decide(a)
+	}
+	sameAccount := strings.HasPrefix(roleARN, "arn:aws:iam::"+c.Who.Account+":")
+	reason := ""
+	switch {
+	case byIdentity == policy.Denied:
+		reason = " with an explicit deny in an identity-based policy"
+	case byRole == policy.Denied:
+		reason = " with an explicit deny in a resource-based policy"
+	case byRole == policy.Allowed && sameAccount, byRole != policy.NoMatch && byIdentity == policy.Allowed:
+		return nil
+	case byRole != policy.NoMatch:
+		reason = " because no identity-based policy allows the sts:AssumeRole action"
+	}
+	return wire.Errf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: sts:AssumeRole on resource: %s%s", c.Who.ARN, roleARN, reason)
+}
