@@ -66,10 +66,11 @@ The report goes to stdout, all else to stderr.
 Exit codes:
   0  every check that ran passed
   1  a check failed
-  2  wrong flags or input: nothing was asked of AWS
+  2  wrong flags or input: AWS was not called
   3  no credentials, or AWS refused them
   4  a check could not be evaluated, or is inconclusive (--allow-inconclusive)
-  8  cancelled
+  5  a report could not be written; the checks ran
+  8  cancelled by Ctrl-C, SIGTERM or SIGHUP
   9  timed out`
 
 const examples = `  # what a Pulumi stack made
@@ -104,7 +105,7 @@ func newRoot(o *options) *cobra.Command {
 	f := root.Flags()
 	f.StringArrayVar(&o.objects, "object", nil, "key of an object to look at, also in the event history; may be repeated")
 	f.StringVarP(&o.format, "output", "o", "table", "format of the report on stdout: "+strings.Join(report.Formats, ", "))
-	f.StringArrayVar(&o.reports, "report", nil, "also write the report to this file, in the format of its ending: .txt, .json, .xml (JUnit), .sarif, .html; may be repeated")
+	f.StringArrayVar(&o.reports, "report", nil, "also write the report to this file, in the format of its ending: .txt, .json, .xml (JUnit), .sarif, .ocsf.json, .html; may be repeated")
 	f.DurationVar(&o.wait, "wait", 0, "how long to wait for events that are not in the event history yet: 20m (default: look once)")
 	f.DurationVar(&o.since, "since", 24*time.Hour, "how far back to look for reads in the event history, at most 2160h (90 days)")
 	f.StringVar(&o.caller, "caller", "", "ARN of the user or role that wrote and read the objects (default: whoever runs verify)")
@@ -114,7 +115,7 @@ func newRoot(o *options) *cobra.Command {
 	f.BoolVar(&o.allowInconclusive, "allow-inconclusive", false, "exit with 0 if all that does not pass is inconclusive")
 	f.BoolVar(&o.redact, "redact", false, "mask account ids in the report")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the evidence for passed checks in the table, too")
-	f.StringVar(&o.color, "color", "auto", "color in the table: auto, always, never; NO_COLOR is heeded")
+	f.StringVar(&o.color, "color", "auto", "color in the table: auto (a terminal, unless NO_COLOR is set or TERM is dumb), always, never; always and never override NO_COLOR")
 	root.PersistentFlags().BoolVarP(&o.quiet, "quiet", "q", false, "no progress and no hints on stderr")
 	root.AddCommand(newList(o), newIAM(o), newEnvelope(o), newOrphans(o))
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(slices.Clone(report.Formats), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
@@ -171,11 +172,10 @@ func (o *options) verify(c *cobra.Command) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	files, err := openReports(o.reports)
+	files, err := checkReports(o.reports)
 	if err != nil {
 		return err
 	}
-	defer files.discard()
 	ctx := c.Context()
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
@@ -199,7 +199,8 @@ func (o *options) verify(c *cobra.Command) error {
 	if o.redact {
 		shown = report.Redact(rep)
 	}
-	return errors.Join(err, o.write(shown), files.write(shown))
+	// The files first: stdout may be a pipe that has no reader any more.
+	return errors.Join(err, files.write(shown), o.write(shown))
 }
 
 // validate checks the flags that cobra cannot.
@@ -242,6 +243,9 @@ func (o *options) config(ctx context.Context, c *cobra.Command) (check.Config, e
 	}
 	if !o.quiet {
 		cfg.Progress = o.stderr
+		if f, ok := o.stderr.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+			cfg.ProgressEvery = 30 * time.Second // a log keeps every line
+		}
 	}
 	cfg.AWS.Region = o.region
 	if o.stack != "" || o.outputs != "" {
@@ -269,7 +273,7 @@ func (o *options) config(ctx context.Context, c *cobra.Command) (check.Config, e
 			cfg.AWS.Region = part[3]
 		}
 	}
-	return cfg, nil
+	return cfg, cfg.CheckNames()
 }
 
 // loadAWS is the standard AWS configuration: environment, files, SSO, roles.
@@ -285,7 +289,7 @@ func (o *options) loadAWS(ctx context.Context, region string) (aws.Config, error
 		if ctx.Err() != nil {
 			return cfg, context.Cause(ctx)
 		}
-		return cfg, hinted{fmt.Errorf("the AWS configuration: %w", err), "aws configure list shows what is set"}
+		return cfg, hinted{fmt.Errorf("the AWS configuration: %w", err), "aws configure list"}
 	}
 	return cfg, nil
 }
@@ -351,63 +355,68 @@ func (o *options) write(rep *report.Report) error {
 		style.Color = style.Color || o.color == "auto" && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	}
 	if err := report.Write(o.stdout, o.format, rep, style); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
+		return fmt.Errorf("%w to stdout: %w", errReport, err)
 	}
 	return nil
 }
 
-// reportFile is a report that is put in its place when it is complete. Only its
-// owner can read it: it names accounts, keys and callers.
-type reportFile struct {
-	name, format string
-	temp         *os.File
-}
+// reportFile is a file that a report is written to. Only its owner can read it:
+// it names accounts, keys and callers.
+type reportFile struct{ name, format string }
 
 type reportFiles []reportFile
 
-// openReports makes sure that every report can be written before anything is
-// asked of AWS.
-func openReports(names []string) (reportFiles, error) {
+// checkReports checks that every report can be written, before AWS is called.
+// It leaves nothing behind: a run that is killed has no temporary file.
+func checkReports(names []string) (reportFiles, error) {
 	var files reportFiles
 	for _, name := range names {
 		format, err := report.FormatForFile(name)
 		if err == nil {
-			f := reportFile{name: name, format: format}
 			if info, statErr := os.Stat(name); statErr == nil && info.IsDir() {
 				err = fmt.Errorf("%s is a directory", name)
-			} else if f.temp, err = os.CreateTemp(filepath.Dir(name), ".verify-*"); err == nil {
-				files = append(files, f)
+			}
+		}
+		if err == nil {
+			var temp *os.File
+			if temp, err = os.CreateTemp(filepath.Dir(name), ".verify-*"); err == nil {
+				err = errors.Join(temp.Close(), os.Remove(temp.Name()))
 			}
 		}
 		if err != nil {
-			files.discard()
 			return nil, fmt.Errorf("--report %s: %w", name, err)
 		}
+		files = append(files, reportFile{name, format})
 	}
 	return files, nil
 }
 
+// write writes every report that can be written.
 func (fs reportFiles) write(rep *report.Report) error {
 	var errs []error
 	for _, f := range fs {
-		err := report.Write(f.temp, f.format, rep, report.Options{Verbose: true})
-		err = errors.Join(err, f.temp.Close())
-		if err == nil {
-			err = os.Rename(f.temp.Name(), f.name)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("writing the report %s: %w", f.name, err))
+		if err := f.write(rep); err != nil {
+			errs = append(errs, fmt.Errorf("%w %s: %w", errReport, f.name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// discard removes what was not put in its place.
-func (fs reportFiles) discard() {
-	for _, f := range fs {
-		_ = f.temp.Close()           // closed already, where it was written
-		_ = os.Remove(f.temp.Name()) // gone already, where it was written
+// write puts the report in its place when it is complete.
+func (f reportFile) write(rep *report.Report) error {
+	temp, err := os.CreateTemp(filepath.Dir(f.name), ".verify-*")
+	if err != nil {
+		return err
 	}
+	err = report.Write(temp, f.format, rep, report.Options{Verbose: true})
+	err = errors.Join(err, temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), f.name)
+	}
+	if err != nil {
+		_ = os.Remove(temp.Name()) // the error above is what matters
+	}
+	return err
 }
 
 func versionText() string {

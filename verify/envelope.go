@@ -168,7 +168,14 @@ func asked(operation string, err error) error {
 	if check.IsCredentials(err) {
 		return &check.CredentialsError{Err: err}
 	}
-	return hinted{fmt.Errorf("%w: kms:%s: %s", errAWS, operation, check.Reason(err)), "the caller needs kms:GenerateDataKey and kms:Decrypt on the key"}
+	failed := fmt.Errorf("%w: kms:%s: %s", errAWS, operation, check.Reason(err))
+	switch {
+	case errors.As(err, new(*types.NotFoundException)):
+		return hinted{failed, "aws kms list-aliases"}
+	case check.IsDenied(err):
+		return hinted{failed, "the caller needs kms:GenerateDataKey and kms:Decrypt on the key"}
+	}
+	return hinted{failed, "check the state of the key and the network, and run verify again"}
 }
 
 // beginning shows the first n bytes and the length.

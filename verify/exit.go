@@ -14,9 +14,13 @@ const (
 	exitUsage       = 2 // wrong flags or input; nothing was asked of AWS
 	exitCredentials = 3 // no credentials, or AWS refused them
 	exitUnknown     = 4 // something could not be evaluated, or is inconclusive
-	exitCancelled   = 8 // Ctrl-C
+	exitReport      = 5 // the checks ran, and a report could not be written
+	exitCancelled   = 8 // Ctrl-C, SIGTERM or SIGHUP
 	exitTimedOut    = 9 // --timeout
 )
+
+// errReport is why a report is missing or incomplete.
+var errReport = errors.New("writing the report")
 
 // errTimedOut is why a run ended that --timeout ended.
 var errTimedOut = errors.New("timed out")
@@ -25,11 +29,11 @@ var errTimedOut = errors.New("timed out")
 // to.
 var errFailed = errors.New("failed")
 
-// exitCode is what a run comes to. rep is nil where nothing was run. Being cut
-// short comes before what was found until then, and a check that failed before
-// those that could not be evaluated.
+// exitCode is the exit code of a run. rep is nil if no check was run. A run that
+// was cut short comes first, then a check that failed, then credentials, then a
+// report that could not be written, then checks that were not evaluated.
 func exitCode(rep *report.Report, err error, allowInconclusive bool) int {
-	_, credentials := errors.AsType[*check.CredentialsError](err)
+	credentials := errors.As(err, new(*check.CredentialsError))
 	switch {
 	case err == nil && rep == nil:
 		return exitPass // a command that runs no checks
@@ -41,6 +45,8 @@ func exitCode(rep *report.Report, err error, allowInconclusive bool) int {
 		return exitFail
 	case credentials:
 		return exitCredentials
+	case errors.Is(err, errReport):
+		return exitReport
 	case errors.Is(err, errAWS), errors.Is(err, errDoubt):
 		return exitUnknown
 	case err != nil:

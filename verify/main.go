@@ -1,6 +1,6 @@
 // Command verify proves from a live AWS account that its data is encrypted
-// under the key it should be: it asks AWS itself, and says what it saw. It
-// changes nothing there, except for what --canary uploads and removes again.
+// under the expected key. It calls AWS and reports the responses. It changes
+// nothing there, except for what --canary uploads and removes again.
 package main
 
 import (
@@ -10,12 +10,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/securethecloud/kms-baseline/verify/check"
+	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// errCancelled is why a run ended that a signal ended.
+// errCancelled is the cause of a run that a signal ended.
 var errCancelled = errors.New("cancelled")
 
 func main() {
@@ -26,13 +28,7 @@ func main() {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		signal.Stop(signals) // the next one ends the process at once
-		cancel(errCancelled)
-	}()
+	defer watchSignals(func() { cancel(errCancelled) })()
 
 	o := &options{stdin: stdin, stdout: stdout, stderr: stderr}
 	root := newRoot(o)
@@ -42,15 +38,43 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		fmt.Fprintf(stderr, "verify: error: %v\n", err)
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(stderr, "verify: error: %s\n", report.Line(strings.TrimSpace(line)))
+		}
 		if h := hint(err); h != "" && !o.quiet {
-			fmt.Fprintf(stderr, "verify: hint: %s\n", h)
+			fmt.Fprintf(stderr, "verify: hint: %s\n", report.Line(h))
 		}
 	}
 	return exitCode(o.report, err, o.allowInconclusive)
 }
 
-// hinted is an error with the next thing to do.
+// watchSignals calls stop at the first signal that ends a program: what was
+// uploaded is removed, and what was found is reported. The next one ends the
+// process at once. A broken pipe does not end it: the write returns the error.
+// The function that it returns restores the defaults.
+func watchSignals(stop func()) func() {
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup does
+		ends = append(ends, syscall.SIGHUP)
+	}
+	signals, pipe := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(signals, ends...)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	go func() {
+		if _, ok := <-signals; ok {
+			signal.Stop(signals)
+			stop()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		signal.Stop(pipe)
+		close(signals)
+	}
+}
+
+// hinted is an error with the next step: a command that can be run as it
+// stands, or a sentence.
 type hinted struct {
 	error
 	hint string
@@ -59,17 +83,20 @@ type hinted struct {
 func (h hinted) Unwrap() error { return h.error }
 
 func hint(err error) string {
-	if h, ok := errors.AsType[hinted](err); ok {
+	var h hinted
+	if errors.As(err, &h) {
 		return h.hint
 	}
-	if _, ok := errors.AsType[*check.CredentialsError](err); ok {
-		return "aws sts get-caller-identity shows whom AWS takes you for; aws sso login, or --profile, may help"
+	if errors.As(err, new(*check.CredentialsError)) {
+		return "aws sts get-caller-identity"
 	}
 	switch {
 	case errors.Is(err, errTimedOut):
 		return "the checks that were not finished are in the report as errors; a longer --timeout lets them finish"
 	case errors.Is(err, errCancelled):
 		return ""
+	case errors.Is(err, errReport):
+		return "check the file's directory, the free space, and what reads stdout"
 	}
 	return "verify --help"
 }

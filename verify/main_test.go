@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,7 +54,7 @@ func fakePulumi() {
 // Besides testscript's own commands there are: exits N COMMAND..., which must
 // exit with N; await OPERATION, until localaws has answered one while a command
 // runs in the background; ended N, with which that command must have exited, once
-// waited for; admin, which makes calls fail; stack, which changes the stack.
+// waited for; hangup, which sends it SIGHUP; admin, which makes calls fail; stack, which changes the stack.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -61,11 +62,12 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"admin": admin,
-			"stack": changeStack,
-			"await": await,
-			"ended": ended,
-			"exits": exits,
+			"admin":  admin,
+			"stack":  changeStack,
+			"await":  await,
+			"ended":  ended,
+			"exits":  exits,
+			"hangup": hangup,
 		},
 	})
 }
@@ -285,7 +287,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	err := ts.Exec(args[1], args[2:]...)
 	code := 0
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
 		code = exit.ExitCode()
 	} else {
 		ts.Check(err)
@@ -293,6 +296,14 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("%s exited with %d, not with %s", args[1], code, args[0])
 	}
+}
+
+// hangup sends SIGHUP to the command in the background.
+func hangup(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: hangup")
+	}
+	ts.Check(scriptOf(ts).background.Process.Signal(syscall.SIGHUP))
 }
 
 func ended(ts *testscript.TestScript, neg bool, args []string) {

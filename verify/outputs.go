@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+
+	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
 // outputs are what the stack exports. An output that is there and empty says
@@ -62,7 +64,7 @@ func readOutputs(ctx context.Context, stack, file string, stdin io.Reader) (outp
 	o, err := parseOutputs(b)
 	if err != nil {
 		return o, hinted{fmt.Errorf("the outputs from %s: %w", source, err),
-			"pulumi stack output --json > outputs.json writes them; pulumi up makes those that are missing"}
+			"run pulumi up, which exports them, or write them with pulumi stack output --json"}
 	}
 	return o, nil
 }
@@ -73,7 +75,7 @@ const maxOutputs = 1 << 20
 func readLimited(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, hinted{fmt.Errorf("reading the outputs: %w", err), "pulumi stack output --json > " + file + " writes them"}
+		return nil, hinted{fmt.Errorf("reading the outputs: %w", err), "pulumi stack output --json > " + report.Quote(file)}
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxOutputs+1))
 	return b, errors.Join(err, f.Close())
@@ -84,7 +86,7 @@ func askPulumi(ctx context.Context, stack string) ([]byte, error) {
 	path, err := exec.LookPath("pulumi")
 	if err != nil {
 		return nil, hinted{fmt.Errorf("--stack needs the pulumi CLI: %w", err),
-			"install it, or have somebody run `pulumi stack output --json > outputs.json` and pass --outputs outputs.json"}
+			"install it, or run pulumi stack output --json > outputs.json elsewhere and pass --outputs outputs.json"}
 	}
 	cmd := exec.CommandContext(ctx, path, "stack", "output", "--json", "--non-interactive", "--stack", stack)
 	cmd.Env = append(os.Environ(), "PULUMI_SKIP_UPDATE_CHECK=true")
@@ -95,7 +97,7 @@ func askPulumi(ctx context.Context, stack string) ([]byte, error) {
 			return nil, context.Cause(ctx)
 		}
 		said := strings.Join(strings.Fields(stderr.String()), " ")
-		return nil, hinted{fmt.Errorf("pulumi stack output --stack %s: %w: %s", stack, err, said), "pulumi stack ls names the stacks"}
+		return nil, hinted{fmt.Errorf("pulumi stack output --stack %s: %w: %s", stack, err, said), "pulumi stack ls"}
 	}
 	return stdout.Bytes(), nil
 }

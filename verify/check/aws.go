@@ -226,7 +226,8 @@ func (a answer[T]) saw(format string, args ...any) report.Evidence {
 
 func (r *run) refusal(source string, err error) report.Evidence {
 	e := report.Evidence{Source: source, Time: r.now(), Detail: Reason(err)}
-	if h, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+	var h *awshttp.ResponseError
+	if errors.As(err, &h) {
 		e.RequestID = h.ServiceRequestID()
 	}
 	return e
@@ -249,28 +250,34 @@ func (r *run) failure(source string, err error) report.Result {
 		r.refused.Store(&err)
 		x.Remedy = "aws sts get-caller-identity"
 	case hasCode(err, "NoSuchBucket"):
-		x.Remedy = "check the bucket's name: aws s3 ls"
+		x.Remedy = "aws s3 ls"
+	case hasCode(err, "NotFoundException"):
+		x.Remedy = "aws kms list-aliases --region " + r.cfg.AWS.Region
 	case isDenied(err):
-		x.Remedy = "verify iam prints the IAM policy that allows it"
-	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
+		x.Remedy = "attach the IAM policy that verify iam prints to the caller"
+	case errors.Is(err, context.Canceled):
+		x.Remedy = "run verify again without interrupting it"
+	case errors.Is(err, context.DeadlineExceeded):
 		x.Remedy = "run verify again with a longer --timeout"
 	case isThrottled(err):
 		x.Remedy = "run verify again when the account is less busy"
 	case errors.As(err, new(net.Error)):
 		x.Remedy = "check the network, AWS_ENDPOINT_URL and the Region's name, and run verify again"
 	default:
-		x.Remedy = "run verify again; https://health.aws.amazon.com shows whether AWS has trouble"
+		x.Remedy = "run verify again, and check https://health.aws.amazon.com"
 	}
 	return x
 }
 
-// errorCode is AWS's code of an error; for an answer without one, as to a HEAD,
-// what its HTTP status stands for.
+// errorCode is AWS's code of an error; for a response without one, as to a HEAD,
+// the text of its HTTP status.
 func errorCode(err error) string {
-	if a, ok := errors.AsType[smithy.APIError](err); ok {
+	var a smithy.APIError
+	if errors.As(err, &a) {
 		return a.ErrorCode()
 	}
-	if h, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+	var h *awshttp.ResponseError
+	if errors.As(err, &h) {
 		return http.StatusText(h.HTTPStatusCode())
 	}
 	return ""
@@ -288,7 +295,8 @@ func Reason(err error) string {
 		return "cancelled"
 	}
 	var text string
-	if a, ok := errors.AsType[smithy.APIError](err); ok {
+	var a smithy.APIError
+	if errors.As(err, &a) {
 		text = a.ErrorCode()
 		if m := a.ErrorMessage(); m != "" && m != text {
 			text += ": " + m
@@ -298,7 +306,8 @@ func Reason(err error) string {
 			text = e.Error()
 		}
 	}
-	if n, ok := errors.AsType[*aws.RequestCanceledError](err); ok {
+	var n *aws.RequestCanceledError
+	if errors.As(err, &n) {
 		text = n.Error()
 	}
 	text = strings.Join(strings.Fields(text), " ")
@@ -309,6 +318,9 @@ func hasCode(err error, codes ...string) bool {
 	return err != nil && slices.Contains(codes, errorCode(err))
 }
 
+// IsDenied reports whether AWS refused a call for a missing permission.
+func IsDenied(err error) bool { return isDenied(err) }
+
 func isDenied(err error) bool {
 	return hasCode(err, "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "KMS.AccessDeniedException")
 }
@@ -317,16 +329,16 @@ func isThrottled(err error) bool {
 	return hasCode(err, "ThrottlingException", "Throttling", "RequestLimitExceeded", "SlowDown", "TooManyRequestsException")
 }
 
-// IsCredentials says whether AWS refused the credentials themselves.
+// IsCredentials reports whether AWS refused the credentials themselves.
 func IsCredentials(err error) bool { return isExpired(err) || isInvalid(err) }
 
-// isExpired says whether AWS calls the credentials too old.
+// isExpired reports whether AWS calls the credentials too old.
 func isExpired(err error) bool {
 	return hasCode(err, "ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
 }
 
-// isInvalid says whether AWS does not know the credentials, which is also what
-// it answers in a Region that is not enabled.
+// isInvalid reports whether AWS does not know the credentials, which it also
+// returns in a Region that is not enabled.
 func isInvalid(err error) bool {
 	return hasCode(err, "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "InvalidToken", "AuthFailure",
 		"SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken",

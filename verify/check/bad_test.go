@@ -187,6 +187,9 @@ func TestRun_BadStack(t *testing.T) {
 				}
 			}
 			require.Equal(t, tt.want, got, "%s", show(rep))
+			for _, x := range rep.Results {
+				requireRemedy(t, x)
+			}
 			for id, part := range tt.because {
 				require.Contains(t, result(t, rep, id).Actual, part, id)
 			}

@@ -86,7 +86,8 @@ func withBucket(check func(context.Context, *run) report.Result) func(context.Co
 // where it refuses the call.
 func (r *run) headBucket(ctx context.Context) answer[*s3.HeadBucketOutput] {
 	out, err := s3.NewFromConfig(r.cfg.AWS).HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &r.cfg.Bucket})
-	if h, ok := errors.AsType[*awshttp.ResponseError](err); ok && h.Response != nil && h.HTTPStatusCode() != http.StatusNotFound {
+	var h *awshttp.ResponseError
+	if errors.As(err, &h) && h.Response != nil && h.HTTPStatusCode() != http.StatusNotFound {
 		region := h.Response.Header.Get("X-Amz-Bucket-Region")
 		if region != "" && region != r.cfg.AWS.Region {
 			out = &s3.HeadBucketOutput{BucketRegion: &region}
@@ -111,7 +112,8 @@ func (r *run) bucketClient() *s3.Client {
 
 func bucketRegion(_ context.Context, r *run) report.Result {
 	a := r.head()
-	if h, ok := errors.AsType[*awshttp.ResponseError](a.err); ok && h.HTTPStatusCode() == http.StatusNotFound {
+	var h *awshttp.ResponseError
+	if errors.As(a.err, &h) && h.HTTPStatusCode() == http.StatusNotFound {
 		return fail(fmt.Sprintf("there is no bucket %s", r.cfg.Bucket), "aws s3api list-buckets --query 'Buckets[].Name'", a.evidence)
 	}
 	if a.err != nil {
@@ -121,12 +123,12 @@ func bucketRegion(_ context.Context, r *run) report.Result {
 	want := r.cfg.AWS.Region
 	switch got {
 	case "":
-		return inconclusive("S3 did not say which Region the bucket is in", "aws s3api get-bucket-location --bucket "+r.cfg.Bucket, a.evidence)
+		return inconclusive("S3 did not say which Region the bucket is in", "aws s3api get-bucket-location --bucket "+quote(r.cfg.Bucket), a.evidence)
 	case want:
 		return pass("the bucket is in "+got, a.saw("in %s", got))
 	}
 	return fail(fmt.Sprintf("the bucket is in %s, the key in %s", got, want),
-		fmt.Sprintf("verify --region %s with a key of that Region, or a bucket in %s", got, want), a.saw("in %s", got))
+		fmt.Sprintf("use a key in %s, or a bucket in %s", got, want), a.saw("in %s", got))
 }
 
 // defaultEncryption is the bucket's rule, asked for once.
@@ -213,13 +215,13 @@ func (r *run) notByARN(ctx context.Context, key, want string) string {
 func bucketKey(_ context.Context, r *run) report.Result {
 	a := r.encryption()
 	if hasCode(a.err, "ServerSideEncryptionConfigurationNotFoundError") {
-		return fail("the bucket has no default encryption", "see bucket.encryption", a.evidence)
+		return fail("the bucket has no default encryption", "set the default encryption that bucket.encryption names", a.evidence)
 	}
 	if a.err != nil {
 		return r.failure("s3:GetBucketEncryption", a.err)
 	}
 	if first, _ := rule(a.out); !aws.ToBool(first.BucketKeyEnabled) {
-		return fail("Bucket Key off", "aws s3api put-bucket-encryption with \"BucketKeyEnabled\": true", a.saw("Bucket Key off"))
+		return fail("Bucket Key off", "set BucketKeyEnabled to true with aws s3api put-bucket-encryption", a.saw("Bucket Key off"))
 	}
 	return pass("Bucket Key on", a.saw("Bucket Key on"))
 }
@@ -266,10 +268,10 @@ func bucketPolicyStatus(ctx context.Context, r *run) report.Result {
 		return r.failure("s3:GetBucketPolicyStatus", err)
 	}
 	if out.PolicyStatus == nil || out.PolicyStatus.IsPublic == nil {
-		return inconclusive("S3 did not say whether the policy is public", "aws s3api get-bucket-policy-status --bucket "+r.cfg.Bucket, a.evidence)
+		return inconclusive("S3 did not say whether the policy is public", "aws s3api get-bucket-policy-status --bucket "+quote(r.cfg.Bucket), a.evidence)
 	}
 	if *out.PolicyStatus.IsPublic {
-		return fail("S3 calls the policy public", "aws s3api get-bucket-policy --bucket "+r.cfg.Bucket+", and put back one that names its principals", a.saw("public"))
+		return fail("S3 calls the policy public", "name the principals that need the bucket in its policy, with aws s3api put-bucket-policy", a.saw("public"))
 	}
 	return pass("S3 calls the policy not public", a.saw("not public"))
 }
@@ -278,7 +280,7 @@ func bucketTLS(ctx context.Context, r *run) report.Result {
 	out, err := r.bucket().GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &r.cfg.Bucket})
 	a := answered(r, "s3:GetBucketPolicy", out, err, func() middleware.Metadata { return out.ResultMetadata })
 	arn := bucketARN(r.cfg)
-	remedy := fmt.Sprintf(`aws s3api put-bucket-policy --bucket %s with the statement {"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["%s","%s/*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}}`, r.cfg.Bucket, arn, arn)
+	remedy := fmt.Sprintf(`add this statement to the policy of the bucket %s: {"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["%s","%s/*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}}`, r.cfg.Bucket, arn, arn)
 	if hasCode(err, "NoSuchBucketPolicy") {
 		return fail("there is no bucket policy, so nothing refuses requests without TLS", remedy, a.evidence)
 	}

@@ -208,7 +208,7 @@ func (f *flight) byDefault(ctx context.Context) report.Result {
 	}
 	seen := head.saw("%s: %s %s", key, head.out.ServerSideEncryption, aws.ToString(head.out.SSEKMSKeyId))
 	if why := f.r.notUnderKey(ctx, head.out); why != "" {
-		return fail("it got something else: "+why, "see bucket.encryption", put.evidence, seen)
+		return fail("it got something else: "+why, "set the default encryption that bucket.encryption names", put.evidence, seen)
 	}
 	return pass(fmt.Sprintf("%s under %s", head.out.ServerSideEncryption, f.r.keyARN()), put.evidence, seen)
 }
@@ -246,7 +246,7 @@ func (f *flight) explicit(ctx context.Context, key, caller string) (write, read 
 		x := f.r.failure("s3:GetObject", err)
 		read.settled = &x
 	case !bytes.Equal(body, []byte(content(name))):
-		x := fail("what was read is not what was written", "aws s3 cp s3://"+f.r.cfg.Bucket+"/"+name+" -")
+		x := fail("what was read is not what was written", "aws s3 cp "+quote("s3://"+f.r.cfg.Bucket+"/"+name)+" -")
 		read.settled = &x
 	default:
 		a := answered(f.r, "s3:GetObject", out, nil, func() middleware.Metadata { return out.ResultMetadata })
@@ -285,7 +285,7 @@ func (f *flight) refusedWell(what string, put answer[*s3.PutObjectOutput]) repor
 	case !isDenied(put.err):
 		return f.r.failure("s3:PutObject", put.err)
 	case !f.accepted:
-		return inconclusive("refused, but so was every other upload: "+Reason(put.err), "verify iam --canary prints the IAM policy that allows it", put.evidence)
+		return inconclusive("refused, but so was every other upload: "+Reason(put.err), "attach the IAM policy that verify iam --canary prints to the caller", put.evidence)
 	case strings.Contains(Reason(put.err), " kms:"):
 		return inconclusive("refused, but by KMS and not by the bucket: another caller may be let through: "+Reason(put.err),
 			"run verify as a caller who may use the AWS-managed key", put.evidence)
@@ -297,7 +297,7 @@ func (f *flight) refusedWell(what string, put answer[*s3.PutObjectOutput]) repor
 // ctx is done.
 func (f *flight) remove(ctx context.Context) report.Result {
 	if ctx.Err() != nil {
-		fmt.Fprintf(f.r.cfg.Progress, "removing the canary s3://%s/%s first; interrupt again to leave it there\n", f.r.cfg.Bucket, f.prefix)
+		fmt.Fprintf(f.r.cfg.Progress, "removing the canary s3://%s/%s first; a second interrupt leaves it there\n", f.r.cfg.Bucket, f.prefix)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), canaryCall)
 	defer cancel()
@@ -334,10 +334,15 @@ func (f *flight) remove(ctx context.Context) report.Result {
 	}
 	x := f.r.failure("s3:DeleteObject", err)
 	x.Actual = fmt.Sprintf("%s removed, but there may be more below s3://%s/%s: %s", count(removed, "version"), f.r.cfg.Bucket, f.prefix, Reason(err))
-	x.Remedy = fmt.Sprintf("aws s3api list-object-versions --bucket %s --prefix %s names what is left", f.r.cfg.Bucket, f.prefix)
+	x.Remedy = fmt.Sprintf("aws s3api list-object-versions --bucket %s --prefix %s", quote(f.r.cfg.Bucket), quote(f.prefix))
 	for i, v := range left {
 		x.Failures = append(x.Failures, aws.ToString(v.Key)+" version "+aws.ToString(v.VersionId))
-		x.Remedy += fmt.Sprintf("%s aws s3api delete-object --bucket %s --key %s --version-id %s", []string{";", " &&"}[min(i, 1)], f.r.cfg.Bucket, aws.ToString(v.Key), aws.ToString(v.VersionId))
+		command := fmt.Sprintf("aws s3api delete-object --bucket %s --key %s --version-id %s", quote(f.r.cfg.Bucket), quote(aws.ToString(v.Key)), quote(aws.ToString(v.VersionId)))
+		if i == 0 {
+			x.Remedy = command
+		} else {
+			x.Remedy += " && " + command
+		}
 	}
 	x.FailureCount = len(left)
 	return x

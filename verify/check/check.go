@@ -85,8 +85,11 @@ type Config struct {
 	// CABundle is the setting that replaces the system's certificate
 	// authorities, for the report. The default is none.
 	CABundle string
-	// Progress is told what takes time, a line each. The default is silence.
+	// Progress receives a line about what takes time. The default is silence.
 	Progress io.Writer
+	// ProgressEvery is the shortest time between two lines about a wait or a
+	// count that goes on. The default is to write all of them.
+	ProgressEvery time.Duration
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 
@@ -283,7 +286,35 @@ func choose(only, skip []string) (map[string]bool, error) {
 var (
 	keyName = regexp.MustCompile(`^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key/[A-Za-z0-9-]+|alias/[\w/-]+)|alias/[\w/-]+|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 	account = regexp.MustCompile(`^\d{12}$`)
+	// bucketName also takes the names of old buckets in us-east-1.
+	bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{2,254}$`)
+	regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d+$`)
 )
+
+// CheckNames checks the form of the names in c: they become parts of requests,
+// ARNs and commands. The error is an [*InputError].
+func (c *Config) CheckNames() error {
+	for _, k := range c.Keys {
+		if !keyName.MatchString(k) {
+			return &InputError{fmt.Sprintf("%q is not a key: use a key ARN, a key id, or an alias (alias/NAME)", k)}
+		}
+	}
+	switch {
+	case c.Alias != "" && (!keyName.MatchString(c.Alias) || !strings.Contains(c.Alias, "alias/")):
+		return &InputError{fmt.Sprintf("%q is not an alias: use alias/NAME", c.Alias)}
+	case c.EBSKey != "" && (!keyName.MatchString(c.EBSKey) || !strings.Contains(c.EBSKey, ":key/")):
+		return &InputError{fmt.Sprintf("the default key for EBS %q is not a key ARN", c.EBSKey)}
+	case c.Bucket != "" && !bucketName.MatchString(c.Bucket):
+		return &InputError{fmt.Sprintf("%q is not a bucket name", c.Bucket)}
+	case c.Account != "" && !account.MatchString(c.Account):
+		return &InputError{fmt.Sprintf("%q is not an account: it has 12 digits", c.Account)}
+	case c.Caller != "" && principalOf(c.Caller) == "":
+		return &InputError{fmt.Sprintf("%q is not the ARN of a user or a role", c.Caller)}
+	case c.AWS.Region != "" && !regionName.MatchString(c.AWS.Region):
+		return &InputError{fmt.Sprintf("%q is not a Region name, such as us-east-1", c.AWS.Region)}
+	}
+	return nil
+}
 
 // complete checks c and fills in the defaults.
 func (c *Config) complete() error {
@@ -293,25 +324,13 @@ func (c *Config) complete() error {
 	if c.AWS.Region == "" {
 		return &InputError{"no Region: name it, or set AWS_REGION"}
 	}
+	if err := c.CheckNames(); err != nil {
+		return err
+	}
 	for _, k := range c.Keys {
-		if !keyName.MatchString(k) {
-			return &InputError{fmt.Sprintf("%q is not a key: use a key ARN, a key id, or an alias (alias/NAME)", k)}
-		}
 		if region := regionOf(k); region != "" && region != c.AWS.Region {
 			return &InputError{fmt.Sprintf("the key %s is in Region %s, not in %s", k, region, c.AWS.Region)}
 		}
-	}
-	if c.Alias != "" && (!keyName.MatchString(c.Alias) || !strings.Contains(c.Alias, "alias/")) {
-		return &InputError{fmt.Sprintf("%q is not an alias: use alias/NAME", c.Alias)}
-	}
-	if c.EBSKey != "" && (!keyName.MatchString(c.EBSKey) || !strings.Contains(c.EBSKey, ":key/")) {
-		return &InputError{fmt.Sprintf("the default key for EBS %q is not a key ARN", c.EBSKey)}
-	}
-	if c.Account != "" && !account.MatchString(c.Account) {
-		return &InputError{fmt.Sprintf("%q is not an account: it has 12 digits", c.Account)}
-	}
-	if c.Caller != "" && principalOf(c.Caller) == "" {
-		return &InputError{fmt.Sprintf("%q is not the ARN of a user or a role", c.Caller)}
 	}
 	if c.Bucket == "" && (len(c.Objects) > 0 || c.Prefix != nil || c.Canary) {
 		return &InputError{"objects, a prefix or a canary need a bucket"}
@@ -336,14 +355,33 @@ func (c *Config) complete() error {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	c.Progress = &lockedWriter{w: c.Progress}
+	c.Progress = &lockedWriter{w: c.Progress, every: c.ProgressEvery, now: time.Now}
 	return nil
 }
 
 // lockedWriter keeps lines from several goroutines apart.
 type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu    sync.Mutex
+	w     io.Writer
+	every time.Duration
+	last  time.Time // of the last status
+	now   func() time.Time
+}
+
+// status writes a line about what goes on, unless the last one was written a
+// short time ago.
+func (l *lockedWriter) status(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := l.now(); l.last.IsZero() || now.Sub(l.last) >= l.every {
+		l.last = now
+		fmt.Fprintf(l.w, format+"\n", args...)
+	}
+}
+
+// progress writes a line about what goes on, at most one in ProgressEvery.
+func (r *run) progress(format string, args ...any) {
+	r.cfg.Progress.(*lockedWriter).status(format, args...)
 }
 
 func (l *lockedWriter) Write(b []byte) (int, error) {

@@ -91,6 +91,15 @@ var keyChecks = []Check{
 	},
 }
 
+func enableKey(arn string) string {
+	return "aws kms enable-key --key-id " + arn + " --region " + regionOf(arn)
+}
+
+// keepKey is the command for a key that is pending deletion.
+func keepKey(arn string) string {
+	return "aws kms cancel-key-deletion --key-id " + arn + " --region " + regionOf(arn) + " && " + enableKey(arn)
+}
+
 // eachKey runs a check for every key and puts the results together.
 func eachKey(check func(context.Context, *run, *keyFacts) report.Result) func(context.Context, *run) report.Result {
 	return func(ctx context.Context, r *run) report.Result {
@@ -122,9 +131,9 @@ func keyEnabled(_ context.Context, r *run, k *keyFacts) report.Result {
 	}
 	m := a.out.KeyMetadata
 	if m.KeyState != types.KeyStateEnabled {
-		remedy := "aws kms enable-key --key-id " + aws.ToString(m.Arn)
+		remedy := enableKey(aws.ToString(m.Arn))
 		if m.KeyState == types.KeyStatePendingDeletion {
-			remedy = "aws kms cancel-key-deletion --key-id " + aws.ToString(m.Arn) + ", then aws kms enable-key"
+			remedy = keepKey(aws.ToString(m.Arn))
 		}
 		return fail(fmt.Sprintf("key state %s", m.KeyState), remedy, a.saw("%s is %s", aws.ToString(m.Arn), m.KeyState))
 	}
@@ -139,7 +148,7 @@ func keyCustomer(_ context.Context, r *run, k *keyFacts) report.Result {
 	m := a.out.KeyMetadata
 	if m.KeyManager != types.KeyManagerTypeCustomer {
 		return fail(fmt.Sprintf("key manager %s: this is a key of the service's, not of the account's", m.KeyManager),
-			"name the account's own key; aws kms create-key makes one", a.saw("key manager %s", m.KeyManager))
+			"name a customer managed key, or create one with aws kms create-key", a.saw("key manager %s", m.KeyManager))
 	}
 	return pass("key manager CUSTOMER", a.saw("key manager CUSTOMER, account %s", aws.ToString(m.AWSAccountId)))
 }
@@ -170,7 +179,7 @@ func keyAlias(_ context.Context, r *run) report.Result {
 	a := r.alias()
 	if hasCode(a.err, "NotFoundException") {
 		return fail(fmt.Sprintf("there is no %s in %s", r.cfg.Alias, r.cfg.AWS.Region),
-			fmt.Sprintf("aws kms create-alias --alias-name %s --target-key-id %s", r.cfg.Alias, r.keys[0].name), a.evidence)
+			fmt.Sprintf("aws kms create-alias --alias-name %s --target-key-id %s --region %s", r.cfg.Alias[strings.Index(r.cfg.Alias, "alias/"):], r.keys[0].name, r.cfg.AWS.Region), a.evidence)
 	}
 	if a.err != nil {
 		return r.failure("kms:DescribeKey", a.err)
@@ -182,7 +191,7 @@ func keyAlias(_ context.Context, r *run) report.Result {
 	seen := a.saw("%s is %s", r.cfg.Alias, got)
 	if got != want {
 		x := fail(fmt.Sprintf("%s points to another key: %s", r.cfg.Alias, got),
-			fmt.Sprintf("aws kms update-alias --alias-name %s --target-key-id %s", r.cfg.Alias, want), seen)
+			fmt.Sprintf("aws kms update-alias --alias-name %s --target-key-id %s --region %s", r.cfg.Alias[strings.Index(r.cfg.Alias, "alias/"):], want, r.cfg.AWS.Region), seen)
 		x.Expected = fmt.Sprintf("%s points to %s", r.cfg.Alias, want)
 		return x
 	}
@@ -203,7 +212,7 @@ func keyRotation(ctx context.Context, r *run, k *keyFacts) report.Result {
 		return r.failure("kms:GetKeyRotationStatus", err)
 	}
 	if !out.KeyRotationEnabled {
-		return fail("automatic rotation off", "aws kms enable-key-rotation --key-id "+arn, a.saw("rotation off"))
+		return fail("automatic rotation off", "aws kms enable-key-rotation --key-id "+arn+" --region "+regionOf(arn), a.saw("rotation off"))
 	}
 	got := "automatic rotation on"
 	if days := aws.ToInt32(out.RotationPeriodInDays); days > 0 {
@@ -241,7 +250,7 @@ func keyDeletion(_ context.Context, r *run, k *keyFacts) report.Result {
 			when = "on " + m.DeletionDate.UTC().Format(time.DateOnly)
 		}
 		return fail(fmt.Sprintf("the key will be deleted %s (%s)", when, m.KeyState),
-			"aws kms cancel-key-deletion --key-id "+aws.ToString(m.Arn)+", then aws kms enable-key", a.saw("%s %s", m.KeyState, when))
+			keepKey(aws.ToString(m.Arn)), a.saw("%s %s", m.KeyState, when))
 	}
 	return pass("no deletion date", a.saw("key state %s, no deletion date", m.KeyState))
 }
@@ -255,7 +264,7 @@ func keyPolicy(_ context.Context, r *run, k *keyFacts) report.Result {
 	if a.err != nil {
 		return r.failure("kms:GetKeyPolicy", a.err)
 	}
-	remedy := fmt.Sprintf("aws kms get-key-policy --key-id %s --output text, and put back one that names its principals with aws kms put-key-policy", arn)
+	remedy := "name the principals that need the key in the policy of " + arn + ", with aws kms put-key-policy"
 	p, err := parsePolicy(aws.ToString(a.out.Policy))
 	if err != nil {
 		return inconclusive(err.Error(), remedy, a.evidence)
@@ -303,7 +312,7 @@ func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 		}
 	}
 	evidence.Detail = fmt.Sprintf("%d grants", count)
-	remedy := "aws kms list-grants --key-id " + arn + ", and aws kms revoke-grant for those that nobody needs"
+	remedy := "aws kms list-grants --key-id " + arn + " --region " + regionOf(arn)
 	if len(foreign) > 0 {
 		policy := k.policy()
 		if policy.err != nil {
@@ -311,7 +320,7 @@ func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 		}
 		p, err := parsePolicy(aws.ToString(policy.out.Policy))
 		if err != nil {
-			return inconclusive("which accounts the key policy names cannot be told: "+err.Error(), "aws kms get-key-policy --key-id "+arn+" --output text", policy.evidence)
+			return inconclusive("which accounts the key policy names cannot be told: "+err.Error(), "aws kms get-key-policy --key-id "+arn+" --output text --region "+regionOf(arn), policy.evidence)
 		}
 		for _, named := range p.accounts() {
 			delete(foreign, named)

@@ -34,6 +34,8 @@ var objectChecks = []Check{
 	},
 }
 
+const noSuchObject = "there is no such object"
+
 // maxUnseen is how many objects may fail to answer before the rest is not
 // asked any more.
 const maxUnseen = 100
@@ -41,14 +43,18 @@ const maxUnseen = 100
 // objectFindings is what HeadObject said of all objects. Its size does not
 // grow with their number.
 type objectFindings struct {
-	checked  int      // answered
-	gone     int      // listed, and deleted since
-	wrong    []string // the first by name, with the reason
-	wrongs   int
-	unseen   int // could not be looked at
-	firstErr error
-	source   string // of firstErr
-	evidence []report.Evidence
+	checked int      // answered
+	gone    int      // listed, and deleted since
+	wrong   []string // the first by name, with the reason
+	wrongs  int
+	// firstWrong is the first object by name that another copy would put right.
+	firstWrong string
+	unseen     int // could not be looked at
+	firstErr   error
+	// firstUnseen is the object of firstErr, empty for a list.
+	firstUnseen string
+	source      string // of firstErr
+	evidence    []report.Evidence
 }
 
 func objectEncryption(_ context.Context, r *run) report.Result {
@@ -60,7 +66,11 @@ func objectEncryption(_ context.Context, r *run) report.Result {
 	}
 	f := r.objects()
 	x := report.Result{Evidence: f.evidence, Failures: f.wrong, FailureCount: f.wrongs, Expected: "aws:kms under " + r.keyARN()}
-	remedy := fmt.Sprintf("aws s3 cp s3://%[1]s/KEY s3://%[1]s/KEY --sse aws:kms --sse-kms-key-id %s encrypts an object anew", r.cfg.Bucket, r.keyARN())
+	remedy := "copy each object over itself with aws s3 cp --sse aws:kms --sse-kms-key-id " + r.keyARN()
+	if f.firstWrong != "" {
+		name := quote("s3://" + r.cfg.Bucket + "/" + f.firstWrong)
+		remedy = fmt.Sprintf("aws s3 cp %s %s --sse aws:kms --sse-kms-key-id %s", name, name, r.keyARN())
+	}
 	switch {
 	case f.wrongs > 0:
 		x.Status, x.Remedy = report.Fail, remedy
@@ -72,7 +82,7 @@ func objectEncryption(_ context.Context, r *run) report.Result {
 			x.Actual += fmt.Sprintf("; not all could be looked at: %s", Reason(f.firstErr))
 		}
 	case f.firstErr != nil:
-		e := r.failure(f.source, f.firstErr)
+		e := r.objectFailure(f.firstUnseen, f.source, f.firstErr)
 		x.Status, x.Remedy, x.Actual = e.Status, e.Remedy, e.Actual
 		x.Evidence = append(x.Evidence, e.Evidence...)
 		if f.checked > 0 {
@@ -115,9 +125,26 @@ func (r *run) headObject(ctx context.Context, key string) answer[*s3.HeadObjectO
 	return answered(r, "s3:HeadObject", out, err, func() middleware.Metadata { return out.ResultMetadata })
 }
 
+// isCustomerKeyNeeded reports whether S3 refused a HEAD as it does for an object
+// under SSE-C: without the customer's key the answer is 400 and has no body.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+func isCustomerKeyNeeded(err error) bool {
+	var h *awshttp.ResponseError
+	return errors.As(err, &h) && h.HTTPStatusCode() == http.StatusBadRequest && !IsCredentials(err)
+}
+
+// objectFailure is the result for an object that HeadObject did not describe.
+func (r *run) objectFailure(key, source string, err error) report.Result {
+	if source == "s3:HeadObject" && isCustomerKeyNeeded(err) {
+		return inconclusive(fmt.Sprintf("S3 refuses HeadObject of %s with status 400, as it does for an object under SSE-C, whose key the writer holds", key),
+			"ask the writer of the object how it is encrypted", r.refusal(source, err))
+	}
+	return r.failure(source, err)
+}
+
 func isNotFound(err error) bool {
-	h, ok := errors.AsType[*awshttp.ResponseError](err)
-	return ok && h.HTTPStatusCode() == http.StatusNotFound
+	var h *awshttp.ResponseError
+	return errors.As(err, &h) && h.HTTPStatusCode() == http.StatusNotFound
 }
 
 // checkObjects looks at the objects that were named and at those below the
@@ -127,7 +154,7 @@ func (r *run) checkObjects(ctx context.Context) objectFindings {
 	for i, a := range r.named() {
 		key := r.cfg.Objects[i]
 		if isNotFound(a.err) {
-			t.add(key, "there is no such object")
+			t.add(key, noSuchObject)
 		} else {
 			t.answer(key, a)
 		}
@@ -187,7 +214,7 @@ func (t *tally) list(ctx context.Context, keys chan<- string) {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
 			if ctx.Err() == nil || t.ctx.Err() != nil {
-				t.failed("s3:ListObjectsV2", err)
+				t.failed("", "s3:ListObjectsV2", err)
 			}
 			return
 		}
@@ -214,19 +241,19 @@ func (t *tally) list(ctx context.Context, keys chan<- string) {
 // answer counts one answer, and says how many failed so far.
 func (t *tally) answer(key string, a answer[*s3.HeadObjectOutput]) int {
 	if a.err != nil {
-		return t.failed("s3:HeadObject", a.err)
+		return t.failed(key, "s3:HeadObject", a.err)
 	}
 	why := t.r.notUnderKey(t.ctx, a.out)
 	t.add(key, why)
 	return 0
 }
 
-func (t *tally) failed(source string, err error) int {
+func (t *tally) failed(key, source string, err error) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.f.unseen++
 	if t.f.firstErr == nil {
-		t.f.firstErr, t.f.source = err, source
+		t.f.firstErr, t.f.source, t.f.firstUnseen = err, source, key
 	}
 	return t.f.unseen
 }
@@ -245,6 +272,9 @@ func (t *tally) add(key, why string) {
 	if why != "" {
 		t.f.wrongs++
 		t.f.wrong = append(t.f.wrong, key+": "+why)
+		if why != noSuchObject && (t.f.firstWrong == "" || key < t.f.firstWrong) {
+			t.f.firstWrong = key
+		}
 		if len(t.f.wrong) == 2*maxFailures {
 			t.trim()
 		}
@@ -253,7 +283,7 @@ func (t *tally) add(key, why string) {
 		t.told = now
 	} else if now.Sub(t.told) > 2*time.Second {
 		t.told = now
-		fmt.Fprintf(t.r.cfg.Progress, "%d objects looked at, %d not under the key\n", t.f.checked, t.f.wrongs)
+		t.r.progress("%d objects checked, %d not under the key", t.f.checked, t.f.wrongs)
 	}
 }
 

@@ -181,18 +181,18 @@ func (f trailFindings) result(r *run, w *want) report.Result {
 	}
 	text := fmt.Sprintf("no such %s event from %s to %s", w.event, w.from.Format(time.RFC3339), w.to.Format(time.RFC3339))
 	if near := nearest(w.near); near != "" {
-		text += "; what there is, is not it: " + near
+		text += "; near misses: " + near
 	}
 	if w.note != "" {
 		text += "; " + w.note
 	}
-	remedy := "verify --wait 20m with the same flags: events take about five minutes, and sometimes much longer"
+	remedy := r.again("--wait=20m")
 	if f.waited > 0 {
 		text += fmt.Sprintf("; looked for %s", f.waited.Round(time.Second))
 	}
 	if w.object != "" && w.context != w.object {
 		text += "; with a Bucket Key S3 asks KMS once for a caller and then goes on with that answer for a while, so there may never be one"
-		remedy = "verify --canary --wait 20m with the same flags writes and reads without a Bucket Key, which always leaves events"
+		remedy = r.again("--canary=true", "--wait=20m")
 	}
 	x := inconclusive(text, remedy)
 	if w.read.Source != "" {
@@ -268,7 +268,7 @@ func (r *run) followTrail(ctx context.Context) trailFindings {
 		if len(left) == 0 || forGood || f.waited+r.cfg.Poll > r.cfg.Wait {
 			break
 		}
-		fmt.Fprintf(r.cfg.Progress, "waiting for %s in the event history (%s of %s)\n", count(len(left), "event"), f.waited.Round(time.Second), r.cfg.Wait)
+		r.progress("waiting for %s in the event history (%s of %s)", count(len(left), "event"), f.waited.Round(time.Second), r.cfg.Wait)
 		select {
 		case <-ctx.Done():
 		case <-time.After(r.cfg.Poll):
@@ -311,12 +311,12 @@ func (r *run) objectWant(ctx context.Context, i int, event, key, caller string) 
 	}
 	switch {
 	case isNotFound(head.err):
-		return settle(fail(fmt.Sprintf("there is no object %s in %s", name, r.cfg.Bucket), "aws s3 ls s3://"+r.cfg.Bucket, head.evidence))
+		return settle(fail(fmt.Sprintf("there is no object %s in %s", name, r.cfg.Bucket), "aws s3 ls "+quote("s3://"+r.cfg.Bucket), head.evidence))
 	case head.err != nil:
-		return settle(r.failure("s3:HeadObject", head.err))
+		return settle(r.objectFailure(name, "s3:HeadObject", head.err))
 	}
 	if why := r.notUnderKey(ctx, head.out); why != "" {
-		return settle(fail("HeadObject shows that the key was not used: "+why, "see object.encryption", head.saw("%s %s", head.out.ServerSideEncryption, aws.ToString(head.out.SSEKMSKeyId))))
+		return settle(fail("HeadObject shows that the key was not used: "+why, "encrypt the object under the key: object.encryption names the command", head.saw("%s %s", head.out.ServerSideEncryption, aws.ToString(head.out.SSEKMSKeyId))))
 	}
 	if aws.ToBool(head.out.BucketKeyEnabled) {
 		w.context = bucket
@@ -337,7 +337,7 @@ func (r *run) writesOf(ctx context.Context, key, caller string) []*want {
 			}
 			if oldest := r.now().Add(-eventHistory); w.to.Before(oldest) {
 				x := inconclusive("the object was written on "+at.Format(time.DateOnly)+", and the event history goes back 90 days only",
-					"verify --canary --wait 20m with the same flags, or search a trail's own log files")
+					r.again("--canary=true", "--wait=20m"))
 				w.settled = &x
 			}
 		}
@@ -497,7 +497,13 @@ func (w *want) meet(rec trailRecord, wrong, requestID string) {
 	case rec.ErrorCode != "":
 		why = "that KMS refused (" + rec.ErrorCode + ")"
 	case w.context != "" && !rec.byS3():
-		why = "that S3 did not ask for: somebody called KMS and made up the context"
+		why = "from a direct call to KMS, not through S3"
+		if by := rec.UserIdentity.InvokedBy; by != "" {
+			why = "from a call of " + by + ", not of S3"
+		}
+		if s3ARN != "" {
+			why += ": its encryption context names S3, and any caller can write that"
+		}
 	case w.context != "" && s3ARN != w.context:
 		why = "of another object"
 		if s3ARN == "" {

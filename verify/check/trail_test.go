@@ -110,11 +110,11 @@ func TestTrail_Forged(t *testing.T) {
 			return true
 		}, nil, i, i, "of another object"},
 		{"no encryption context", func(_, r map[string]any) bool { set(r, nil, "requestParameters"); return true }, nil, i, i, "without an object in the encryption context"},
-		{"made up by hand", func(_, r map[string]any) bool { delete(r["userIdentity"].(map[string]any), "invokedBy"); return true }, nil, i, i, "somebody called KMS and made up the context"},
+		{"made up by hand", func(_, r map[string]any) bool { delete(r["userIdentity"].(map[string]any), "invokedBy"); return true }, nil, i, i, "from a direct call to KMS, not through S3: its encryption context names S3"},
 		{"made up by another service", func(_, r map[string]any) bool {
 			set(r, "lambda.amazonaws.com", "userIdentity", "invokedBy")
 			return true
-		}, nil, i, i, "made up"},
+		}, nil, i, i, "from a call of lambda.amazonaws.com, not of S3"},
 		{"S3's older name", func(_, r map[string]any) bool {
 			set(r, "s3.amazonaws.com", "userIdentity", "invokedBy")
 			return true

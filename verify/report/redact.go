@@ -24,14 +24,16 @@ func Redact(r *Report) *Report {
 		}
 		return s
 	})
+	mapStrings(r, m.apply) // to know every account before the names that contain one
 	return mapStrings(r, m.apply)
 }
 
 var (
 	accountNumber = regexp.MustCompile(`^[0-9]{12}$`)
 	arnAccount    = regexp.MustCompile(`\barn:[a-z-]+:[a-z0-9-]*:[a-z0-9-]*:([0-9]{12}):`)
-	// identifying finds what may name an account. UUIDs come first and are
-	// left alone: the last group of one is 12 digits now and then. The
+	// identifying finds what may name an account. UUIDs come first: the last
+	// group of one is 12 digits now and then, and is masked only if it is an
+	// account that the report names elsewhere. The
 	// prefixes are those of the IAM user guide's "Understanding unique ID
 	// prefixes".
 	identifying = regexp.MustCompile(`(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})` +
@@ -64,13 +66,12 @@ func (m *masks) apply(s string) string {
 			return m.account(found)
 		case len(found) == 14 && found[4] == '-': // as the sign-in page writes it
 			return m.account(strings.ReplaceAll(found, "-", ""))
-		case len(found) == 36 && found[8] == '-':
-			return found
 		}
 		// A number known to be an account also goes where it stands in a longer
-		// run of digits, as in a bucket's name that ends in account and date.
+		// name: a bucket's that ends in account and date, or one like a UUID.
 		for _, a := range m.accounts {
 			found = strings.ReplaceAll(found, a, m.names[a])
+			found = strings.ReplaceAll(found, a[:4]+"-"+a[4:8]+"-"+a[8:], m.names[a])
 		}
 		return found
 	})

@@ -12,6 +12,8 @@ func TestRedact(t *testing.T) {
 	r := sample()
 	r.Results[0].Actual = "used by AKIAIOSFODNN7EXAMPLE and ASIAIOSFODNN7EXAMPLE, again AKIAIOSFODNN7EXAMPLE, as AROAIOSFODNN7EXAMPLE:alice"
 	r.Results[0].Evidence[0].Detail = "bucket logs-" + sampleAccount + "20260314 of 777788889999"
+	uuidLike := []string{"0a1b2c3d-1234-1234-1234-" + sampleAccount, "0a1b2c3d-1111-2222-3333-0a1b2c3d4e5f", "x" + sampleForeign + "y", "0a1b2c3d-1234-1234-1234-777788889999"}
+	r.Results[0].Expected = strings.Join(uuidLike, " ")
 	before := mapStrings(r, strings.Clone)
 	masked := Redact(r)
 	require.Equal(t, before, r, "the original was changed")
@@ -21,6 +23,7 @@ func TestRedact(t *testing.T) {
 	require.Equal(t, "ckms-masterclass-account-1-us-east-1", masked.Subject.Bucket)
 	require.Equal(t, "arn:aws:sts::account-1:assumed-role/Auditor/alice", masked.Events[0].Caller)
 	require.Equal(t, "used by access-key-1 and access-key-2, again access-key-1, as principal-1:alice", masked.Results[0].Actual)
+	require.Equal(t, "0a1b2c3d-1234-1234-1234-account-1 0a1b2c3d-account-1-0a1b2c3d4e5f xaccount-2y 0a1b2c3d-1234-1234-1234-account-3", masked.Results[0].Expected)
 	require.Equal(t, "bucket logs-account-120260314 of account-3", masked.Results[0].Evidence[0].Detail)
 	require.Equal(t, "no such statement; account account-2 is allowed s3:GetObject by arn:aws:iam::account-2:root", masked.Results[4].Actual)
 	require.Equal(t, r.Results[1].Evidence[0].RequestID, masked.Results[1].Evidence[0].RequestID)

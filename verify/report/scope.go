@@ -34,10 +34,12 @@ func (s Scope) endpoints() string {
 	return strings.Join(parts, "; ")
 }
 
-// flags are the flags as a shell takes them.
-func (s Scope) flags() string {
+func (s Scope) flags() string { return ShellFlags(s.Flags) }
+
+// ShellFlags writes flags ("--only=account", one an item) as a shell takes them.
+func ShellFlags(flags []string) string {
 	var parts []string
-	for _, f := range s.Flags {
+	for _, f := range flags {
 		name, value, _ := strings.Cut(f, "=")
 		if value == "true" {
 			parts = append(parts, name)

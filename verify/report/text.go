@@ -41,6 +41,10 @@ func clean(s string) string {
 	return b.String()
 }
 
+// Line makes s safe to print as a part of a line: see clean. It masks values that
+// look like credentials.
+func Line(s string) string { return clean(maskSecrets(s)) }
+
 // hidden reports whether a character acts on the text instead of showing in
 // it: controls, format characters such as the bidirectional overrides, and the
 // separators that some programs take for a newline. The two noncharacters are
