@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ again. It exits with 0 only if every step was as it should be, and leaves
 nothing running.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			root, paths, err := at.paths()
+			root, paths, err := at.project()
 			if err != nil {
 				return err
 			}
@@ -74,7 +75,10 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	place, err := os.MkdirTemp(dir, "demo-")
+	if err := removeKilledDemos(dir); err != nil {
+		return err
+	}
+	place, err := os.MkdirTemp(dir, fmt.Sprintf("demo-%d-", os.Getpid()))
 	if err != nil {
 		return err
 	}
@@ -139,6 +143,25 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 	fmt.Fprintf(d.out, "\n== Summary (%s)\n\n%s\n", time.Since(d.start).Round(time.Second), strings.Join(d.steps, "\n"))
 	if d.failed > 0 {
 		return fmt.Errorf("%d of the demo's steps were not as they should be: see above", d.failed)
+	}
+	return nil
+}
+
+// removeKilledDemos removes the folders of demos whose process has ended without
+// removing them.
+func removeKilledDemos(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, "demo-*"))
+	if err != nil {
+		return err
+	}
+	for _, place := range left {
+		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(place), "demo-"), "-")
+		if pid, err := strconv.Atoi(owner); err == nil && engine.Alive(pid) {
+			continue
+		}
+		if err := os.RemoveAll(place); err != nil {
+			return fmt.Errorf("removing what a killed demo left: %w", err)
+		}
 	}
 	return nil
 }

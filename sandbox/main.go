@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/securethecloud/kms-baseline/internal/version"
 	"github.com/securethecloud/kms-baseline/sandbox/engine"
 )
 
@@ -35,11 +36,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
-	err := cmd.ExecuteContext(ctx)
-	switch {
-	case err == nil:
+	ran, err := cmd.ExecuteContextC(ctx)
+	if err == nil {
 		return 0
-	case ctx.Err() != nil:
+	}
+	var exit exitError
+	if errors.As(err, &exit) {
+		return int(exit)
+	}
+	if ran.Name() == "env" {
+		printClosed(stdout, err)
+	}
+	if ctx.Err() != nil {
 		fmt.Fprintln(stderr, "sandbox: interrupted")
 		return interrupted
 	}
@@ -59,6 +67,11 @@ type hinted struct {
 
 func (h hinted) Unwrap() error { return h.error }
 
+// exitError is the exit code of a command that exec ran, which has said why.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
 // place is where a command works: the flags that all of them have.
 type place struct {
 	addr string
@@ -70,18 +83,25 @@ func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "sandbox",
 		Short:         "Run the stack on this machine, without an AWS account",
+		Version:       version.Text(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	cmd.PersistentFlags().StringVar(&at.addr, "addr", "127.0.0.1:4566", "`HOST:PORT` of localaws; loopback only")
-	cmd.PersistentFlags().StringVar(&at.dir, "dir", "", "`folder` of state, certificates and the Pulumi backend (default .sandbox in the project)")
+	cmd.PersistentFlags().StringVar(&at.dir, "dir", "", "`folder` of state, certificates and the Pulumi backend (default .sandbox in the project, and outside of it kms-baseline in the user's cache folder)")
 	cmd.AddCommand(
 		newInstall(),
+		newExec(&at),
+		newStart(&at),
+		newStatus(&at),
+		newStop(&at),
+		newReset(&at),
 		newServe(&at),
 		newEnv(&at),
 		newUp(&at),
 		newPreview(&at),
 		newDestroy(&at),
+		newRecover(&at),
 		newDemo(&at),
 	)
 	return cmd
@@ -101,17 +121,39 @@ func (p *place) flags(cmd *cobra.Command) string {
 	return flags
 }
 
-// paths finds the project and the sandbox's places.
-func (p *place) paths() (root string, paths engine.Paths, err error) {
-	root, err = engine.FindRoot(".")
+// paths are the sandbox's places. A sandbox that is not the project's own has
+// them anywhere.
+func (p *place) paths() (engine.Paths, error) {
+	if p.dir != "" {
+		dir, err := filepath.Abs(p.dir)
+		return engine.Paths{Dir: dir}, err
+	}
+	root, err := engine.FindRoot(".")
+	if err == nil {
+		return engine.Paths{Dir: engine.Dir(root)}, nil
+	}
+	cache, err := os.UserCacheDir()
 	if err != nil {
+		return engine.Paths{}, fmt.Errorf("finding a place for the sandbox: %w: name one with --dir", err)
+	}
+	return engine.Paths{Dir: filepath.Join(cache, "kms-baseline")}, nil
+}
+
+// project finds the project, for the commands that run its stack.
+func (p *place) project() (root string, paths engine.Paths, err error) {
+	if root, err = engine.FindRoot("."); err != nil {
 		return "", engine.Paths{}, err
 	}
-	dir := engine.Dir(root)
-	if p.dir != "" {
-		if dir, err = filepath.Abs(p.dir); err != nil {
-			return "", engine.Paths{}, err
-		}
+	paths, err = p.paths()
+	return root, paths, err
+}
+
+// tools are the programs of the project that the current folder is in; nil
+// outside of it.
+func tools() *engine.Tools {
+	root, err := engine.FindRoot(".")
+	if err != nil {
+		return nil
 	}
-	return root, engine.Paths{Dir: dir}, nil
+	return engine.ToolsIn(root)
 }

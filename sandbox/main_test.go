@@ -5,8 +5,12 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -49,8 +53,8 @@ func TestRun_Help(t *testing.T) {
 	t.Parallel()
 	code, stdout, _ := sandbox(t, "--help")
 	require.Zero(t, code)
-	for _, command := range []string{"install", "serve", "env", "up", "preview", "destroy"} {
-		require.Contains(t, stdout, "\n  "+command+" ")
+	for _, command := range []string{"install", "exec", "start", "status", "stop", "reset", "serve", "env", "up", "preview", "destroy", "recover", "demo"} {
+		require.Contains(t, stdout, "\n  "+command)
 	}
 }
 
@@ -61,44 +65,16 @@ func TestRun_UnknownFlag(t *testing.T) {
 	require.Equal(t, "sandbox: error: unknown flag: --nope\n", stderr)
 }
 
-func TestRun_OutsideTheProject(t *testing.T) {
+func TestRun_OutsideTheProject_StackCommandsSayWhere(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, command := range []string{"install", "serve", "env", "up", "preview", "destroy"} {
+	for _, command := range []string{"install", "up", "preview", "destroy", "recover", "demo"} {
 		code, _, stderr := sandbox(t, command)
 		require.Equal(t, 1, code, command)
 		require.Contains(t, stderr, "is not inside the kms-baseline project: change to a folder of it", command)
 	}
 }
 
-func TestRun_StackCommandsNeedServe(t *testing.T) {
-	t.Parallel()
-	for _, command := range []string{"up", "preview", "destroy"} {
-		t.Run(command, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			code, _, stderr := sandbox(t, command, "--dir", dir)
-			require.Equal(t, 1, code)
-			require.Contains(t, stderr, "sandbox: error: localaws has never run in "+dir)
-			require.Contains(t, stderr, "sandbox: hint: start it in another terminal: go run ./sandbox serve --dir "+dir)
-		})
-	}
-}
-
-func TestRun_NothingServesThere(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	serve(t, dir) // so that there are certificates
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := free.Addr().String()
-	require.NoError(t, free.Close())
-	code, _, stderr := sandbox(t, "up", "--dir", dir, "--addr", addr)
-	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "no localaws answers on https://"+addr)
-	require.Contains(t, stderr, "go run ./sandbox serve --addr "+addr+" --dir "+dir)
-}
-
-func TestRun_AnothersCertificates(t *testing.T) {
+func TestRun_RefusesTheServerOfAnotherSandbox(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	serve(t, dir)
@@ -131,11 +107,132 @@ test -f "$AWS_CA_BUNDLE" && printf '%s %s %s' "$AWS_ENDPOINT_URL" "$AWS_ACCESS_K
 	require.Equal(t, "https://"+addr+" 123456789012 file://"+dir+"/backend?metadata=skip", string(out))
 }
 
-func TestRun_EnvSaysWhenNothingServes(t *testing.T) {
+// A shell that goes on after env has failed cannot reach the account of the
+// caller's credentials: here a server that stands for it.
+func TestRun_EnvFailsClosed(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	code, exports, stderr := sandbox(t, "env", "--dir", dir)
+	program := build(t)
+	reached := make(chan string, 10)
+	account := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { reached <- r.URL.Path }))
+	t.Cleanup(account.Close)
+	for name, args := range map[string]string{
+		"nothing serves":     "env --dir " + t.TempDir(),
+		"unknown flag":       "env --nope",
+		"a folder is a file": "env --dir /dev/null/x",
+		"an argument":        "env here",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `eval "$(`+program+" "+args+`)"; echo "eval: $?"; env`)
+			cmd.Dir = t.TempDir()
+			cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL="+account.URL, "AWS_PROFILE=production", "AWS_ACCESS_KEY_ID=AKIAREAL", "AWS_SECRET_ACCESS_KEY=x", "AWS_SESSION_TOKEN=t")
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, string(out))
+			require.Contains(t, string(out), "eval: 1\n")
+			require.Contains(t, string(out), "sandbox: error: ")
+			require.Contains(t, string(out), "\nAWS_ENDPOINT_URL=https://127.0.0.1:1\n")
+			for _, leak := range []string{"AKIAREAL", "production", "AWS_SESSION_TOKEN", account.URL} {
+				require.NotContains(t, string(out), leak)
+			}
+			if aws, err := exec.LookPath("aws"); err == nil {
+				cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `eval "$(`+program+" "+args+`)"; `+aws+" s3 ls --cli-connect-timeout 2")
+				cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "AWS_ENDPOINT_URL="+account.URL, "AWS_ACCESS_KEY_ID=AKIAREAL", "AWS_SECRET_ACCESS_KEY=x", "AWS_MAX_ATTEMPTS=1")
+				require.Error(t, cmd.Run())
+			}
+			require.Empty(t, reached)
+		})
+	}
+}
+
+// build builds the command, for what a test of this process cannot show.
+func build(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "sandbox")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return program
+}
+
+// freeAddr is an address that nothing listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	require.NoError(t, l.Close())
+	return addr
+}
+
+// A day with a sandbox: start, use, stop, start again with the same account,
+// reset. It works in any folder.
+func TestSandbox_StartStatusExecStopReset(t *testing.T) {
+	t.Parallel()
+	program, dir, addr := build(t), t.TempDir(), freeAddr(t)
+	do := func(args ...string) (string, int) {
+		cmd := exec.CommandContext(t.Context(), program, append([]string{"--dir", dir, "--addr", addr}, args...)...)
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(os.Environ(), "AWS_PROFILE=production", "AWS_ENDPOINT_URL=http://127.0.0.1:1")
+		out, _ := cmd.CombinedOutput()
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	t.Cleanup(func() { do("stop") })
+
+	out, code := do("status")
+	require.Equal(t, 1, code)
+	require.Contains(t, out, "localaws is not running")
+	out, code = do("start")
+	require.Zero(t, code, out)
+	out, code = do("start")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "already running at https://"+addr)
+	out, code = do("status")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "running at https://"+addr)
+
+	out, code = do("exec", "--", "/bin/sh", "-c", `echo "$AWS_ENDPOINT_URL $AWS_ACCESS_KEY_ID ${AWS_PROFILE-none}"; exit 7`)
+	require.Equal(t, 7, code, out)
+	require.Equal(t, "https://"+addr+" 123456789012 none\n", out)
+	if _, err := exec.LookPath("aws"); err == nil {
+		out, code = do("exec", "--", "aws", "s3", "mb", "s3://kept")
+		require.Zero(t, code, out)
+	}
+
+	out, code = do("stop")
+	require.Zero(t, code, out)
+	out, code = do("stop")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "localaws is not running")
+	out, code = do("exec", "--", "/bin/sh", "-c", "exit 0")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "started localaws at https://"+addr)
+	if _, err := exec.LookPath("aws"); err == nil {
+		out, _ = do("exec", "--", "aws", "s3", "ls")
+		require.Contains(t, out, "kept")
+		out, code = do("reset")
+		require.Zero(t, code, out)
+		out, _ = do("exec", "--", "aws", "s3", "ls")
+		require.NotContains(t, out, "kept")
+	}
+}
+
+func TestSandbox_NamesTheProcessThatHoldsThePort(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	program := build(t)
+	for _, command := range []string{"serve", "start"} {
+		out, err := exec.CommandContext(t.Context(), program, command, "--dir", t.TempDir(), "--addr", l.Addr().String()).CombinedOutput()
+		stderr := string(out)
+		require.Error(t, err)
+		require.Contains(t, stderr, l.Addr().String()+" is in use by sandbox.test (process "+strconv.Itoa(os.Getpid())+")", command)
+		require.Contains(t, stderr, "--addr 127.0.0.1:4567", command)
+	}
+}
+
+func TestSandbox_Version(t *testing.T) {
+	t.Parallel()
+	code, stdout, _ := sandbox(t, "--version")
 	require.Zero(t, code)
-	require.Contains(t, exports, "export AWS_ENDPOINT_URL='https://127.0.0.1:4566'\n")
-	require.Equal(t, "sandbox: note: localaws has never run in "+dir+"\n", stderr)
+	require.Equal(t, "sandbox version devel\n", stdout)
 }

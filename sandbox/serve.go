@@ -1,14 +1,12 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
-	"time"
+	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -16,16 +14,32 @@ import (
 	"github.com/securethecloud/kms-baseline/sandbox/engine"
 )
 
+// serving is the record of a running localaws, in its sandbox's folder.
+type serving struct {
+	PID int    `json:"pid"`
+	URL string `json:"url"`
+}
+
+func servingFile(paths engine.Paths) string { return filepath.Join(paths.Dir, "serve.json") }
+
+// running returns the record of the sandbox's localaws; ok reports whether its
+// process exists.
+func running(paths engine.Paths) (s serving, ok bool) {
+	data, err := os.ReadFile(servingFile(paths))
+	return s, err == nil && json.Unmarshal(data, &s) == nil && engine.Alive(s.PID)
+}
+
 func newServe(at *place) *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
-		Short: "Serve localaws until interrupted",
+		Short: "Serve localaws in the foreground until interrupted",
 		Long: `Serves localaws, this project's own small AWS, over HTTPS until it is
-interrupted. It prints its address once it answers. What it holds is kept in
---dir and is there again the next time.`,
+interrupted, or stopped by "sandbox stop". It prints its address once it
+answers. Its state is kept in --dir. "sandbox start" does the same in the
+background.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, paths, err := at.paths()
+			paths, err := at.paths()
 			if err != nil {
 				return err
 			}
@@ -34,75 +48,77 @@ interrupted. It prints its address once it answers. What it holds is kept in
 				return err
 			}
 			if err := server.Start(at.addr); err != nil {
-				return errors.Join(err, server.Close())
+				return errors.Join(at.explainPort(err), server.Close())
+			}
+			record, err := json.Marshal(serving{os.Getpid(), server.URL()})
+			if err == nil {
+				err = os.WriteFile(servingFile(paths), record, 0o600)
+			}
+			if err != nil {
+				return errors.Join(fmt.Errorf("recording the running server: %w", err), server.Close())
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), server.URL())
 			<-cmd.Context().Done()
-			return server.Close()
+			return errors.Join(os.Remove(servingFile(paths)), server.Close())
 		},
 	}
+}
+
+// explainPort names the process that holds the port, if that is the problem.
+func (p *place) explainPort(err error) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	holder := engine.PortHolder(p.addr)
+	if holder == "" {
+		holder = "another process"
+	}
+	return hinted{fmt.Errorf("the address %s is in use by %s", p.addr, holder), "stop that process, or choose another port for every command: --addr 127.0.0.1:4567"}
 }
 
 func newEnv(at *place) *cobra.Command {
 	return &cobra.Command{
 		Use:   "env",
 		Short: "Print what a client of the sandbox needs in its environment",
-		Long: `Prints commands for a POSIX shell that put any AWS client, and Pulumi, on the
-sandbox:
+		Long: `Prints commands for a POSIX shell that direct any AWS client, and Pulumi, to the
+sandbox. If anything is wrong, it prints commands that make every AWS client
+fail, so that none reaches the account of the shell's own credentials:
 
-  eval "$(go run ./sandbox env)"`,
+  eval "$(sandbox env)"
+
+A shell cannot tell if the sandbox command itself was not found. "sandbox exec"
+runs one command in the same environment and has no such gap.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			root, paths, err := at.paths()
+			paths, err := at.paths()
 			if err != nil {
 				return err
 			}
-			// The engine wants its backend's folder to be there.
-			if err := os.MkdirAll(paths.Backend(), 0o700); err != nil {
-				return fmt.Errorf("making the Pulumi backend's folder: %w", err)
-			}
-			env := engine.Env(engine.ToolsIn(root), paths, at.url(), paths.CAFile())
-			fmt.Fprint(cmd.OutOrStdout(), env.Exports(os.Environ()))
 			if err := at.answers(cmd, paths); err != nil {
-				fmt.Fprintf(cmd.ErrOrStderr(), "sandbox: note: %v\n", err)
+				return err
 			}
+			env, err := at.environment(paths)
+			if err != nil {
+				return err
+			}
+			fmt.Fprint(cmd.OutOrStdout(), env.Exports(os.Environ()))
 			return nil
 		},
 	}
 }
 
-// answers returns an error for people unless this place's localaws is serving.
-func (p *place) answers(cmd *cobra.Command, paths engine.Paths) error {
-	start := "start it in another terminal: go run ./sandbox serve" + p.flags(cmd)
-	pem, err := os.ReadFile(paths.CAFile())
-	if errors.Is(err, os.ErrNotExist) {
-		return hinted{fmt.Errorf("localaws has never run in %s", paths.Dir), start}
+// printClosed prints, for a shell to evaluate, why env failed, and an environment
+// with which every client fails. Its last command fails.
+func printClosed(out interface{ Write([]byte) (int, error) }, err error) {
+	fmt.Fprintf(out, "%s", engine.Closed().Exports(os.Environ()))
+	fmt.Fprintf(out, "echo %s >&2\n(exit 1)\n", engine.ShellQuote("sandbox: error: "+err.Error()+"; AWS commands in this shell fail until you evaluate a working environment or start a new shell"))
+}
+
+// environment is that of a client of this place's localaws.
+func (p *place) environment(paths engine.Paths) (engine.Environment, error) {
+	// The engine expects its backend's folder to exist.
+	if err := os.MkdirAll(paths.Backend(), 0o700); err != nil {
+		return engine.Environment{}, fmt.Errorf("making the Pulumi backend's folder: %w", err)
 	}
-	if err != nil {
-		return err
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
-	client := &http.Client{
-		Timeout:   5 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
-	}
-	req, err := http.NewRequestWithContext(cmd.Context(), http.MethodHead, p.url(), nil)
-	if err != nil {
-		return fmt.Errorf("--addr %s: %w", p.addr, err)
-	}
-	resp, err := client.Do(req)
-	var unknown x509.UnknownAuthorityError
-	switch {
-	case err == nil: // refused or not: it speaks with our certificate
-		return resp.Body.Close()
-	case errors.Is(err, context.Canceled):
-		return err
-	case errors.As(err, &unknown):
-		return hinted{
-			fmt.Errorf("what answers on %s has another certificate authority than %s", p.url(), paths.CAFile()),
-			"give the --dir of the localaws that serves there, or another --addr",
-		}
-	}
-	return hinted{fmt.Errorf("no localaws answers on %s: %w", p.url(), err), start}
+	return engine.Env(tools(), paths, p.url(), paths.CAFile()), nil
 }

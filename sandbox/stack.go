@@ -11,6 +11,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optrefresh"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -100,13 +101,39 @@ func newDestroy(at *place) *cobra.Command {
 	return cmd
 }
 
-// openStack opens the sandbox's stack against the localaws that is serving.
+// newRecover clears what a killed command has left.
+func newRecover(at *place) *cobra.Command {
+	return &cobra.Command{
+		Use:   "recover",
+		Short: "Clear the lock and the pending operations that a killed command left",
+		Long: `Releases the stack's lock and clears the operations that are still recorded as
+pending because a command was killed. Then it refreshes the state. Run it only
+if no other command is using the stack. docs/interruptions.md explains what can
+be left over in AWS.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := at.openStack(cmd)
+			if err != nil {
+				return err
+			}
+			if err := s.Cancel(cmd.Context()); err != nil {
+				return brief(err)
+			}
+			out := cmd.OutOrStdout()
+			_, err = s.Refresh(cmd.Context(), optrefresh.ClearPendingCreates(), optrefresh.ProgressStreams(out),
+				optrefresh.ErrorProgressStreams(cmd.ErrOrStderr()), optrefresh.Color(color(out)))
+			return brief(err)
+		},
+	}
+}
+
+// openStack opens the sandbox's stack, and starts localaws if it is not running.
 func (p *place) openStack(cmd *cobra.Command) (auto.Stack, error) {
-	root, paths, err := p.paths()
+	root, paths, err := p.project()
 	if err != nil {
 		return auto.Stack{}, err
 	}
-	if err := p.answers(cmd, paths); err != nil {
+	if err := p.ensureRunning(cmd, paths); err != nil {
 		return auto.Stack{}, err
 	}
 	tools, err := engine.Install(cmd.Context(), root, cmd.ErrOrStderr())
@@ -134,7 +161,7 @@ func brief(err error) error {
 		return nil
 	}
 	if auto.IsConcurrentUpdateError(err) {
-		return hinted{errors.New("the stack is locked by another command"), "wait for it; if it was killed, remove the locks folder of the backend in --dir"}
+		return hinted{errors.New("the stack is locked by another command"), "wait for it; if it was killed: sandbox recover"}
 	}
 	what, _, _ := strings.Cut(err.Error(), "\ncode: ")
 	return fmt.Errorf("%s: see the engine's output above", what)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -23,13 +22,10 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"github.com/securethecloud/kms-baseline/internal/version"
 	"github.com/securethecloud/kms-baseline/verify/check"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
-
-// version is set by the linker: -ldflags "-X main.version=v1.2.3". The default
-// is what the Go toolchain knows of the build.
-var version string
 
 // options are the flags, and what the process gives.
 type options struct {
@@ -93,7 +89,7 @@ func newRoot(o *options) *cobra.Command {
 		Short:         "Prove from the live AWS account that data is encrypted under the key it should be",
 		Long:          longHelp,
 		Example:       examples,
-		Version:       versionText(),
+		Version:       version.Text(),
 		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -233,7 +229,7 @@ func (o *options) config(ctx context.Context, c *cobra.Command) (check.Config, e
 	cfg := check.Config{
 		Keys: o.keys, Alias: o.alias, Bucket: o.bucket, Objects: o.objects, Account: o.account, Caller: o.caller,
 		Since: o.since, Wait: o.wait, Canary: o.canary, AllRegions: o.allRegions, Only: o.only, Skip: o.skip,
-		Concurrency: o.concurrency, Version: versionText(),
+		Concurrency: o.concurrency, Version: version.Text(),
 	}
 	if c.Flags().Changed("prefix") {
 		cfg.Prefix = &o.prefix
@@ -417,14 +413,4 @@ func (f reportFile) write(rep *report.Report) error {
 		_ = os.Remove(temp.Name()) // the error above is what matters
 	}
 	return err
-}
-
-func versionText() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }

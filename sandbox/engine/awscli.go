@@ -87,7 +87,7 @@ func pipAWSCLI(ctx context.Context, dst string) error {
 # Runs the AWS CLI in the folder beside this one.
 here=$(cd "$(dirname "$0")/.." && pwd)
 PYTHONPATH="$here/lib" exec %s -m awscli "$@"
-`, shellQuote(python))
+`, ShellQuote(python))
 	if err := os.Mkdir(filepath.Join(dst, "bin"), 0o755); err != nil {
 		return err
 	}

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -117,6 +119,19 @@ func (e Environment) With(name, value string) Environment {
 // Get returns a variable that the environment sets.
 func (e Environment) Get(name string) string { return e.vars[name] }
 
+// LookPath finds a program as a shell with this environment would.
+func (e Environment) LookPath(name string) (string, error) {
+	if strings.ContainsRune(name, filepath.Separator) {
+		return exec.LookPath(name)
+	}
+	for _, dir := range filepath.SplitList(cmp.Or(e.vars["PATH"], os.Getenv("PATH"))) {
+		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return found, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, exec.ErrNotFound)
+}
+
 // Environ is base, in the form of os.Environ, as the sandbox's client needs it.
 func (e Environment) Environ(base []string) []string {
 	env := slices.DeleteFunc(slices.Clone(base), func(entry string) bool {
@@ -138,9 +153,21 @@ func (e Environment) Exports(base []string) string {
 		fmt.Fprintf(&b, "unset %s\n", name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.vars)) {
-		fmt.Fprintf(&b, "export %s=%s\n", name, shellQuote(e.vars[name]))
+		fmt.Fprintf(&b, "export %s=%s\n", name, ShellQuote(e.vars[name]))
 	}
 	return b.String()
+}
+
+// Closed is an environment with which every AWS client and Pulumi fail: the
+// endpoint refuses connections and the credentials are none. A shell that
+// evaluates what a failed command printed must not go on with the caller's own
+// account.
+func Closed() Environment {
+	e := Env(&Tools{PulumiHome: os.DevNull}, Paths{Dir: os.DevNull}, "https://127.0.0.1:1", os.DevNull)
+	delete(e.vars, "PATH")
+	e.vars["AWS_ACCESS_KEY_ID"] = "the-sandbox-is-not-available"
+	e.vars["AWS_SECRET_ACCESS_KEY"] = "the-sandbox-is-not-available"
+	return e
 }
 
 // Apply makes the environment this process's own. A program that runs in this
@@ -175,7 +202,7 @@ func (e Environment) unwanted(base []string) []string {
 
 var dropped = regexp.MustCompile(`^(AWS|PULUMI)_[A-Za-z0-9_]*$`)
 
-// shellQuote quotes a word for a POSIX shell.
-func shellQuote(s string) string {
+// ShellQuote quotes a word for a POSIX shell.
+func ShellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

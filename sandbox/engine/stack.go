@@ -156,7 +156,7 @@ func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdou
 	cmd.Stdin = stdin
 	cmd.Stdout = io.MultiWriter(append(stdout, &out)...)
 	cmd.Stderr = io.MultiWriter(append(stderr, &errOut)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	OwnGroup(cmd)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 
 	done := make(chan struct{})
