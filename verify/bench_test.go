@@ -53,7 +53,7 @@ func newBenched(b *testing.B, o localaws.Options) *benched {
 	return x
 }
 
-// run runs verify, and answers with its report and its peak memory in MB.
+// run runs verify, and returns its report and its peak memory in MB.
 func (x *benched) run(b *testing.B, args ...string) (results map[string]string, megabytes float64) {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), x.binary, append(args, "-o", "json", "--region", "us-east-1", "-q")...)

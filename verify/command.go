@@ -27,7 +27,7 @@ import (
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// options are the flags, and what the process gives.
+// options are the flags and the streams of the process.
 type options struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -48,16 +48,15 @@ type options struct {
 	quiet                              bool
 	concurrency                        int
 
-	report *report.Report // what the run came to; nil without one
+	report *report.Report // of the run; nil before it
 }
 
-const longHelp = `verify asks AWS whether data is encrypted under the key it should be, and says
-what it saw: the key and its policy, the bucket and its defaults, every object,
-the EBS defaults, and KMS's own record that the key was used for this object and
-this caller. It changes nothing, unless --canary asks it to upload objects of its
-own, which it removes again.
+const longHelp = `verify calls AWS and reports whether data is encrypted under the expected key: the
+key and its policy, the bucket and its defaults, objects, the EBS defaults, and
+KMS's own record that the key was used for this object and this caller. It changes
+nothing, unless --canary tells it to upload objects, which it removes again.
 
-The report goes to stdout, all else to stderr.
+The report goes to stdout, everything else to stderr.
 
 Exit codes:
   0  every check that ran passed
@@ -69,7 +68,7 @@ Exit codes:
   8  cancelled by Ctrl-C, SIGTERM or SIGHUP
   9  timed out`
 
-const examples = `  # what a Pulumi stack made
+const examples = `  # the resources of a Pulumi stack
   verify --stack dev
   pulumi stack output --json | verify --outputs -
 
@@ -86,7 +85,7 @@ const examples = `  # what a Pulumi stack made
 func newRoot(o *options) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "verify",
-		Short:         "Prove from the live AWS account that data is encrypted under the key it should be",
+		Short:         "Prove from the live AWS account that data is encrypted under the expected key",
 		Long:          longHelp,
 		Example:       examples,
 		Version:       version.Text(),
@@ -99,17 +98,17 @@ func newRoot(o *options) *cobra.Command {
 	o.addTargetFlags(root)
 	o.addCheckFlags(root)
 	f := root.Flags()
-	f.StringArrayVar(&o.objects, "object", nil, "key of an object to look at, also in the event history; may be repeated")
+	f.StringArrayVar(&o.objects, "object", nil, "key of an object to check, also in the event history; may be repeated")
 	f.StringVarP(&o.format, "output", "o", "table", "format of the report on stdout: "+strings.Join(report.Formats, ", "))
 	f.StringArrayVar(&o.reports, "report", nil, "also write the report to this file, in the format of its ending: .txt, .json, .xml (JUnit), .sarif, .ocsf.json, .html; may be repeated")
-	f.DurationVar(&o.wait, "wait", 0, "how long to wait for events that are not in the event history yet: 20m (default: look once)")
-	f.DurationVar(&o.since, "since", 24*time.Hour, "how far back to look for reads in the event history, at most 2160h (90 days)")
-	f.StringVar(&o.caller, "caller", "", "ARN of the user or role that wrote and read the objects (default: whoever runs verify)")
-	f.DurationVar(&o.timeout, "timeout", 0, "stop after this long, and report what was found until then (default: no limit)")
-	f.BoolVar(&o.allRegions, "all-regions", false, "look at EBS encryption by default in every enabled Region")
-	f.IntVar(&o.concurrency, "concurrency", 32, "how many calls to have under way at once, 1 to 256")
-	f.BoolVar(&o.allowInconclusive, "allow-inconclusive", false, "exit with 0 if all that does not pass is inconclusive")
-	f.BoolVar(&o.redact, "redact", false, "mask account ids in the report")
+	f.DurationVar(&o.wait, "wait", 0, "how long to wait for events that are not in the event history yet, such as 20m (default: no wait)")
+	f.DurationVar(&o.since, "since", 24*time.Hour, "how far back to search the event history for reads, at most 2160h (90 days)")
+	f.StringVar(&o.caller, "caller", "", "ARN of the user or role that wrote and read the objects (default: the caller of this run)")
+	f.DurationVar(&o.timeout, "timeout", 0, "stop after this time, and report what was found until then (default: no limit)")
+	f.BoolVar(&o.allRegions, "all-regions", false, "check EBS encryption by default in every enabled Region")
+	f.IntVar(&o.concurrency, "concurrency", 32, "number of concurrent calls, 1 to 256")
+	f.BoolVar(&o.allowInconclusive, "allow-inconclusive", false, "exit with 0 if every check that did not pass is inconclusive")
+	f.BoolVar(&o.redact, "redact", false, "mask account IDs in the report")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the evidence for passed checks in the table, too")
 	f.StringVar(&o.color, "color", "auto", "color in the table: auto (a terminal, unless NO_COLOR is set or TERM is dumb), always, never; always and never override NO_COLOR")
 	root.PersistentFlags().BoolVarP(&o.quiet, "quiet", "q", false, "no progress and no hints on stderr")
@@ -119,7 +118,8 @@ func newRoot(o *options) *cobra.Command {
 	return root
 }
 
-// noArgs refuses arguments by name: the usual mistake is a flag without dashes.
+// noArgs refuses arguments, and names the first: the usual mistake is a flag
+// without dashes.
 func noArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("unexpected argument %q", args[0])
@@ -127,27 +127,27 @@ func noArgs(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// addTargetFlags adds the flags that say what to look at.
+// addTargetFlags adds the flags that name the key, the bucket and the account.
 func (o *options) addTargetFlags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&o.stack, "stack", "", "Pulumi stack to take key, bucket and the rest from (pulumi stack output)")
+	f.StringVar(&o.stack, "stack", "", "Pulumi stack whose outputs name the key, the bucket and the rest")
 	f.StringVar(&o.outputs, "outputs", "", "file with the stack's outputs, as pulumi stack output --json writes them; - is stdin")
-	f.StringArrayVar(&o.keys, "key", nil, "key ARN, key id or alias; may be repeated: the first is the one that bucket, objects and EBS are held to")
+	f.StringArrayVar(&o.keys, "key", nil, "key ARN, key id or alias; may be repeated: bucket, objects and EBS must use the first")
 	f.StringVar(&o.alias, "alias", "", "alias that must resolve to the key: alias/NAME")
-	f.StringVar(&o.bucket, "bucket", "", "bucket to look at")
-	f.StringVar(&o.prefix, "prefix", "", "look at every object below this prefix; '' is the whole bucket")
+	f.StringVar(&o.bucket, "bucket", "", "bucket to check")
+	f.StringVar(&o.prefix, "prefix", "", "check every object with this prefix; '' is the whole bucket")
 	f.StringVar(&o.region, "region", "", "Region of the key (default: the stack's, the key ARN's, or that of the AWS configuration)")
-	f.StringVar(&o.account, "account", "", "account that the credentials must be of")
+	f.StringVar(&o.account, "account", "", "AWS account ID that the credentials must belong to")
 	f.StringVar(&o.profile, "profile", "", "profile of the AWS configuration")
 	c.MarkFlagsMutuallyExclusive("stack", "outputs")
 }
 
-// addCheckFlags adds the flags that say which checks to run.
+// addCheckFlags adds the flags that select checks.
 func (o *options) addCheckFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringSliceVar(&o.only, "only", nil, "run only these checks: ids or groups, with wildcards (key.*, bucket)")
 	f.StringSliceVar(&o.skip, "skip", nil, "leave out these checks: ids or groups, with wildcards")
-	f.BoolVar(&o.canary, "canary", false, "upload objects, read them back, look for the events, and remove them: this writes to the bucket")
+	f.BoolVar(&o.canary, "canary", false, "upload objects, read them, find their events, and remove them: this writes to the bucket")
 	_ = c.RegisterFlagCompletionFunc("only", completeChecks) // the flag is there
 	_ = c.RegisterFlagCompletionFunc("skip", completeChecks)
 }
@@ -223,8 +223,8 @@ func (o *options) validate() error {
 
 var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d+$`)
 
-// config puts flags and outputs together: flags come first. Of AWS it has the
-// Region alone, and that only if flags or outputs name one.
+// config combines flags and outputs: flags come first. Its AWS configuration has
+// only the Region, if flags or outputs name one.
 func (o *options) config(ctx context.Context, c *cobra.Command) (check.Config, error) {
 	cfg := check.Config{
 		Keys: o.keys, Alias: o.alias, Bucket: o.bucket, Objects: o.objects, Account: o.account, Caller: o.caller,
@@ -272,14 +272,14 @@ func (o *options) config(ctx context.Context, c *cobra.Command) (check.Config, e
 	return cfg, cfg.CheckNames()
 }
 
-// loadAWS is the standard AWS configuration: environment, files, SSO, roles.
+// loadAWS loads the standard AWS configuration: environment, files, SSO, roles.
 func (o *options) loadAWS(ctx context.Context, region string) (aws.Config, error) {
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConnsPerHost = o.concurrency
-		t.ResponseHeaderTimeout = 30 * time.Second // a call that is not answered fails, and is tried again
+		t.ResponseHeaderTimeout = 30 * time.Second // a call without a response fails and is retried
 	})
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithAppID("kms-baseline-verify"),
-		config.WithLogger(logging.Nop{}), // what the SDK has to say is in its errors
+		config.WithLogger(logging.Nop{}), // the SDK's errors have the same information
 		config.WithRegion(region), config.WithSharedConfigProfile(o.profile))
 	if err != nil {
 		if ctx.Err() != nil {
@@ -290,8 +290,8 @@ func (o *options) loadAWS(ctx context.Context, region string) (aws.Config, error
 	return cfg, nil
 }
 
-// readyAWS is loadAWS for a command that runs no checks, which look for these
-// themselves: a Region and credentials are there.
+// readyAWS is loadAWS for a command that runs no checks: it requires a Region and
+// credentials, which checks require themselves.
 func (o *options) readyAWS(ctx context.Context, region string) (aws.Config, error) {
 	cfg, err := o.loadAWS(ctx, region)
 	if err != nil {

@@ -18,23 +18,25 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/securethecloud/kms-baseline/verify/check"
+	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// errAWS is why verify envelope could not go on: a call failed.
-var errAWS = errors.New("AWS could not be asked")
+// errAWS reports that a call to AWS failed.
+var errAWS = errors.New("a call to AWS failed")
 
 func newEnvelope(o *options) *cobra.Command {
 	text := "hello kms day1"
 	c := &cobra.Command{
 		Use:   "envelope",
-		Short: "Do envelope encryption before your eyes with the live key",
-		Long: `envelope encrypts a text the way S3 does: KMS makes a data key and wraps it
-under the key, the text is encrypted here with AES-256-GCM, the data key is
-forgotten, and only its wrapped form is kept beside the ciphertext. Then it is
-undone, and undone again with a wrong encryption context, which KMS must refuse.
+		Short: "Show envelope encryption step by step with the live key",
+		Long: `envelope encrypts a text as S3 does: KMS generates a data key and wraps it under
+the key, the text is encrypted on this machine with AES-256-GCM, the data key is
+wiped, and only its wrapped form is kept beside the ciphertext. Then envelope
+decrypts the text, and tries again with a wrong encryption context, which KMS must
+refuse.
 
-Nothing is stored anywhere. Needed are kms:GenerateDataKey and kms:Decrypt on the
-key. Of the data key 4 bytes are shown; it lives in memory for a moment.`,
+It stores nothing. It needs kms:GenerateDataKey and kms:Decrypt on the key. It
+shows 4 bytes of the data key.`,
 		Example: "  verify envelope --stack dev\n  verify envelope --key alias/masterclass-cmk --text 'my secret'",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -49,7 +51,16 @@ key. Of the data key 4 bytes are shown; it lives in memory for a moment.`,
 			if cfg.AWS, err = o.readyAWS(ctx, cfg.AWS.Region); err != nil {
 				return err
 			}
-			err = drawEnvelope(ctx, o.stdout, kms.NewFromConfig(cfg.AWS), cfg.Keys[0], text)
+			seen := check.RecordEndpoints(cfg.AWS.HTTPClient)
+			cfg.AWS.HTTPClient = seen
+			var drawn bytes.Buffer
+			err = drawEnvelope(ctx, &drawn, kms.NewFromConfig(cfg.AWS), cfg.Keys[0], text)
+			p := &picture{w: o.stdout}
+			if notice := seen.Notice(caBundle(cfg.AWS)); notice != "" && drawn.Len() > 0 {
+				p.line("! %s\n", report.Line(notice))
+			}
+			p.line("%s", strings.TrimSuffix(drawn.String(), "\n"))
+			err = errors.Join(err, p.err)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -61,7 +72,7 @@ key. Of the data key 4 bytes are shown; it lives in memory for a moment.`,
 	return c
 }
 
-// envelope is what is kept: neither half is of use without KMS.
+// envelope is the stored form: it can be opened with KMS only.
 type envelope struct {
 	wrappedKey []byte
 	nonce      []byte
@@ -163,7 +174,7 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// asked is the error of a call that failed.
+// asked wraps the error of a call that failed.
 func asked(operation string, err error) error {
 	if check.IsCredentials(err) {
 		return &check.CredentialsError{Err: err}
@@ -178,7 +189,7 @@ func asked(operation string, err error) error {
 	return hinted{failed, "check the state of the key and the network, and run verify again"}
 }
 
-// beginning shows the first n bytes and the length.
+// beginning formats the first n bytes and the length.
 func beginning(b []byte, n int) string {
 	more := ""
 	if len(b) > n {

@@ -10,9 +10,9 @@ func newIAM(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "iam",
 		Short: "Print the IAM policy that verify needs",
-		Long: `iam prints the IAM policy that the checks need, and no more: for the key and
-the bucket that are named, else for all of them. It is read-only; --canary adds
-what the canary writes. It asks nothing of AWS.`,
+		Long: `iam prints the least IAM policy that the checks need: for the named key and bucket,
+or for all. It is read-only; --canary adds
+what the canary writes. It does not call AWS.`,
 		Example: "  verify iam\n  verify iam --stack dev --canary > policy.json\n  verify iam --only key,bucket --bucket my-bucket",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -30,6 +30,6 @@ what the canary writes. It asks nothing of AWS.`,
 	}
 	o.addTargetFlags(c)
 	o.addCheckFlags(c)
-	c.Flags().StringArrayVar(&o.objects, "object", nil, "key of an object that is looked at; may be repeated")
+	c.Flags().StringArrayVar(&o.objects, "object", nil, "key of an object to check; may be repeated")
 	return c
 }

@@ -136,7 +136,7 @@ func writeOutputs(env *testscript.Env, server *localaws.Server) error {
 	return os.WriteFile(filepath.Join(env.WorkDir, "outputs.json"), out, 0o600)
 }
 
-// makeStack makes the course's stack, and answers with its key's ARN.
+// makeStack creates the course's stack, and returns its key's ARN.
 func makeStack(server *localaws.Server) (string, error) {
 	ctx := context.Background()
 	cfg, err := clientConfig(ctx, server)

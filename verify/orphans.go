@@ -12,13 +12,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/securethecloud/kms-baseline/verify/check"
+	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
 var (
-	// errOrphans is that verify orphans has found some.
+	// errOrphans reports that verify orphans found orphans.
 	errOrphans = errors.New("there are orphans")
-	// errDoubt is that it has found none for certain, and some perhaps.
-	errDoubt = errors.New("what looks like an orphan may be somebody's")
+	// errDoubt reports that it found only keys and buckets that may be in use.
+	errDoubt = errors.New("what looks like an orphan may be in use")
 )
 
 func newOrphans(o *options) *cobra.Command {
@@ -26,25 +27,25 @@ func newOrphans(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "orphans",
 		Short: "Find keys and buckets that a deployment which was cut off has left",
-		Long: `orphans looks for keys and buckets that pulumi up had AWS make and never got to
-write down: it was killed, or AWS's answer was lost. The next up makes others, and
-nobody uses these.
+		Long: `orphans looks for keys and buckets that pulumi up created and could not record in
+its state: the process was killed, or the response of AWS was lost. The next up
+creates others, and these stay unused.
 
-A key is one if it has the description and the tags of the stack's key, no alias,
-and no use in the event history since it was made; a bucket, if its name was made
-up like that of the stack's bucket, and it is empty and has no policy. Where the
-stack is gone, --description and --bucket-prefix say what it was like.
+A key is an orphan if it has the description and the tags of the stack's key, no
+alias, and no use in the event history since it was created; a bucket, if its name
+was generated like that of the stack's bucket, and it is empty and has no policy.
+If the stack is gone, --description and --bucket-prefix describe its resources.
 
-It changes nothing. It prints the commands that remove what it found, and the
-rest as comments: read them, then run them with | sh. What may be somebody's after
-all is among the comments.`,
+orphans changes nothing. It prints the commands that remove the orphans, and
+everything else as comments: read them, then run them with | sh. A key or bucket
+that may be in use is only in the comments.`,
 		Example: "  verify orphans --stack dev\n  verify orphans --description 'Masterclass Day1 CMK' --bucket-prefix ckms-111122223333-",
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return o.orphans(c, flags) },
 	}
 	o.addTargetFlags(c)
 	c.Flags().StringVar(&flags.Description, "description", "", "description of the keys to look for (default: that of the first key)")
-	c.Flags().StringVar(&flags.BucketPrefix, "bucket-prefix", "", "what the names of the buckets to look for begin with (default: as the bucket's)")
+	c.Flags().StringVar(&flags.BucketPrefix, "bucket-prefix", "", "prefix of the names of the buckets to look for (default: that of the bucket)")
 	return c
 }
 
@@ -57,6 +58,8 @@ func (o *options) orphans(c *cobra.Command, flags check.Likeness) error {
 	if cfg.AWS, err = o.readyAWS(ctx, cfg.AWS.Region); err != nil {
 		return err
 	}
+	seen := check.RecordEndpoints(cfg.AWS.HTTPClient)
+	cfg.AWS.HTTPClient = seen
 	if err := ownAccount(ctx, cfg); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -71,11 +74,14 @@ func (o *options) orphans(c *cobra.Command, flags check.Likeness) error {
 		return orphansError(err)
 	}
 	p := &picture{w: o.stdout}
+	if notice := seen.Notice(caBundle(cfg.AWS)); notice != "" {
+		p.line("# %s", report.Line(notice))
+	}
 	if like.Description == "" {
-		p.line("# No key was looked for: none was named, or the stack has one that was there before it.")
+		p.line("# No key was looked for: none was named, or the stack uses an existing key.")
 	}
 	if like.BucketPrefix == "" {
-		p.line("# No bucket was looked for: none was named, or its name was not made up.")
+		p.line("# No bucket was looked for: none was named, or its name was not generated.")
 	}
 	if len(found) == 0 {
 		p.line("# No orphan was found in %s.", cfg.AWS.Region)
@@ -92,15 +98,15 @@ func (o *options) orphans(c *cobra.Command, flags check.Likeness) error {
 	case p.err != nil:
 		return fmt.Errorf("writing what was found: %w", p.err)
 	case certain > 0:
-		return hinted{errOrphans, "read the comments, and run the commands: verify orphans ... | sh"}
+		return hinted{errOrphans, "read the comments, then run the commands that are printed"}
 	case len(found) > 0:
-		return hinted{errDoubt, "only somebody who knows what they are for can tell: see the comments"}
+		return hinted{errDoubt, "the comments state why each may be in use"}
 	}
 	return nil
 }
 
-// ownAccount fails where the credentials are not of the account that is meant:
-// what looks like an orphan in another is none of this stack's.
+// ownAccount fails if the credentials are not of the expected account: another
+// account has no orphans of this stack.
 func ownAccount(ctx context.Context, cfg check.Config) error {
 	if cfg.Account == "" {
 		return nil
@@ -110,13 +116,13 @@ func ownAccount(ctx context.Context, cfg check.Config) error {
 		return orphansError(&check.CallError{Action: "sts:GetCallerIdentity", Err: err})
 	}
 	if got := aws.ToString(who.Account); got != cfg.Account {
-		return hinted{fmt.Errorf("the credentials are of account %s, not of %s", got, cfg.Account), "--profile chooses others; aws sts get-caller-identity shows whom AWS takes you for"}
+		return hinted{fmt.Errorf("the credentials are of account %s, not of %s", got, cfg.Account), "use credentials of that account: --profile selects them"}
 	}
 	return nil
 }
 
-// findOrphans looks for what is like the stack's own, or like the flags say.
-// ownKey is whether the key is one that the stack has made.
+// findOrphans looks for keys and buckets that resemble those of the stack or of
+// the flags. ownKey reports whether the stack created the key.
 func findOrphans(ctx context.Context, cfg check.Config, flags check.Likeness, ownKey bool) (check.Likeness, []check.Orphan, error) {
 	own := cfg
 	if !ownKey || flags.Description != "" {
@@ -143,17 +149,17 @@ func orphansError(err error) error {
 	case errors.As(err, new(*check.InputError)):
 		return hinted{err, "name the stack, a key and a bucket, or --description and --bucket-prefix"}
 	}
-	return hinted{fmt.Errorf("%w: %w", errAWS, err), "docs/iam/orphans.json is the IAM policy that it needs"}
+	return hinted{fmt.Errorf("%w: %w", errAWS, err), "docs/iam/orphans.json is the IAM policy that orphans needs"}
 }
 
-// oneComment says what an orphan is, in one line: what others chose for a name
-// or a tag must not become a command.
+// oneComment describes an orphan in one line: a name or a tag must not become a
+// command.
 func oneComment(o check.Orphan) string {
 	text := "the bucket " + o.Bucket
 	if o.Key != "" {
 		text = "the key " + o.Key
 	}
-	text += ", made " + o.Made.Format(time.RFC3339)
+	text += ", created " + o.Made.Format(time.RFC3339)
 	if o.By != "" {
 		text += " by " + o.By
 	}
@@ -163,7 +169,7 @@ func oneComment(o check.Orphan) string {
 	case o.Key != "":
 		text += ", has no alias and no use in the event history"
 	default:
-		text += ", is empty and was never set up"
+		text += ", is empty and was never configured"
 	}
-	return strings.Join(strings.Fields(text), " ")
+	return report.Line(strings.Join(strings.Fields(text), " "))
 }

@@ -15,15 +15,15 @@ import (
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// outputs are what the stack exports. An output that is there and empty says
-// that the stack has no such thing.
+// outputs are the outputs of the stack. An empty output means that the stack has
+// no such resource.
 type outputs struct {
 	keyARN, aliasName, bucket, object, region, account, ebsKeyARN string
 	ebsSkipped                                                    bool
 }
 
-// known are the outputs that verify reads, each with what it has to look like.
-// Those that are required may still be empty.
+// known are the outputs that verify reads, each with its form. A required output
+// may be empty.
 var known = []struct {
 	name     string
 	required bool
@@ -107,10 +107,10 @@ func parseOutputs(b []byte) (outputs, error) {
 	var o outputs
 	var m map[string]json.RawMessage
 	if err := json.Unmarshal(b, &m); err != nil {
-		return o, fmt.Errorf("they are not a JSON object, as pulumi stack output --json prints it: %w", err)
+		return o, fmt.Errorf("not a JSON object, as pulumi stack output --json prints it: %w", err)
 	}
 	if len(m) == 0 {
-		return o, errors.New("there are none: was the stack ever brought up?")
+		return o, errors.New("there are none: run pulumi up first")
 	}
 	var missing []string
 	var wrong []error

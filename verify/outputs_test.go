@@ -38,7 +38,7 @@ func TestParseOutputs_Bad(t *testing.T) {
 		{"no JSON", `error: no stack`, "not a JSON object"},
 		{"a list", `[]`, "not a JSON object"},
 		{"cut short", `{"keyArn":`, "not a JSON object"},
-		{"none", `{}`, "there are none: was the stack ever brought up?"},
+		{"none", `{}`, "there are none: run pulumi up first"},
 		{"null", `null`, "there are none"},
 		{"some missing", `{"keyArn":"arn:aws:kms:us-east-1:764265373335:key/0"}`, "missing: aliasName, bucketName, objectKey, region, accountId"},
 		{"another stack's", `{"vpcId":"vpc-1"}`, "missing: keyArn, aliasName"},

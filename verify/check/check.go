@@ -127,7 +127,7 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := recordEndpoints(cfg.AWS.HTTPClient)
+	seen := RecordEndpoints(cfg.AWS.HTTPClient)
 	cfg.AWS.HTTPClient = seen
 	r := newRun(ctx, cfg, selected)
 	rep := &report.Report{Schema: report.Schema, Version: cfg.Version, StartedAt: r.now()}

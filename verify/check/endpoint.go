@@ -14,10 +14,10 @@ import (
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// endpoints is an HTTP client that records where requests go. A setting names
-// an endpoint in many ways (environment, profile, per service); the requests
+// Endpoints is an HTTP client that records where requests go. Settings name an
+// endpoint in many ways (environment, profile, per service); the requests
 // themselves cannot miss one.
-type endpoints struct {
+type Endpoints struct {
 	next aws.HTTPClient
 
 	mu   sync.Mutex
@@ -26,15 +26,17 @@ type endpoints struct {
 
 type endpoint struct{ service, scheme, host string }
 
-func recordEndpoints(next aws.HTTPClient) *endpoints {
+// RecordEndpoints returns a client that sends requests through next. The default
+// of next is the SDK's own client.
+func RecordEndpoints(next aws.HTTPClient) *Endpoints {
 	if next == nil {
 		next = awshttp.NewBuildableClient()
 	}
-	return &endpoints{next: next, seen: map[endpoint]bool{}}
+	return &Endpoints{next: next, seen: map[endpoint]bool{}}
 }
 
 // Do implements [aws.HTTPClient].
-func (e *endpoints) Do(req *http.Request) (*http.Response, error) {
+func (e *Endpoints) Do(req *http.Request) (*http.Response, error) {
 	service := signedService(req.Header.Get("Authorization"))
 	e.record(endpoint{service, req.URL.Scheme, req.URL.Host})
 	resp, err := e.next.Do(req)
@@ -44,7 +46,7 @@ func (e *endpoints) Do(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-func (e *endpoints) record(x endpoint) {
+func (e *Endpoints) record(x endpoint) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.seen[x] {
@@ -52,8 +54,16 @@ func (e *endpoints) record(x endpoint) {
 	}
 }
 
+// Notice is the warning for a reader of what the endpoints returned: see
+// [report.Report]. Empty means that all are AWS's own.
+func (e *Endpoints) Notice(caBundle string) string {
+	r := report.Report{Scope: report.Scope{Endpoints: e.list(""), CABundle: caBundle}}
+	r.Judge()
+	return r.Notice
+}
+
 // list returns the endpoints, without a bucket's name in front of S3's.
-func (e *endpoints) list(bucket string) []report.Endpoint {
+func (e *Endpoints) list(bucket string) []report.Endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	list := []report.Endpoint{}
@@ -74,11 +84,11 @@ func (e *endpoints) list(bucket string) []report.Endpoint {
 func signedService(authorization string) string {
 	_, scope, _ := strings.Cut(authorization, "Credential=")
 	scope, _, _ = strings.Cut(scope, ",")
-	part := strings.Split(scope, "/")
-	if len(part) < 2 || part[len(part)-1] != "aws4_request" {
+	scope, ok := strings.CutSuffix(scope, "/aws4_request")
+	if !ok {
 		return ""
 	}
-	return part[len(part)-2]
+	return scope[strings.LastIndexByte(scope, '/')+1:]
 }
 
 const (

@@ -84,7 +84,7 @@ func TestRun_StatesWhichObjectsWereSelected(t *testing.T) {
 func TestEndpoints_SeeARequestOfAnyClient(t *testing.T) {
 	t.Parallel()
 	s := goodStack(t)
-	e := recordEndpoints(s.config.AWS.HTTPClient)
+	e := RecordEndpoints(s.config.AWS.HTTPClient)
 	cfg := s.config.AWS.Copy()
 	cfg.HTTPClient, cfg.BaseEndpoint = e, nil
 	_, err := s3.NewFromConfig(cfg, func(o *s3.Options) { o.BaseEndpoint = aws.String(s.aws.URL()) }).ListBuckets(t.Context(), nil)

@@ -108,7 +108,7 @@ func findChromium(t *testing.T) string {
 			return path
 		}
 	}
-	t.Skip("no chromium, chromium-browser or google-chrome on the PATH, so the page was not looked at")
+	t.Skip("no chromium, chromium-browser or google-chrome on the PATH, so the page was not rendered")
 	return ""
 }
 

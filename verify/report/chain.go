@@ -28,8 +28,8 @@ type chainLink struct {
 	Checks []Result
 }
 
-// Word is the status for the reader: a link that nothing was checked for is
-// not proven rather than skipped.
+// Word is the status for the reader: a link without checks was not checked,
+// rather than skipped.
 func (l chainLink) Word() string {
 	if l.Status == Skipped {
 		return "not checked"
@@ -233,7 +233,7 @@ func (n chainNode) box(x, y, width int) nodeBox {
 	return nodeBox{n, x, y, width, nodeHeight, short}
 }
 
-// words is the chain for who cannot see it.
+// words is the text alternative of the chain.
 func (c chain) words() string {
 	var b strings.Builder
 	for i, n := range c.Nodes {
@@ -245,7 +245,7 @@ func (c chain) words() string {
 	return strings.TrimSpace(b.String())
 }
 
-// lastPart is what an ARN says of a key: its id.
+// lastPart is the key ID in an ARN, or the name itself.
 func lastPart(arn string) string {
 	if strings.HasPrefix(arn, "arn:") {
 		if i := strings.LastIndex(arn, "/"); i >= 0 {

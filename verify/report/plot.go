@@ -106,7 +106,7 @@ func (u usage) From() time.Time { return u.Bins[0].From }
 // To is the end of the last bin.
 func (u usage) To() time.Time { return u.Bins[len(u.Bins)-1].To }
 
-// words is the plot for who cannot see it.
+// words is the text alternative of the plot.
 func (u usage) words() string {
 	s := fmt.Sprintf("Events per %s from %s to %s:", u.StepText(), utc(u.From()), utc(u.To()))
 	for i, name := range u.Series {

@@ -6,13 +6,11 @@ import (
 	"strings"
 )
 
-// Redact is a copy of r without account numbers, for a report that leaves the
-// house. Every AWS account number becomes account-1, account-2 and so on, in
-// the order of occurrence and the report's own account first, wherever it
-// stands: in ARNs, bucket names, callers and details. So two accounts can be
-// told apart and neither can be told. Access key ids, from which the account
-// can be computed, become access-key-1, and the unique ids of roles and users
-// principal-1. Names, Regions and key ids stay. r is not changed.
+// Redact returns a copy of r without AWS account IDs, for readers outside the
+// organization. Every account ID becomes account-1, account-2 and so on, the
+// report's own account first, in ARNs, bucket names, callers and details. Access
+// key IDs, from which the account can be computed, become access-key-1, and the
+// unique IDs of roles and users principal-1. Names, Regions and key IDs stay.
 func Redact(r *Report) *Report {
 	m := masks{names: map[string]string{}}
 	if accountNumber.MatchString(r.Subject.Account) {
@@ -41,7 +39,7 @@ var (
 		`|(?:ABIA|ACCA|AKIA|ASIA|AGPA|AIDA|AIPA|ANPA|ANVA|APKA|AROA|ASCA)[A-Z0-9]{12,124}`)
 )
 
-// masks remembers what stands for what.
+// masks maps what was masked to its mask.
 type masks struct {
 	names                          map[string]string
 	accounts                       []string

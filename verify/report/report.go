@@ -19,18 +19,18 @@ const Schema = "kms-baseline/verify/v1"
 type Status string
 
 const (
-	// Pass means that AWS's own answers show what was expected.
+	// Pass means that AWS's responses show what was expected.
 	Pass Status = "pass"
-	// Fail means that AWS's own answers show something else.
+	// Fail means that AWS's responses show something else.
 	Fail Status = "fail"
-	// Inconclusive means that the evidence is not there yet, or may never be:
-	// neither pass nor fail.
+	// Inconclusive means that the evidence is missing or incomplete: neither
+	// pass nor fail.
 	Inconclusive Status = "inconclusive"
-	// Error means that the check could not be evaluated: denied, throttled out,
-	// unreachable.
+	// Error means that the check could not be evaluated: access denied,
+	// throttled, unreachable.
 	Error Status = "error"
-	// Skipped means that the check was not asked for or does not apply; Actual
-	// says why.
+	// Skipped means that the check was not selected or does not apply; Actual
+	// states why.
 	Skipped Status = "skipped"
 )
 
@@ -54,7 +54,7 @@ type Report struct {
 	// AccessNotes are what Access does not cover, and why.
 	AccessNotes []string `json:"accessNotes,omitempty"`
 	// Events are the uses of the key that CloudTrail's event history showed in
-	// the window looked at, oldest first.
+	// the window that was searched, oldest first.
 	Events []KeyUse `json:"events,omitempty"`
 }
 

@@ -117,7 +117,7 @@ func sample() *Report {
 			},
 			{
 				ID: "trail.decrypt", Group: "trail", Title: "the read of the object used the key", Severity: "medium",
-				Why:    "nobody reads the object without a Decrypt that is on record",
+				Why:    "every read of the object leaves a Decrypt in the record",
 				Status: Inconclusive, Expected: "Decrypt by " + sampleCaller,
 				Actual: "no event yet; with a Bucket Key there may never be one",
 				Remedy: "verify --stack dev --only trail --wait 20m",
