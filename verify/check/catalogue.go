@@ -10,10 +10,9 @@ import (
 
 //go:generate go run ./internal/gendocs ../../docs/verify.md
 
-// Check is the declaration of one check: all that the catalogue, the reports
-// and docs/verify.md state about it. Each stands in the file of its group;
-// controls.json maps it to the requirements of frameworks. Nothing else names
-// it.
+// Check declares one check: everything that the catalogue, the reports and
+// docs/verify.md state about it. The declaration is in the file of its group;
+// controls.json maps it to the requirements of frameworks.
 type Check struct {
 	ID       string // GROUP.NAME
 	Group    string // the part of ID before the dot

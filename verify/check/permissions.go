@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// Permission is one IAM action that a check takes, and on what.
+// Permission is an IAM action that a check needs, and its resource.
 type Permission struct {
 	Action string
 	On     scope
 }
 
-// scope is what an action is needed on.
+// scope is the kind of resource of an action.
 type scope int
 
 const (
-	onAnything     scope = iota // the action knows no resources
-	onKey                       // the keys that were named
-	onAnyKey                    // keys that AWS names in an answer
-	onKeyThroughS3              // the keys that were named, used by S3 for the caller
+	onAnything     scope = iota // the action has no resource types
+	onKey                       // the named keys
+	onAnyKey                    // keys that AWS names in a response
+	onKeyThroughS3              // the named keys, used by S3 for the caller
 	onBucket
 	onObjects
 	onCanary
@@ -44,10 +44,10 @@ type iamStatement struct {
 	Condition map[string]map[string]string `json:",omitempty"`
 }
 
-// Policy is the IAM policy that the checks which cfg selects need, no more, as
-// JSON that aws iam put-role-policy takes. Where cfg names no key, bucket or
-// Region, it is for all of them; keys that are named by an alias cannot be told
-// from others in a policy's resources. Of cfg it needs no client.
+// Policy returns the least IAM policy that the checks which cfg selects need, as
+// JSON for aws iam put-role-policy. If cfg names no key, bucket or Region, the
+// policy covers all of them; so it does for keys named by an alias, which a
+// policy's resources cannot express. It makes no calls.
 func Policy(cfg Config) ([]byte, error) {
 	selected, err := choose(cfg.Only, cfg.Skip)
 	if err != nil {
@@ -88,7 +88,7 @@ func Policy(cfg Config) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// resources are the ARNs of what an action is needed on.
+// resources are the ARNs for a scope.
 func (c Config) resources(on scope) []string {
 	part, region, owner, bucket := partition(c.AWS.Region), "*", "*", "*"
 	if c.AWS.Region != "" {
@@ -114,7 +114,7 @@ func (c Config) resources(on scope) []string {
 		}
 		return anyKey
 	case onAnyKey:
-		return []string{"arn:" + part + ":kms:" + region + ":*:key/*"} // the answer may name another account's
+		return []string{"arn:" + part + ":kms:" + region + ":*:key/*"} // the response may name a key of another account
 	case onBucket:
 		return []string{s3}
 	case onCanary:
@@ -135,10 +135,10 @@ func (c Config) resources(on scope) []string {
 	return []string{"*"}
 }
 
-// notARN says whether a key was named by its id or an alias.
+// notARN reports whether a key was named by its ID or an alias.
 func notARN(key string) bool { return !strings.Contains(key, ":key/") }
 
-// domain is where a Region's endpoints are.
+// domain is the DNS domain of a Region's endpoints.
 func domain(region string) string {
 	if partition(region) == "aws-cn" {
 		return "amazonaws.com.cn"
@@ -146,6 +146,5 @@ func domain(region string) string {
 	return "amazonaws.com"
 }
 
-// literal writes a text so that a policy takes no character of it for a
-// wildcard or a variable.
+// literal escapes the wildcards and variables of a policy.
 var literal = strings.NewReplacer("*", "${*}", "?", "${?}", "$", "${$}")
