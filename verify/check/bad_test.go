@@ -220,7 +220,7 @@ func TestRun_ManyObjects(t *testing.T) {
 	require.Equal(t, 24, rep.Subject.ObjectCount)
 
 	s.config.Prefix = aws.String("new/")
-	require.Equal(t, "21 objects, all under the key", result(t, s.run(t), "object.encryption").Actual)
+	require.Equal(t, `21 objects checked (1 named object, and every object with the prefix "new/"): the current version of each is under the key`, result(t, s.run(t), "object.encryption").Actual)
 }
 
 func TestRun_ManyKeys(t *testing.T) {

@@ -203,8 +203,8 @@ func (c Check) result(x report.Result, cfg Config) report.Result {
 // was named.
 func (c Config) selection(selected map[string]bool) string {
 	looks := false
-	for _, x := range Catalogue {
-		looks = looks || selected[x.ID] && (x.Group == "object" || x.Group == "trail")
+	for id, on := range selected {
+		looks = looks || on && (strings.HasPrefix(id, "object.") || strings.HasPrefix(id, "trail."))
 	}
 	var parts []string
 	if len(c.Objects) > 0 {

@@ -23,9 +23,9 @@ import (
 
 var objectChecks = []Check{
 	{
-		ID: "object.encryption", Title: "every object is encrypted under the key", Severity: "critical",
-		Why:       "a bucket's default says nothing of objects from before it, or of those that named something else",
-		Expected:  "aws:kms under the key, says HeadObject",
+		ID: "object.encryption", Title: "the current version of every selected object is encrypted under the key", Severity: "critical",
+		Why:       "the default of a bucket does not apply to objects from before it, or to uploads that name other encryption",
+		Expected:  "HeadObject returns aws:kms and the key",
 		Proves:    "S3 reports that the current version of each selected object is encrypted under the key; see below",
 		NotProven: "older versions; objects that were not selected",
 		Remedy:    "copy the object over itself: aws s3 cp s3://BUCKET/OBJECT s3://BUCKET/OBJECT --sse aws:kms --sse-kms-key-id KEY",
@@ -76,7 +76,7 @@ func objectEncryption(_ context.Context, r *run) report.Result {
 		x.Status, x.Remedy = report.Fail, remedy
 		x.Actual = f.wrong[0]
 		if f.checked > 1 {
-			x.Actual = fmt.Sprintf("%d of %d objects are not: %s", f.wrongs, f.checked, f.wrong[0])
+			x.Actual = fmt.Sprintf("%d of %d checked objects are not: %s", f.wrongs, f.checked, f.wrong[0])
 		}
 		if f.firstErr != nil {
 			x.Actual += fmt.Sprintf("; not all could be looked at: %s", Reason(f.firstErr))
@@ -94,10 +94,7 @@ func objectEncryption(_ context.Context, r *run) report.Result {
 		x.Remedy = "name another prefix, or --canary uploads objects of its own"
 	default:
 		x.Status = report.Pass
-		x.Actual = fmt.Sprintf("%d objects, all under the key", f.checked)
-		if f.checked == 1 {
-			x.Actual = "1 object, under the key"
-		}
+		x.Actual = fmt.Sprintf("%s checked (%s): the current version of each is under the key", count(f.checked, "object"), r.cfg.selection(r.selected))
 		if f.gone > 0 {
 			x.Actual += fmt.Sprintf("; %d more were deleted meanwhile", f.gone)
 		}

@@ -81,7 +81,7 @@ func chainOf(r *Report) chain {
 		Links: []chainLink{
 			link("is default in", "The bucket encrypts new objects with this key by default.",
 				pick(func(x Result) bool { return x.ID == defaultKeyCheck })),
-			link("encrypts", "The objects are encrypted with this key.", inGroup("object")),
+			link("encrypts", "The current versions of the selected objects are encrypted under this key.", inGroup("object")),
 			link("logged as", "CloudTrail recorded the use of the key for them.", inGroup("trail")),
 		},
 	}

@@ -178,6 +178,11 @@ func TestWrite_EveryFormatStatesTheScope(t *testing.T) {
 	}
 }
 
+func TestHeadline_StatesWhatWasLeftOut(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "all 4 checks passed; 1 of 11 checks left out", good().headline())
+}
+
 func TestNotice(t *testing.T) {
 	t.Parallel()
 	r := good()

@@ -58,8 +58,15 @@ func (s Summary) of(status Status) int {
 	}
 }
 
-// headline is the verdict as a sentence.
+// headline is the verdict as a sentence, with what --only left out of it.
 func (r *Report) headline() string {
+	if n := len(r.Scope.LeftOut); n > 0 {
+		return fmt.Sprintf("%s; %d of %s left out", r.verdict(), n, plural(r.Scope.Checks, "check"))
+	}
+	return r.verdict()
+}
+
+func (r *Report) verdict() string {
 	s := r.Summary
 	ran := s.Pass + s.Fail + s.Inconclusive + s.Error
 	switch {
