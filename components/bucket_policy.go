@@ -4,6 +4,7 @@ package components
 type bucketPolicy struct {
 	denyInsecureTransport bool
 	denyForeignKeys       bool
+	reencryption          []string // ARNs of the roles and users that replicate into the bucket or change keys in place
 }
 
 // document writes the policy of the bucket with this ARN. It only ever denies,
@@ -38,6 +39,15 @@ func (p bucketPolicy) document(bucketARN string, key keyARN) (string, error) {
 			"StringNotEquals": {keyID: {key.arn}},
 		})
 		deny("DenyCustomerProvidedKey", "s3:PutObject", []string{objects}, conditions{"Null": {customer: {"false"}}})
+		// Both choose a key that no documented condition key holds: replication
+		// takes it from the source's rule, UpdateObjectEncryption from its body.
+		// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/update-sse-encryption.html
+		var others conditions
+		if len(p.reencryption) > 0 {
+			others = conditions{"ArnNotEquals": {"aws:PrincipalArn": p.reencryption}}
+		}
+		d.add(statement{Sid: "DenyReencryption", Effect: "Deny", Principal: "*", Action: oneOrMany{"s3:ReplicateObject", "s3:UpdateObjectEncryption"},
+			Resource: []string{objects}, Condition: others})
 	}
 	return d.json()
 }

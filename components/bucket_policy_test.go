@@ -58,6 +58,12 @@ func TestBucketPolicy_Requests(t *testing.T) {
 		{"AES256", "s3:PutObject", object, put(map[string]string{algorithmKey: "AES256"}), both, "DenyOtherAlgorithm"},
 		{"aws:kms:dsse", "s3:PutObject", object, put(map[string]string{algorithmKey: "aws:kms:dsse"}), both, "DenyOtherAlgorithm"},
 		{"SSE-C", "s3:PutObject", object, put(map[string]string{customerKey: "AES256"}), both, "DenyCustomerProvidedKey"},
+		{"another key in place", "s3:UpdateObjectEncryption", object, put(map[string]string{}), both, "DenyReencryption"},
+		{"replication", "s3:ReplicateObject", object, put(map[string]string{}), both, "DenyReencryption"},
+		{"replication by a named role", "s3:ReplicateObject", object, put(map[string]string{"aws:PrincipalArn": "arn:aws:iam::111122223333:role/replication"}),
+			bucketPolicy{denyForeignKeys: true, reencryption: []string{"arn:aws:iam::111122223333:role/replication"}}, ""},
+		{"replication by another role", "s3:ReplicateObject", object, put(map[string]string{"aws:PrincipalArn": "arn:aws:iam::111122223333:role/x"}),
+			bucketPolicy{denyForeignKeys: true, reencryption: []string{"arn:aws:iam::111122223333:role/replication"}}, "DenyReencryption"},
 		{"PUT over plain HTTP", "s3:PutObject", object, put(map[string]string{transportKey: "false"}), both, "DenyInsecureTransport"},
 		{"GET over plain HTTP", "s3:GetObject", object, map[string]string{transportKey: "false"}, both, "DenyInsecureTransport"},
 		{"LIST over plain HTTP", "s3:ListBucket", testBucketARN, map[string]string{transportKey: "false"}, both, "DenyInsecureTransport"},
@@ -99,7 +105,7 @@ func deniedBy(t *testing.T, document, action, resource string, context map[strin
 					holds = holds && present && got == want
 				case "Null":
 					holds = holds && present == (want == "false")
-				case "StringNotEquals": // holds where the key is absent, too
+				case "StringNotEquals", "ArnNotEquals": // holds where the key is absent, too
 					holds = holds && got != want
 				default:
 					t.Fatalf("this test does not know the operator %s", operator)

@@ -66,6 +66,12 @@ type EncryptedBucketArgs struct {
 	// encryption is not refused: it gets the bucket's default. The default is
 	// true.
 	DenyForeignKeys *bool `pulumi:"denyForeignKeys,optional"`
+	// ReencryptionPrincipals are the ARNs of the IAM roles and users that may
+	// replicate objects into the bucket (s3:ReplicateObject) or change the key of
+	// an object in place (s3:UpdateObjectEncryption). DenyForeignKeys denies both
+	// to everyone else, because no condition key is documented for the key that
+	// they choose. The default is none.
+	ReencryptionPrincipals pulumi.StringArrayInput `pulumi:"reencryptionPrincipals,optional"`
 	// LifecycleRules say when objects move to another storage class or expire.
 	// The default is none.
 	LifecycleRules []LifecycleRule `pulumi:"lifecycleRules,optional"`
@@ -162,11 +168,17 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 	}
 	if a.ExistingBucketName != nil {
 		if a.BucketName != nil || a.BucketPrefix != nil || a.BucketKeyEnabled != nil || a.Versioning != nil || a.ForceDestroy || a.DenyInsecureTransport != nil ||
-			a.DenyForeignKeys != nil || a.LifecycleRules != nil || a.Logging != nil || a.ObjectLock != nil || a.Tags != nil {
+			a.DenyForeignKeys != nil || a.ReencryptionPrincipals != nil || a.LifecycleRules != nil || a.Logging != nil || a.ObjectLock != nil || a.Tags != nil {
 			errs = append(errs, errors.New("ExistingBucketName and the arguments of a new bucket exclude each other: give one or the other"))
 		}
 		errs = append(errs, checkPlain(a.ExistingBucketName, func(s string) error { return validateBucketName("ExistingBucketName", s) }))
 		return validateAll("EncryptedBucket", name, errs...)
+	}
+	for _, p := range plainStrings(a.ReencryptionPrincipals) {
+		errs = append(errs, validatePrincipal("ReencryptionPrincipals", p))
+	}
+	if a.ReencryptionPrincipals != nil && !orTrue(a.DenyForeignKeys) {
+		errs = append(errs, errors.New("ReencryptionPrincipals: they are exceptions of DenyForeignKeys, which is off"))
 	}
 	if a.KmsKeyArn == nil {
 		errs = append(errs, errors.New("KmsKeyArn: it is required: the ARN of the key to encrypt with"))
@@ -396,11 +408,16 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		last, ready = logging, logging.Bucket
 	}
 	policy := bucketPolicy{denyInsecureTransport: orTrue(args.DenyInsecureTransport), denyForeignKeys: orTrue(args.DenyForeignKeys)}
-	if policy != (bucketPolicy{}) {
+	if policy.denyInsecureTransport || policy.denyForeignKeys {
 		bp, err := s3.NewBucketPolicy(ctx, name+"-policy", &s3.BucketPolicyArgs{
 			Bucket: bucket.Bucket,
-			Policy: pulumi.All(bucket.Arn, keyArn).ApplyT(func(v []any) (string, error) {
+			Policy: pulumi.All(bucket.Arn, keyArn, orEmpty(args.ReencryptionPrincipals)).ApplyT(func(v []any) (string, error) {
 				key, err := parseKeyARN("KmsKeyArn", v[1].(string))
+				policy := policy
+				policy.reencryption = v[2].([]string)
+				for _, p := range policy.reencryption {
+					err = errors.Join(err, validatePrincipal("ReencryptionPrincipals", p))
+				}
 				if err != nil {
 					return "", err
 				}

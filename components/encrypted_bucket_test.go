@@ -52,7 +52,7 @@ func TestEncryptedBucket_Defaults(t *testing.T) {
 	require.Equal(t, map[string]any{"bucket": name, "versioningConfiguration": map[string]any{"status": "Enabled"}}, m.get(t, versioningType, "app-versioning").Inputs.Mappable())
 	policy := m.get(t, policyType, "app-policy")
 	require.Equal(t, name, policy.input("bucket"))
-	require.Equal(t, []string{"DenyInsecureTransport", "DenyOtherAlgorithm", "DenyOtherKey", "DenyCustomerProvidedKey"}, sids(t, policy.input("policy").(string)))
+	require.Equal(t, []string{"DenyInsecureTransport", "DenyOtherAlgorithm", "DenyOtherKey", "DenyCustomerProvidedKey", "DenyReencryption"}, sids(t, policy.input("policy").(string)))
 	for _, token := range []string{lockType, lifecycleType, loggingType} {
 		require.False(t, m.has(token))
 	}

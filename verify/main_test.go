@@ -152,7 +152,9 @@ func makeStack(server *localaws.Server) (string, error) {
 	policy := strings.ReplaceAll(`{"Version":"2012-10-17","Statement":[
 {"Sid":"TLS","Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::BUCKET","arn:aws:s3:::BUCKET/*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}},
 {"Sid":"Algorithm","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::BUCKET/*","Condition":{"Null":{"s3:x-amz-server-side-encryption":"false"},"StringNotEquals":{"s3:x-amz-server-side-encryption":"aws:kms"}}},
-{"Sid":"Key","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::BUCKET/*","Condition":{"Null":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"false"},"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"`+*arn+`"}}}]}`, "BUCKET", testBucket)
+{"Sid":"Key","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::BUCKET/*","Condition":{"Null":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"false"},"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"`+*arn+`"}}},
+{"Sid":"SSEC","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::BUCKET/*","Condition":{"Null":{"s3:x-amz-server-side-encryption-customer-algorithm":"false"}}},
+{"Sid":"InPlace","Effect":"Deny","Principal":"*","Action":["s3:ReplicateObject","s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::BUCKET/*"}]}`, "BUCKET", testBucket)
 	yes := aws.Bool(true)
 	for _, do := range []func() error{
 		func() error { _, err := k.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: arn}); return err },

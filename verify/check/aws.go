@@ -46,18 +46,19 @@ type run struct {
 
 	selected map[string]bool // by the ids of the checks
 
-	identity    func() answer[*sts.GetCallerIdentityOutput]
-	regionIsOff func() bool
-	keys        []*keyFacts // in the order of Config.Keys
-	alias       func() answer[*kms.DescribeKeyOutput]
-	head        func() answer[*s3.HeadBucketOutput] // with the bucket's Region
-	bucket      func() *s3.Client                   // for the bucket's Region
-	encryption  func() answer[*s3.GetBucketEncryptionOutput]
-	named       func() []answer[*s3.HeadObjectOutput] // of Config.Objects
-	objects     func() objectFindings
-	ebsDefault  func() answer[string] // the Region's default key, as EC2 gives it
-	canary      func() canaryFindings
-	events      func() trailFindings
+	identity       func() answer[*sts.GetCallerIdentityOutput]
+	regionIsOff    func() bool
+	keys           []*keyFacts // in the order of Config.Keys
+	alias          func() answer[*kms.DescribeKeyOutput]
+	head           func() answer[*s3.HeadBucketOutput] // with the bucket's Region
+	bucket         func() *s3.Client                   // for the bucket's Region
+	encryption     func() answer[*s3.GetBucketEncryptionOutput]
+	policyOfBucket func() answer[*s3.GetBucketPolicyOutput]
+	named          func() []answer[*s3.HeadObjectOutput] // of Config.Objects
+	objects        func() objectFindings
+	ebsDefault     func() answer[string] // the Region's default key, as EC2 gives it
+	canary         func() canaryFindings
+	events         func() trailFindings
 
 	refused atomic.Pointer[error] // AWS's last word on the credentials, if it refused them
 
@@ -122,6 +123,10 @@ func newRun(ctx context.Context, cfg Config, selected map[string]bool) *run {
 	r.alias = r.describeKey(ctx, cfg.Alias)
 	r.head = sync.OnceValue(func() answer[*s3.HeadBucketOutput] { return r.headBucket(ctx) })
 	r.bucket = sync.OnceValue(func() *s3.Client { return r.bucketClient() })
+	r.policyOfBucket = sync.OnceValue(func() answer[*s3.GetBucketPolicyOutput] {
+		out, err := r.bucket().GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &r.cfg.Bucket})
+		return answered(r, "s3:GetBucketPolicy", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	})
 	r.encryption = sync.OnceValue(func() answer[*s3.GetBucketEncryptionOutput] { return r.getBucketEncryption(ctx) })
 	r.named = sync.OnceValue(func() []answer[*s3.HeadObjectOutput] { return r.headNamed(ctx) })
 	r.ebsDefault = sync.OnceValue(func() answer[string] { return r.getEBSKey(ctx) })

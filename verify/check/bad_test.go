@@ -62,14 +62,14 @@ func TestRun_BadStack(t *testing.T) {
 			s.config.Keys = []string{s.keyARN[:len(s.keyARN)-4] + "0000"}
 		}, wants{
 			"key.enabled": f, "key.customer": e, "key.spec": e, "key.alias": f, "key.rotation": e, "key.deletion": e, "key.policy": e, "key.grants": e,
-			"bucket.encryption": f, "object.encryption": f, "ebs.key": f, "trail.write": f, "trail.read": f,
+			"bucket.encryption": f, "bucket.foreign-keys": f, "object.encryption": f, "ebs.key": f, "trail.write": f, "trail.read": f,
 		}, map[string]string{"key.enabled": "no such key", "key.rotation": "NotFoundException"}},
 		{"an AWS-managed key", func(t *testing.T, s *stack) {
 			s.put(t, s.cfg, "x", nil)
 			s.config.Keys, s.config.Alias = []string{"alias/aws/s3"}, ""
 		}, wants{
 			"key.customer": f, "key.alias": s,
-			"bucket.encryption": f, "object.encryption": f, "ebs.key": f, "trail.write": f, "trail.read": f,
+			"bucket.encryption": f, "bucket.foreign-keys": f, "object.encryption": f, "ebs.key": f, "trail.write": f, "trail.read": f,
 		}, map[string]string{"key.customer": "key manager AWS"}},
 		{"a key for signatures", func(t *testing.T, s *stack) {
 			out, err := kms.NewFromConfig(s.cfg).CreateKey(t.Context(), &kms.CreateKeyInput{KeySpec: kmstypes.KeySpecHmac256, KeyUsage: kmstypes.KeyUsageTypeGenerateVerifyMac})
@@ -111,18 +111,18 @@ func TestRun_BadStack(t *testing.T) {
 			_, err := c.DeletePublicAccessBlock(t.Context(), &s3.DeletePublicAccessBlockInput{Bucket: aws.String(bucket)})
 			require.NoError(t, err)
 			s.setBucketPolicy(t, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::`+bucket+`/*"}]}`)
-		}, wants{"bucket.public-access": f, "bucket.policy": f, "bucket.tls": f}, map[string]string{"bucket.public-access": "no public-access block", "bucket.policy": "public"}},
+		}, wants{"bucket.public-access": f, "bucket.policy": f, "bucket.tls": f, "bucket.foreign-keys": f}, map[string]string{"bucket.public-access": "no public-access block", "bucket.policy": "public"}},
 		{"no bucket policy", func(t *testing.T, s *stack) {
 			_, err := s3.NewFromConfig(s.cfg).DeleteBucketPolicy(t.Context(), &s3.DeleteBucketPolicyInput{Bucket: aws.String(bucket)})
 			require.NoError(t, err)
-		}, wants{"bucket.tls": f}, map[string]string{"bucket.tls": "there is no bucket policy"}},
+		}, wants{"bucket.tls": f, "bucket.foreign-keys": f}, map[string]string{"bucket.tls": "there is no bucket policy"}},
 		{"TLS for objects alone", func(t *testing.T, s *stack) {
 			s.setBucketPolicy(t, `{"Version":"2012-10-17","Statement":[{"Sid":"TLS","Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::`+bucket+`/*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}`)
-		}, wants{"bucket.tls": f}, map[string]string{"bucket.tls": "for the bucket itself: statement \"TLS\""}},
+		}, wants{"bucket.tls": f, "bucket.foreign-keys": f}, map[string]string{"bucket.tls": "for the bucket itself: statement \"TLS\""}},
 		{"no such bucket", func(_ *testing.T, s *stack) {
 			s.config.Bucket = "ckms-nobody-has-this"
 		}, wants{
-			"bucket.region": f, "bucket.encryption": e, "bucket.bucket-key": e, "bucket.public-access": e, "bucket.policy": e, "bucket.tls": e,
+			"bucket.region": f, "bucket.encryption": e, "bucket.bucket-key": e, "bucket.public-access": e, "bucket.policy": e, "bucket.tls": e, "bucket.foreign-keys": e,
 			"object.encryption": f, "trail.write": f, "trail.read": f,
 		}, map[string]string{"bucket.region": "there is no bucket", "bucket.tls": "NoSuchBucket"}},
 

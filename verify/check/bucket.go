@@ -56,10 +56,10 @@ var bucketChecks = []Check{
 		ID: "bucket.policy", Title: "the bucket policy is not public", Severity: "critical",
 		Why:       "a public policy hands the data to anybody whom the key lets through",
 		Expected:  "S3 calls the policy not public",
-		Proves:    "S3 itself classifies the policy as not public",
+		Proves:    "S3 itself classifies the policy as not public, and verify's own analysis finds no statement that admits an outsider; if the two differ, the result is inconclusive",
 		NotProven: "that the principals that the policy names should have access",
 		Remedy:    "name the principals that need the bucket in the bucket policy: aws s3api put-bucket-policy",
-		Needs:     []Permission{{"s3:GetBucketPolicyStatus", onBucket}, {"s3:ListBucket", onBucket}},
+		Needs:     []Permission{{"s3:GetBucketPolicyStatus", onBucket}, {"s3:GetBucketPolicy", onBucket}, {"s3:ListBucket", onBucket}},
 		run:       withBucket(bucketPolicyStatus),
 	}, {
 		ID: "bucket.tls", Title: "the bucket refuses requests without TLS", Severity: "high",
@@ -70,6 +70,15 @@ var bucketChecks = []Check{
 		Remedy:    "deny s3:* for every principal where aws:SecureTransport is false: aws s3api put-bucket-policy",
 		Needs:     []Permission{{"s3:GetBucketPolicy", onBucket}, {"s3:ListBucket", onBucket}},
 		run:       withBucket(bucketTLS),
+	}, {
+		ID: "bucket.foreign-keys", Title: "the bucket policy keeps other keys out", Severity: "high",
+		Why:       "an object under another key is not under this key's policy, and is lost with the other key",
+		Expected:  "the policy denies everyone uploads that name other encryption, s3:ReplicateObject and s3:UpdateObjectEncryption",
+		Proves:    "`Deny` statements refuse, for every principal and every object: an upload that names another KMS key, SSE-S3 or a customer-provided key; and, except for principals named by ARN, `s3:ReplicateObject` and `s3:UpdateObjectEncryption`, which choose a key that no condition key is documented to hold",
+		NotProven: "uploads with `aws:kms` and no key ID, for which S3 documents the AWS-managed key; what existing objects are encrypted under: `object.encryption`; what named exceptions do",
+		Remedy:    "deny these requests in the bucket policy: aws s3api put-bucket-policy",
+		Needs:     []Permission{{"s3:GetBucketPolicy", onBucket}, {"s3:ListBucket", onBucket}, {"kms:DescribeKey", onKey}},
+		run:       withBucket(bucketForeignKeys),
 	},
 }
 
@@ -273,12 +282,32 @@ func bucketPolicyStatus(ctx context.Context, r *run) report.Result {
 	if *out.PolicyStatus.IsPublic {
 		return fail("S3 calls the policy public", "name the principals that need the bucket in its policy, with aws s3api put-bucket-policy", a.saw("public"))
 	}
-	return pass("S3 calls the policy not public", a.saw("not public"))
+	policy := r.policyOfBucket()
+	if policy.err != nil {
+		return r.failure("s3:GetBucketPolicy", policy.err)
+	}
+	seen := a.saw("not public")
+	remedy := "aws s3api get-bucket-policy --bucket " + quote(r.cfg.Bucket) + " --query Policy --output text"
+	p, err := parsePolicy(aws.ToString(policy.out.Policy))
+	if err != nil {
+		return inconclusive("S3 calls the policy not public, but "+err.Error(), remedy, seen)
+	}
+	arn := bucketARN(r.cfg)
+	owner := ""
+	if id := r.identity(); id.err == nil {
+		owner = aws.ToString(id.out.Account)
+	}
+	list, notes := p.access(arn, owner, "bucket policy")
+	r.addAccess(list, notes...)
+	if open, why := p.openToStrangers("s3", arn, arn+"/*"); open != no {
+		return inconclusive("S3 calls the policy not public, but verify's own analysis finds that "+why, remedy, seen)
+	}
+	return pass("S3 calls the policy not public, and verify's own analysis agrees", seen)
 }
 
-func bucketTLS(ctx context.Context, r *run) report.Result {
-	out, err := r.bucket().GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &r.cfg.Bucket})
-	a := answered(r, "s3:GetBucketPolicy", out, err, func() middleware.Metadata { return out.ResultMetadata })
+func bucketTLS(_ context.Context, r *run) report.Result {
+	a := r.policyOfBucket()
+	out, err := a.out, a.err
 	arn := bucketARN(r.cfg)
 	remedy := fmt.Sprintf(`add this statement to the policy of the bucket %s: {"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["%s","%s/*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}}`, r.cfg.Bucket, arn, arn)
 	if hasCode(err, "NoSuchBucketPolicy") {
@@ -299,6 +328,37 @@ func bucketTLS(ctx context.Context, r *run) report.Result {
 		return inconclusive("requests without TLS may be let through "+why, remedy, seen)
 	}
 	return pass("every request without TLS is denied", seen)
+}
+
+func bucketForeignKeys(_ context.Context, r *run) report.Result {
+	if x, ok := r.noKeyARN(); !ok {
+		return x
+	}
+	a, arn, key := r.policyOfBucket(), bucketARN(r.cfg), r.keyARN()
+	remedy := "deny these requests in the bucket policy, as components.EncryptedBucket does; see docs/verify.md"
+	if hasCode(a.err, "NoSuchBucketPolicy") {
+		return fail("there is no bucket policy, so nothing keeps other keys out", remedy, a.evidence)
+	}
+	if a.err != nil {
+		return r.failure("s3:GetBucketPolicy", a.err)
+	}
+	p, err := parsePolicy(aws.ToString(a.out.Policy))
+	if err != nil {
+		return inconclusive(err.Error(), remedy, a.evidence)
+	}
+	seen := a.saw("%d statements", len(p.Statement))
+	denied, why, exempt := p.deniesOtherKeys(arn, key)
+	switch denied {
+	case no:
+		return fail("the policy does not deny everyone "+why, remedy, seen)
+	case unknown:
+		return inconclusive("the policy may not deny everyone "+why, remedy, seen)
+	}
+	text := "the policy denies everyone other encryption, replication into the bucket and a change of keys in place"
+	if len(exempt) > 0 {
+		text += "; replication or a change of keys is open to " + strings.Join(exempt, ", ")
+	}
+	return pass(text, seen)
 }
 
 // bucketARN is the bucket's ARN. Its partition is the Region's.

@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/http"
 	"strconv"
@@ -45,15 +46,17 @@ func TestKeyGrants(t *testing.T) {
 	const partner = "444455556666"
 	someone := "arn:aws:iam::" + owner + ":role/app"
 	for name, c := range map[string]struct {
-		grantees []string
-		shown    string // what KMS shows instead of someone
-		want     report.Status
-		because  string
+		grantees  []string
+		operation kmstypes.GrantOperation // Decrypt if empty
+		shown     string                  // what KMS shows instead of someone
+		want      report.Status
+		because   string
 	}{
-		"none":                               {want: report.Pass, because: "none of 0 grants"},
-		"a role of the account":              {grantees: []string{someone}, want: report.Pass, because: "none of 1 grants"},
-		"an account that the policy names":   {grantees: []string{"arn:aws:iam::" + partner + ":role/app"}, want: report.Pass},
-		"another account":                    {grantees: []string{someone, "arn:aws:iam::111122223333:root"}, want: report.Fail, because: "1 of 2 grants give the key to an account that the key policy does not name: grant "},
+		"none":                             {want: report.Pass, because: "none of 0 grants"},
+		"a role of the account":            {grantees: []string{someone}, want: report.Pass, because: "none of 1 grants"},
+		"an account that the policy names": {grantees: []string{"arn:aws:iam::" + partner + ":role/app"}, want: report.Pass},
+		"an operation that the policy does not allow the account": {grantees: []string{"arn:aws:iam::" + partner + ":role/app"}, operation: kmstypes.GrantOperationEncrypt, want: report.Fail, because: "what the key policy does not allow it"},
+		"another account":                    {grantees: []string{someone, "arn:aws:iam::111122223333:root"}, want: report.Fail, because: "1 of 2 grants give an account what the key policy does not allow it: grant "},
 		"a session in another account":       {grantees: []string{someone}, shown: "arn:aws:sts::111122223333:assumed-role/app/session", want: report.Fail, because: "to arn:aws:sts::111122223333:assumed-role/app/session (Decrypt)"},
 		"a service":                          {grantees: []string{someone}, shown: "rds.us-east-1.amazonaws.com", want: report.Pass},
 		"a principal that was deleted":       {grantees: []string{someone}, shown: "AROAEXAMPLEID", want: report.Inconclusive, because: "AROAEXAMPLEID"},
@@ -68,7 +71,7 @@ func TestKeyGrants(t *testing.T) {
 			_, err := k.PutKeyPolicy(t.Context(), &kms.PutKeyPolicyInput{KeyId: &s.keyARN, PolicyName: aws.String("default"), Policy: &policy})
 			require.NoError(t, err)
 			for _, g := range c.grantees {
-				_, err := k.CreateGrant(t.Context(), &kms.CreateGrantInput{KeyId: &s.keyARN, GranteePrincipal: &g, Operations: []kmstypes.GrantOperation{kmstypes.GrantOperationDecrypt}})
+				_, err := k.CreateGrant(t.Context(), &kms.CreateGrantInput{KeyId: &s.keyARN, GranteePrincipal: &g, Operations: []kmstypes.GrantOperation{cmp.Or(c.operation, kmstypes.GrantOperationDecrypt)}})
 				require.NoError(t, err)
 			}
 			if c.shown != "" || strings.HasPrefix(name, "nobody") {

@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -80,10 +79,10 @@ var keyChecks = []Check{
 		Needs:     []Permission{{"kms:GetKeyPolicy", onKey}, {"kms:DescribeKey", onKey}},
 		run:       eachKey(keyPolicy),
 	}, {
-		ID: "key.grants", Title: "no grant gives the key to another account", Severity: "high",
+		ID: "key.grants", Title: "no grant gives another account more than the key policy does", Severity: "high",
 		Why:       "a grant lets its grantee use the key whatever the key policy says, and stands in no policy that anybody reads",
-		Expected:  "every grantee is of the key's account, of one that the key policy names, or an AWS service",
-		Proves:    "no grant gives the key to an account that the key policy does not name; grants to AWS services are accepted",
+		Expected:  "every grantee is of the key's account or an AWS service, or the key policy itself allows its account the same operations",
+		Proves:    "no grant gives another account an operation that the key policy does not allow that account without a condition; grants to AWS services are accepted",
 		NotProven: "that the grants to the key's own account, to accounts that the policy names and to services are needed (`aws kms list-grants`)",
 		Remedy:    "aws kms list-grants --key-id KEY, then aws kms revoke-grant for grants that are not needed",
 		Needs:     []Permission{{"kms:ListGrants", onKey}, {"kms:GetKeyPolicy", onKey}, {"kms:DescribeKey", onKey}},
@@ -270,7 +269,9 @@ func keyPolicy(_ context.Context, r *run, k *keyFacts) report.Result {
 		return inconclusive(err.Error(), remedy, a.evidence)
 	}
 	seen := a.saw("%d statements", len(p.Statement))
-	switch open, why := p.openToStrangers(arn); open {
+	list, notes := p.access(arn, accountOf(arn), "key policy")
+	r.addAccess(list, append(notes, "identity policies of an account that a policy names decide which of its principals have access; verify does not read them")...)
+	switch open, why := p.openToStrangers("kms", arn); open {
 	case yes:
 		return fail(why, remedy, seen)
 	case unknown:
@@ -279,9 +280,9 @@ func keyPolicy(_ context.Context, r *run, k *keyFacts) report.Result {
 	return pass(fmt.Sprintf("none of %d statements lets in accounts that it does not name", len(p.Statement)), seen)
 }
 
-// keyGrants holds the grantees to the accounts that the key policy names: a
-// policy that shares the key with an account says so, a grant is easily
-// overlooked.
+// keyGrants compares grants to other accounts with what the key policy allows
+// those accounts, operation by operation: a policy that shares a key is read, a
+// grant is easily overlooked.
 func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 	arn, x, ok := r.keyARNOf(k)
 	if !ok {
@@ -289,7 +290,7 @@ func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 	}
 	var evidence report.Evidence
 	var unknown []string
-	foreign := map[string][]string{} // by account
+	var foreign []foreignGrant
 	count := 0
 	pages := kms.NewListGrantsPaginator(r.kms, &kms.ListGrantsInput{KeyId: &arn})
 	for pages.HasMorePages() {
@@ -302,10 +303,12 @@ func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 			count++
 			grantee := aws.ToString(g.GranteePrincipal)
 			text := fmt.Sprintf("grant %s to %s (%s)", aws.ToString(g.GrantId), grantee, operations(g.Operations))
+			r.addAccess([]report.Access{{Resource: arn, Account: accountOf(grantee), Principal: grantee, Permissions: strings.Split(operations(g.Operations), ", "),
+				Source: "grant " + aws.ToString(g.GrantId), External: accountOf(grantee) != accountOf(arn)}})
 			switch owner := accountOf(grantee); {
 			case owner == accountOf(arn), strings.HasSuffix(grantee, ".amazonaws.com"), strings.HasSuffix(grantee, ".amazonaws.com.cn"):
 			case owner != "":
-				foreign[owner] = append(foreign[owner], text)
+				foreign = append(foreign, foreignGrant{owner, g.Operations, text})
 			default: // as the id that is left of a principal that was deleted
 				unknown = append(unknown, text)
 			}
@@ -320,16 +323,19 @@ func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 		}
 		p, err := parsePolicy(aws.ToString(policy.out.Policy))
 		if err != nil {
-			return inconclusive("which accounts the key policy names cannot be told: "+err.Error(), "aws kms get-key-policy --key-id "+arn+" --output text --region "+regionOf(arn), policy.evidence)
+			return inconclusive("what the key policy allows other accounts cannot be told: "+err.Error(), "aws kms get-key-policy --key-id "+arn+" --output text --region "+regionOf(arn), policy.evidence)
 		}
-		for _, named := range p.accounts() {
-			delete(foreign, named)
-		}
+		foreign = slices.DeleteFunc(foreign, func(g foreignGrant) bool {
+			return !slices.ContainsFunc(g.operations, func(o types.GrantOperation) bool { return !p.allowsAccount(g.account, "kms:"+string(o), arn) })
+		})
 	}
 	if len(foreign) > 0 {
-		strange := slices.Concat(slices.Collect(maps.Values(foreign))...)
+		var strange []string
+		for _, g := range foreign {
+			strange = append(strange, g.text)
+		}
 		slices.Sort(strange)
-		x := fail(fmt.Sprintf("%d of %d grants give the key to an account that the key policy does not name: %s", len(strange), count, strange[0]), remedy, evidence)
+		x := fail(fmt.Sprintf("%d of %d grants give an account what the key policy does not allow it: %s", len(strange), count, strange[0]), remedy, evidence)
 		x.FailureCount, x.Failures = len(strange), strange[:min(len(strange), maxFailures)]
 		return x
 	}
@@ -337,6 +343,13 @@ func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 		return inconclusive(fmt.Sprintf("whose %d of %d grants are cannot be told: %s", len(unknown), count, unknown[0]), remedy, evidence)
 	}
 	return pass(fmt.Sprintf("none of %d grants is another account's", count), evidence)
+}
+
+// foreignGrant is a grant to another account.
+type foreignGrant struct {
+	account    string
+	operations []types.GrantOperation
+	text       string
 }
 
 func operations(list []types.GrantOperation) string {

@@ -3,20 +3,22 @@ package check
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// This file asks policy documents two questions: may anybody outside the
-// accounts that a key policy names use the key (openToStrangers), and does a bucket
-// policy refuse every request that is not encrypted in transit (deniesPlain).
-// Both reason about whom a statement's principals and conditions let through,
-// not about its text. A construct that this file does not know gives unknown,
-// which callers must not report as a pass.
+// This file evaluates policy documents: whether a principal outside the accounts
+// that a policy names may use the resource (openToStrangers), whether a bucket
+// policy refuses every request without TLS (deniesPlain), and whether it refuses
+// uploads under another key (deniesOtherKeys). It evaluates which requests a
+// statement's principals and conditions admit, not its text. Every result has
+// three values: what this file does not model is unknown, and never a pass.
 // Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html
 
 // truth has three values, in this order so that and and or are min and max.
@@ -41,6 +43,8 @@ func truthOf(b bool) truth {
 
 // policyDocument is a resource policy.
 type policyDocument struct {
+	Version   string
+	Id        string
 	Statement statements
 }
 
@@ -53,6 +57,57 @@ func (s *statements) UnmarshalJSON(b []byte) error {
 		return json.Unmarshal(b, &(*s)[0])
 	}
 	return json.Unmarshal(b, (*[]statement)(s))
+}
+
+// UnmarshalJSON refuses an element that is unknown or occurs twice: its meaning
+// for the statement would be a guess.
+func (s *statement) UnmarshalJSON(b []byte) error {
+	if err := onlyElements(b, "Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"); err != nil {
+		return err
+	}
+	type plain statement
+	if err := json.Unmarshal(b, (*plain)(s)); err != nil {
+		return err
+	}
+	switch {
+	case s.Effect != "Allow" && s.Effect != "Deny":
+		return fmt.Errorf("a statement has the Effect %q", s.Effect)
+	case (len(s.Action) > 0) == (len(s.NotAction) > 0):
+		return errors.New("a statement has not exactly one of Action and NotAction")
+	case len(s.Resource) > 0 && len(s.NotResource) > 0:
+		return errors.New("a statement has both Resource and NotResource")
+	case (s.Principal != nil) == (s.NotPrincipal != nil):
+		return errors.New("a statement has not exactly one of Principal and NotPrincipal")
+	}
+	return nil
+}
+
+// onlyElements refuses an object with an element of another name, also in other
+// spelling, or with one that occurs twice.
+func onlyElements(b []byte, names ...string) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return errors.New("an object was expected")
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := t.(string)
+		if seen[name] {
+			return fmt.Errorf("the element %s occurs twice", name)
+		}
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("the element %s is unknown", name)
+		}
+		seen[name] = true
+		if err := d.Decode(new(json.RawMessage)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type statement struct {
@@ -116,8 +171,18 @@ func (t *texts) UnmarshalJSON(b []byte) error {
 
 func parsePolicy(document string) (policyDocument, error) {
 	var p policyDocument
-	if err := json.Unmarshal([]byte(document), &p); err != nil {
-		return p, fmt.Errorf("the policy is not a policy document: %w", err)
+	err := onlyElements([]byte(document), "Version", "Id", "Statement")
+	if err == nil {
+		err = json.Unmarshal([]byte(document), &p)
+	}
+	if err == nil && p.Version != "" && p.Version != "2012-10-17" && p.Version != "2008-10-17" {
+		err = fmt.Errorf("its version is %q", p.Version)
+	}
+	if err == nil && len(p.Statement) == 0 {
+		err = errors.New("it has no statement")
+	}
+	if err != nil {
+		return p, fmt.Errorf("the policy is not a policy document that verify understands: %w", err)
 	}
 	return p, nil
 }
@@ -130,52 +195,48 @@ func (s statement) name(i int) string {
 	return "number " + strconv.Itoa(i+1)
 }
 
-// accounts are the accounts that a statement allows something, by the ARNs of
-// their principals or by their numbers.
-func (p policyDocument) accounts() (numbers []string) {
-	for _, s := range p.Statement {
-		if s.Effect != "Allow" || s.Principal == nil {
-			continue
+// allowsAccount reports whether the policy allows principals of an account an
+// action on the resource without any condition.
+func (p policyDocument) allowsAccount(number, action, resource string) bool {
+	return slices.ContainsFunc(p.Statement, func(s statement) bool {
+		if s.Effect != "Allow" || s.Principal == nil || len(s.Condition) > 0 || s.touches(resource) != yes || !s.coversAction(action) {
+			return false
 		}
-		for _, name := range (*s.Principal)["AWS"] {
-			if account.MatchString(name) {
-				numbers = append(numbers, name)
-			} else if number := accountOf(name); account.MatchString(number) {
-				numbers = append(numbers, number)
-			}
-		}
-	}
-	return numbers
+		return slices.ContainsFunc((*s.Principal)["AWS"], func(name string) bool { return name == number || accountOf(name) == number })
+	})
 }
 
-// openToStrangers says whether somebody of whom the policy's accounts know
-// nothing, in an account of their own, may use the key, and which statement
-// says so. Statements that name an account, a role or a service let in whom
-// they name: that is sharing, not opening to the world.
-func (p policyDocument) openToStrangers(resource string) (truth, string) {
+// openToStrangers reports whether a principal in an account that the policy does
+// not name, or an AWS service on behalf of one, may do anything of the service
+// (kms or s3) to one of the resources, and which statement admits it. Statements
+// that name an account, a role or a service admit whom they name: that is sharing.
+func (p policyDocument) openToStrangers(service string, resources ...string) (truth, string) {
 	open, why := no, ""
 	for i, s := range p.Statement {
-		if s.Effect != "Allow" || !s.touches(resource) || !s.concerns("kms") {
+		if s.Effect != "Allow" || !s.concerns(service) {
 			continue
 		}
-		lets, reason := s.letsStranger()
-		if lets == no {
-			continue
-		}
-		lets = lets.and(p.deniedToStrangers(s, resource).not())
-		if lets > open {
-			open, why = lets, fmt.Sprintf("statement %s %s", s.name(i), reason)
+		for _, resource := range resources {
+			lets, reason := s.letsStranger()
+			touches := s.touches(resource)
+			if touches == unknown {
+				reason += " on a resource that verify cannot evaluate (a policy variable)"
+			}
+			lets = lets.and(touches).and(p.deniedToStrangers(s, resource).not())
+			if lets > open {
+				open, why = lets, fmt.Sprintf("statement %s %s", s.name(i), reason)
+			}
 		}
 	}
 	return open, why
 }
 
-// letsStranger says whether some stranger meets the statement's principals and
+// letsStranger reports whether some outside principal meets the statement's principals and
 // conditions.
 func (s statement) letsStranger() (truth, string) {
 	lets, reason := no, ""
 	if s.NotPrincipal != nil {
-		lets, reason = yes, "allows everybody except some (NotPrincipal)"
+		lets, reason = yes, "allows everyone except some (NotPrincipal)"
 	}
 	if s.Principal != nil {
 		for _, kind := range slices.Sorted(maps.Keys(*s.Principal)) {
@@ -240,7 +301,7 @@ func everyStranger(s statement) truth {
 	return s.everybody()
 }
 
-// everybody says whether the statement names everybody, anonymous included.
+// everybody reports whether the statement names everyone, anonymous included.
 func (s statement) everybody() truth {
 	if s.Principal == nil {
 		return no
@@ -289,22 +350,62 @@ func strangerIs(kind, name string) truth {
 	return unknown
 }
 
-// touches says whether the statement can be about the resource.
-func (s statement) touches(resource string) bool {
+// touches reports whether the statement is about something that the pattern
+// resource names. A policy variable may become anything.
+func (s statement) touches(resource string) truth {
 	if len(s.NotResource) > 0 {
+		t := yes
 		for _, r := range s.NotResource {
-			if covers(r, resource) {
-				return false
+			switch {
+			case strings.Contains(r, "${"):
+				t = t.and(unknown)
+			case covers(r, resource):
+				t = no
 			}
 		}
-		return true
+		return t
 	}
+	t := no
 	for _, r := range s.Resource {
-		if covers(r, resource) {
-			return true
+		switch {
+		case strings.Contains(r, "${"):
+			t = t.or(unknown)
+		case overlaps(r, resource):
+			t = yes
 		}
 	}
-	return len(s.Resource) == 0
+	if len(s.Resource) == 0 {
+		return yes
+	}
+	return t
+}
+
+// overlaps reports whether some text matches both patterns, which may have the
+// wildcards * and ?.
+func overlaps(a, b string) bool {
+	type at struct{ i, j int }
+	seen := map[at]bool{}
+	var meet func(i, j int) bool
+	meet = func(i, j int) bool {
+		if seen[at{i, j}] {
+			return false
+		}
+		seen[at{i, j}] = true
+		switch {
+		case i == len(a) && j == len(b):
+			return true
+		case i < len(a) && a[i] == '*':
+			return meet(i+1, j) || j < len(b) && meet(i, j+1)
+		case j < len(b) && b[j] == '*':
+			return meet(i, j+1) || i < len(a) && meet(i+1, j)
+		case i == len(a) || j == len(b):
+			return false
+		case a[i] == b[j] || a[i] == '?' || b[j] == '?':
+			return meet(i+1, j+1)
+		}
+		return false
+	}
+	return meet(0, 0)
 }
 
 // concerns says whether the statement has actions of the service.
@@ -457,24 +558,20 @@ type values struct {
 	// match says whether a value can, and whether it can fail to, match a
 	// pattern.
 	match func(pattern string, how comparison) (can, cannot truth)
+	// networks reports whether match does not judge networks, which IpAddress
+	// compares: see publicNetworks.
+	networks bool
 }
 
 // chosen is a key whose value the requester chooses.
 func chosen(string, comparison) (can, cannot truth) { return yes, yes }
 
-// mystery is a key that this file does not know.
-func mystery(string, comparison) (can, cannot truth) { return unknown, unknown }
+// notModelled is a key that this file does not model.
+func notModelled(string, comparison) (can, cannot truth) { return unknown, unknown }
 
 // alwaysFalse is a key that holds "false" in all these requests.
 func alwaysFalse(pattern string, how comparison) (can, cannot truth) {
-	m := pattern == "false"
-	switch how {
-	case folding:
-		m = strings.EqualFold(pattern, "false")
-	case like, likeARN:
-		m = covers(pattern, "false")
-	}
-	return truthOf(m), truthOf(!m)
+	return fixed("false", pattern, how)
 }
 
 // notTheirs is a key that says who the requester is by a text that strangers
@@ -492,9 +589,9 @@ func notTheirs(pattern string, how comparison) (can, cannot truth) {
 	return yes, yes // some stranger's number has these digits
 }
 
-// notTheirARN is a key that holds the requester's ARN. A pattern keeps
-// strangers out where its account is spelled out. In StringLike no wildcard may
-// come before it: it spans colons, and a path in a stranger's ARN may hold those.
+// notTheirARN is a key that holds the requester's ARN. A pattern keeps outsiders
+// out if it spells out an account before its first wildcard: the account of an
+// ARN is its fifth part and has 12 digits.
 func notTheirARN(pattern string, how comparison) (can, cannot truth) {
 	if !how.wild(pattern) {
 		return no, yes
@@ -502,11 +599,15 @@ func notTheirARN(pattern string, how comparison) (can, cannot truth) {
 	if strings.Trim(pattern, "*") == "" {
 		return yes, no
 	}
+	literal := strings.SplitN(pattern[:strings.IndexAny(pattern, "*?")], ":", 6)
+	if len(literal) >= 5 && len(literal[4]) >= 12 {
+		return no, yes
+	}
 	part := strings.SplitN(pattern, ":", 6)
 	if len(part) < 6 || part[4] == "" || how.wild(part[4]) {
 		return yes, yes
 	}
-	if how == like && how.wild(strings.Join(part[:4], ":")) {
+	if how == like { // a wildcard before the account spans colons
 		return unknown, yes
 	}
 	return no, yes
@@ -531,51 +632,82 @@ func notTheirUserID(pattern string, how comparison) (can, cannot truth) {
 	return truthOf(how.wild(id)), yes
 }
 
-// notTheirNetwork is a key that holds a network address.
-func notTheirNetwork(pattern string, _ comparison) (can, cannot truth) {
-	prefix, err := netip.ParsePrefix(pattern)
-	if err != nil {
-		if _, err := netip.ParseAddr(pattern); err != nil {
-			return unknown, unknown
-		}
+// notTheirNetwork is the address that a request comes from. Addresses that are
+// compared as text, and not by IpAddress, are understood without wildcards only;
+// ranges are judged together, by publicNetworks.
+func notTheirNetwork(pattern string, how comparison) (can, cannot truth) {
+	if _, err := netip.ParseAddr(pattern); err == nil && !how.wild(pattern) {
 		return no, yes
 	}
-	// S3 counts a range as public from the same sizes on.
-	// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
-	if prefix.Addr().Is4() && prefix.Bits() < 8 || !prefix.Addr().Is4() && prefix.Bits() < 32 {
-		return yes, truthOf(prefix.Bits() > 0)
+	return unknown, unknown
+}
+
+// publicNetworks reports whether an outsider can send a request from one of the
+// networks, which is likelier the larger they are together: no up to a /16 of IPv4
+// or a /32 of IPv6, yes from a /8 or a /16 on, unknown in between. An IPv4 network
+// that is written as IPv6 counts as IPv4.
+// S3 counts one range as public from /8 and /32 on:
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-control-block-public-access.html
+func publicNetworks(patterns texts) truth {
+	var v4, v6 float64 // addresses
+	for _, p := range patterns {
+		prefix, err := netip.ParsePrefix(p)
+		if err != nil {
+			addr, err := netip.ParseAddr(p)
+			if err != nil {
+				return unknown
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		mapped := netip.MustParsePrefix("::ffff:0:0/96")
+		switch addr := prefix.Addr(); {
+		case addr.Is4():
+			v4 += math.Exp2(float64(32 - prefix.Bits()))
+		case prefix.Bits() >= 96 && mapped.Contains(addr):
+			v4 += math.Exp2(float64(128 - prefix.Bits()))
+		case prefix.Contains(mapped.Addr()):
+			v4 = math.Exp2(32)
+		default:
+			v6 += math.Exp2(float64(128 - prefix.Bits()))
+		}
 	}
-	return no, yes
+	switch {
+	case v4 >= math.Exp2(24) || v6 >= math.Exp2(112):
+		return yes
+	case v4 > math.Exp2(16) || v6 > math.Exp2(96):
+		return unknown
+	}
+	return no
 }
 
 // strangerKeys has the condition keys whose values a stranger cannot choose.
 var strangerKeys = map[string]values{
-	"kms:calleraccount":         {present: true, match: notTheirs},
-	"aws:principalaccount":      {present: true, match: notTheirs},
-	"aws:principalarn":          {present: true, match: notTheirARN},
-	"aws:principalisawsservice": {present: true, match: alwaysFalse},
-	"aws:userid":                {present: true, match: notTheirUserID},
-	"aws:principalorgid":        {absent: true, present: true, match: notTheirs},
-	"aws:principalorgpaths":     {absent: true, present: true, match: notTheirs},
-	"aws:principalservicename":  {absent: true, match: mystery},
-	"aws:sourceaccount":         {absent: true, present: true, match: notTheirs},
-	"aws:sourceorgid":           {absent: true, present: true, match: notTheirs},
-	"aws:sourceorgpaths":        {absent: true, present: true, match: notTheirs},
-	"aws:sourcearn":             {absent: true, present: true, match: notTheirSourceARN},
-	"aws:sourcevpc":             {absent: true, present: true, match: notTheirs},
-	"aws:sourcevpce":            {absent: true, present: true, match: notTheirs},
-	"aws:vpceaccount":           {absent: true, present: true, match: notTheirs},
-	"aws:vpceorgid":             {absent: true, present: true, match: notTheirs},
-	"aws:sourceip":              {absent: true, present: true, match: notTheirNetwork},
-	"aws:vpcsourceip":           {absent: true, present: true, match: notTheirNetwork},
+	"kms:calleraccount":        {present: true, match: notTheirs},
+	"aws:principalaccount":     {present: true, match: notTheirs},
+	"aws:principalarn":         {present: true, match: notTheirARN},
+	"aws:userid":               {present: true, match: notTheirUserID},
+	"aws:principalorgid":       {absent: true, present: true, match: notTheirs},
+	"aws:principalorgpaths":    {absent: true, present: true, match: notTheirs},
+	"aws:principalservicename": {absent: true, present: true, match: notModelled},
+	"aws:sourceaccount":        {absent: true, present: true, match: notTheirs},
+	"aws:sourceorgid":          {absent: true, present: true, match: notTheirs},
+	"aws:sourceorgpaths":       {absent: true, present: true, match: notTheirs},
+	"aws:sourcearn":            {absent: true, present: true, match: notTheirSourceARN},
+	"aws:sourcevpc":            {absent: true, present: true, match: notTheirs},
+	"aws:sourcevpce":           {absent: true, present: true, match: notTheirs},
+	"aws:vpceaccount":          {absent: true, present: true, match: notTheirs},
+	"aws:vpceorgid":            {absent: true, present: true, match: notTheirs},
+	"aws:sourceip":             {absent: true, present: true, match: notTheirNetwork, networks: true},
 }
 
-// freeKeys has the condition keys whose values a stranger chooses; those that
+// freeKeys has the condition keys whose values an outsider chooses. A private
+// address (aws:VpcSourceIp) is one: every VPC may use 10.0.0.0/8. An AWS service
+// that acts for an outsider is a service (aws:PrincipalIsAWSService); those that
 // end with a slash or a colon are the beginnings of such keys.
 var freeKeys = []string{
 	"aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:multifactorauthpresent", "aws:principaltag/",
-	"aws:principaltype", "aws:referer", "aws:requestedregion", "aws:requesttag/", "aws:securetransport",
-	"aws:sourceidentity", "aws:tagkeys", "aws:useragent", "aws:username", "aws:viaawsservice",
+	"aws:principalisawsservice", "aws:principaltype", "aws:referer", "aws:requestedregion", "aws:requesttag/", "aws:securetransport",
+	"aws:sourceidentity", "aws:tagkeys", "aws:useragent", "aws:username", "aws:viaawsservice", "aws:vpcsourceip",
 	"kms:encryptionalgorithm", "kms:encryptioncontext:", "kms:encryptioncontextkeys", "kms:grantconstrainttype",
 	"kms:granteeprincipal", "kms:grantisforawsresource", "kms:grantoperations", "kms:reencryptonsamekey",
 	"kms:requestalias", "kms:retiringprincipal", "kms:viaservice",
@@ -595,7 +727,7 @@ func stranger(key string) values {
 			return values{absent: true, present: true, match: chosen}
 		}
 	}
-	return values{absent: true, present: true, match: mystery}
+	return values{absent: true, present: true, match: notModelled}
 }
 
 // plainRequest is what a condition key may hold in a request over plain HTTP:
@@ -611,6 +743,7 @@ func plainRequest(key string) values {
 var operators = map[string]struct {
 	how     comparison
 	negated bool
+	network bool // values are networks
 }{
 	"stringequals":              {how: exactly},
 	"stringequalsignorecase":    {how: folding},
@@ -618,13 +751,13 @@ var operators = map[string]struct {
 	"arnequals":                 {how: likeARN}, // the same as ArnLike
 	"arnlike":                   {how: likeARN},
 	"bool":                      {how: folding},
-	"ipaddress":                 {how: exactly},
+	"ipaddress":                 {network: true},
 	"stringnotequals":           {how: exactly, negated: true},
 	"stringnotequalsignorecase": {how: folding, negated: true},
 	"stringnotlike":             {how: like, negated: true},
 	"arnnotequals":              {how: likeARN, negated: true},
 	"arnnotlike":                {how: likeARN, negated: true},
-	"notipaddress":              {how: exactly, negated: true},
+	"notipaddress":              {network: true, negated: true},
 }
 
 // evaluate says whether a condition can be true, and whether it can be false,
@@ -639,6 +772,9 @@ func evaluate(operator string, patterns texts, v values) (can, cannot truth) {
 	}
 	op, ifExists := strings.CutSuffix(op, "ifexists")
 
+	if op == "null" && (ifExists || forAll || forAny) {
+		return unknown, unknown
+	}
 	if op == "null" {
 		for _, p := range patterns {
 			switch strings.ToLower(p) {
@@ -661,6 +797,10 @@ func evaluate(operator string, patterns texts, v values) (can, cannot truth) {
 	// Whether a value that is there can match one of the patterns, and whether
 	// it can match none.
 	matches, misses := no, yes
+	if v.networks && o.network {
+		matches = publicNetworks(patterns)
+		patterns = nil
+	}
 	for _, p := range patterns {
 		if strings.Contains(p, "${") {
 			matches, misses = matches.or(unknown), misses.and(unknown)
@@ -685,4 +825,112 @@ func evaluate(operator string, patterns texts, v values) (can, cannot truth) {
 		}
 	}
 	return can, cannot
+}
+
+// otherEncryption are the uploads that the bucket must refuse, by what a condition
+// key may hold in them: another key, SSE-S3, and a key that the client provides.
+func otherEncryption(key string) map[string]func(string) values {
+	const (
+		algorithm = "s3:x-amz-server-side-encryption"
+		keyID     = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+		customer  = "s3:x-amz-server-side-encryption-customer-algorithm"
+	)
+	is := func(value string) values {
+		return values{present: true, match: func(pattern string, how comparison) (truth, truth) { return fixed(value, pattern, how) }}
+	}
+	missing := values{absent: true, match: chosen}
+	anotherKey := values{present: true, match: func(pattern string, how comparison) (truth, truth) {
+		if !how.wild(pattern) && pattern == key {
+			return no, yes
+		}
+		if how.wild(pattern) && strings.Trim(pattern, "*") == "" {
+			return yes, no
+		}
+		return yes, yes
+	}}
+	requests := map[string]map[string]values{
+		"an upload that names another KMS key":                {algorithm: is("aws:kms"), keyID: anotherKey, customer: missing},
+		"an upload that names another KMS key for two layers": {algorithm: is("aws:kms:dsse"), keyID: anotherKey, customer: missing},
+		"an upload that names SSE-S3":                         {algorithm: is("AES256"), keyID: missing, customer: missing},
+		"an upload with a key that the client provides":       {algorithm: missing, keyID: missing, customer: is("AES256")},
+	}
+	out := map[string]func(string) values{}
+	for name, request := range requests {
+		out[name] = func(key string) values {
+			if v, ok := request[strings.ToLower(key)]; ok {
+				return v
+			}
+			return values{absent: true, present: true, match: chosen}
+		}
+	}
+	return out
+}
+
+// fixed is a key that holds one value.
+func fixed(value, pattern string, how comparison) (can, cannot truth) {
+	m := pattern == value
+	switch how {
+	case folding:
+		m = strings.EqualFold(pattern, value)
+	case like, likeARN:
+		m = covers(pattern, value)
+	}
+	return truthOf(m), truthOf(!m)
+}
+
+// unnamed is a requester whose ARN no policy names: exact ARNs are exceptions that
+// the report lists.
+func unnamed(key string) values {
+	if strings.EqualFold(key, "aws:PrincipalArn") {
+		return values{present: true, match: func(pattern string, how comparison) (truth, truth) {
+			if how.wild(pattern) {
+				return unknown, unknown
+			}
+			return no, yes
+		}}
+	}
+	return values{absent: true, present: true, match: chosen}
+}
+
+// deniesOtherKeys reports whether a bucket policy keeps every object under key:
+// it denies everyone each upload that names other encryption, and replication into
+// the bucket and a change of encryption in place (both choose a key that no
+// condition of the policy can see) except for principals that it names by ARN.
+// It returns what is left open, and the named principals.
+func (p policyDocument) deniesOtherKeys(bucketARN, key string) (denied truth, why string, exempt []string) {
+	objects := bucketARN + "/*"
+	all := func(action string, seen func(string) values) truth {
+		covered := no
+		for _, s := range p.Statement {
+			if s.Effect == "Deny" && s.coversAction(action) && s.coversResource(objects) {
+				covered = covered.or(s.appliesTo(seen, statement.everybody))
+			}
+		}
+		return covered
+	}
+	denied = yes
+	judge := func(what string, t truth) {
+		if t < denied {
+			denied, why = t, what
+		}
+	}
+	requests := otherEncryption(key)
+	for _, what := range slices.Sorted(maps.Keys(requests)) {
+		judge(what, all("s3:PutObject", requests[what]))
+	}
+	judge("replication into the bucket (s3:ReplicateObject)", all("s3:ReplicateObject", unnamed))
+	judge("a change of an object's key in place (s3:UpdateObjectEncryption)", all("s3:UpdateObjectEncryption", unnamed))
+	for _, s := range p.Statement {
+		if s.Effect == "Deny" && (s.coversAction("s3:ReplicateObject") || s.coversAction("s3:UpdateObjectEncryption")) {
+			for _, keys := range s.Condition {
+				for k, names := range keys {
+					if strings.EqualFold(k, "aws:PrincipalArn") {
+						exempt = append(exempt, names...)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(exempt)
+	return denied, why, slices.Compact(exempt)
 }

@@ -1,10 +1,13 @@
 package check
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
 const testKey = "arn:aws:kms:us-east-1:111122223333:key/0"
@@ -74,7 +77,20 @@ func TestPolicy_OpenToStrangers(t *testing.T) {
 		{"a role's session name", allow(world, `{"StringLike":{"aws:userid":"*:ci"}}`), yes},
 		{"a role's id", allow(world, `{"StringLike":{"aws:userid":"AROAEXAMPLE:*"}}`), no},
 		{"over TLS", allow(world, `{"Bool":{"aws:SecureTransport":"true"}}`), yes},
-		{"a service for itself", allow(world, `{"Bool":{"aws:PrincipalIsAWSService":"true"}}`), no},
+		{"any AWS service", allow(world, `{"Bool":{"aws:PrincipalIsAWSService":"true"}}`), yes},
+		{"any AWS service for the account", allow(world, `{"Bool":{"aws:PrincipalIsAWSService":"true"},"StringEquals":{"aws:SourceAccount":"111122223333"}}`), no},
+		{"a variable in the resource", `{"Statement":{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"arn:aws:kms:${aws:RequestedRegion}:111122223333:key/*"}}`, unknown},
+		{"a variable in what the resource is not", `{"Statement":{"Effect":"Allow","Principal":"*","Action":"kms:*","NotResource":"arn:aws:kms:${aws:RequestedRegion}:111122223333:key/*"}}`, unknown},
+		{"a private network of any VPC", allow(world, `{"IpAddress":{"aws:VpcSourceIp":"10.0.0.0/16"}}`), yes},
+		{"hundreds of large networks", allow(world, `{"IpAddress":{"aws:SourceIp":[`+networks(200)+`]}}`), yes},
+		{"the Internet as IPv6", allow(world, `{"IpAddress":{"aws:SourceIp":"::ffff:0.0.0.0/96"}}`), yes},
+		{"the Internet inside all of IPv6", allow(world, `{"IpAddress":{"aws:SourceIp":"::/0"}}`), yes},
+		{"one network as IPv6", allow(world, `{"IpAddress":{"aws:SourceIp":"::ffff:192.0.2.0/120"}}`), no},
+		{"a network that a provider shares", allow(world, `{"IpAddress":{"aws:SourceIp":"3.0.0.0/9"}}`), unknown},
+		{"an ARN that begins with an account", allow(world, `{"StringLike":{"aws:PrincipalArn":"arn:aws:iam::111122223333*"}}`), no},
+		{"an ARN that begins with part of an account", allow(world, `{"StringLike":{"aws:PrincipalArn":"arn:aws:iam::11112222*"}}`), yes},
+		{"a service that is named by its ARN's condition", allow(world, `{"StringEquals":{"aws:PrincipalServiceName":"cloudtrail.amazonaws.com"}}`), unknown},
+		{"Null with IfExists", allow(world, `{"NullIfExists":{"aws:PrincipalOrgID":"false"}}`), unknown},
 		{"no service for itself", allow(world, `{"Bool":{"aws:PrincipalIsAWSService":false}}`), yes},
 		{"an unknown operator", allow(world, `{"StringMatches":{"kms:CallerAccount":"111122223333"}}`), unknown},
 		{"an unknown key", allow(world, `{"StringEquals":{"kms:Unheard":"x"}}`), unknown},
@@ -98,7 +114,7 @@ func TestPolicy_OpenToStrangers(t *testing.T) {
 			t.Parallel()
 			p, err := parsePolicy(tt.policy)
 			require.NoError(t, err)
-			got, why := p.openToStrangers(testKey)
+			got, why := p.openToStrangers("kms", testKey)
 			require.Equal(t, tt.want, got, why)
 			require.Equal(t, tt.want == no, why == "")
 		})
@@ -129,7 +145,6 @@ func TestPolicy_DeniesPlain(t *testing.T) {
 		{"not true", deny(everybody, all, `"Resource":`+both, `{"StringNotEquals":{"aws:SecureTransport":"true"}}`), yes},
 		{"all but actions of another service", deny(everybody, `"NotAction":"iam:*"`, `"Resource":`+both, tls), yes},
 
-		{"nothing", ``, no},
 		{"an allow instead", `{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":` + both + `,"Condition":{"Bool":{"aws:SecureTransport":"true"}}}`, no},
 		{"the wrong way round", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"true"}}`), no},
 		{"only the objects", deny(everybody, all, `"Resource":"`+b+`/*"`, tls), no},
@@ -160,19 +175,81 @@ func TestPolicy_DeniesPlain(t *testing.T) {
 	}
 }
 
-func TestPolicy_Malformed(t *testing.T) {
-	t.Parallel()
-	for _, doc := range []string{``, `null`, `[]`, `{"Statement":"x"}`, `{"Statement":[{"Action":{}}]}`, `{"Statement":[{"Principal":7}]}`, `{"Statement":[{"Condition":{"Bool":7}}]}`} {
-		p, err := parsePolicy(doc)
-		if err != nil {
-			require.Contains(t, err.Error(), "not a policy document", doc)
-			continue
-		}
-		open, _ := p.openToStrangers(testKey)
-		require.Equal(t, no, open, doc)
-		denied, _ := p.deniesPlain("arn:aws:s3:::b")
-		require.Equal(t, no, denied, doc)
+// networks are n ranges of 2^24 addresses.
+func networks(n int) string {
+	var list []string
+	for i := range n {
+		list = append(list, fmt.Sprintf(`"%d.0.0.0/8"`, i))
 	}
+	return strings.Join(list, ",")
+}
+
+// What is not understood is refused, so that a check is inconclusive.
+func TestPolicy_RefusesWhatItDoesNotModel(t *testing.T) {
+	t.Parallel()
+	const good = `"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"`
+	for _, doc := range []string{
+		``, `null`, `[]`, `{}`, `{"Statement":[]}`, `{"Statement":"x"}`, `{"Statement":[{"Action":{}}]}`, `{"Statement":[{"Principal":7}]}`,
+		`{"Statement":[{"Condition":{"Bool":7}}]}`, `{"statement":{` + good + `}}`, `{"Version":"2030-01-01","Statement":{` + good + `}}`,
+		`{"Statement":{` + good + `,"When":"now"}}`, `{"Statement":{` + good + `,"effect":"Deny"}}`, `{"Statement":{` + good + `,"Effect":"Deny"}}`,
+		`{"Statement":{` + strings.Replace(good, "Allow", "allow", 1) + `}}`, `{"Statement":{` + good + `,"NotAction":"kms:Decrypt"}}`,
+		`{"Statement":{` + good + `,"NotPrincipal":"*"}}`, `{"Statement":{"Effect":"Allow","Action":"kms:*","Resource":"*"}}`,
+	} {
+		_, err := parsePolicy(doc)
+		require.ErrorContains(t, err, "not a policy document that verify understands", doc)
+	}
+}
+
+func TestPolicy_DeniesOtherKeys(t *testing.T) {
+	t.Parallel()
+	const b = "arn:aws:s3:::b"
+	good := strings.ReplaceAll(goodBucketPolicy(testKey), bucket, "b")
+	for name, tt := range map[string]struct {
+		policy string
+		want   truth
+		why    string
+	}{
+		"as it should be":                        {good, yes, ""},
+		"another key in the condition":           {strings.ReplaceAll(good, testKey, testKey+"0"), no, "an upload that names another KMS key"},
+		"only if the key is in another account":  {strings.ReplaceAll(good, `"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"`+testKey, `"StringNotLike":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"arn:aws:kms:*:111122223333:*`), no, "names another KMS key"},
+		"SSE-S3 is not denied":                   {strings.ReplaceAll(good, `"aws:kms"`, `["aws:kms","AES256"]`), no, "names SSE-S3"},
+		"keys of clients are not denied":         {strings.ReplaceAll(good, "customer-algorithm", "customer-nothing"), no, "a key that the client provides"},
+		"replication is not denied":              {strings.ReplaceAll(good, `"s3:ReplicateObject",`, ""), no, "s3:ReplicateObject"},
+		"a change in place is not denied":        {strings.ReplaceAll(good, `,"s3:UpdateObjectEncryption"`, ""), no, "s3:UpdateObjectEncryption"},
+		"a change in place is open to one":       {strings.ReplaceAll(good, `"s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::b/*"`, `"s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::b/*","Condition":{"ArnNotEquals":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/x"}}`), yes, ""},
+		"a change in place is open to a pattern": {strings.ReplaceAll(good, `"s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::b/*"`, `"s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::b/*","Condition":{"ArnNotLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/x"}}`), unknown, "s3:ReplicateObject"},
+		"only below a prefix":                    {strings.ReplaceAll(good, `"arn:aws:s3:::b/*"`, `"arn:aws:s3:::b/x/*"`), no, ""},
+		"only for one account":                   {strings.ReplaceAll(good, `"Principal":"*"`, `"Principal":{"AWS":"111122223333"}`), no, ""},
+		"unless they come from a network":        {strings.ReplaceAll(good, `"Null":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"false"}`, `"Null":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"false"},"NotIpAddress":{"aws:SourceIp":"192.0.2.0/24"}`), no, "names another KMS key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, err := parsePolicy(tt.policy)
+			require.NoError(t, err)
+			got, why, exempt := p.deniesOtherKeys(b, testKey)
+			require.Equal(t, tt.want, got, why)
+			require.Contains(t, why, tt.why)
+			if name == "a change in place is open to one" {
+				require.Equal(t, []string{"arn:aws:iam::111122223333:role/x"}, exempt)
+			}
+		})
+	}
+}
+
+func TestPolicy_Access_ListsWhoHasWhat(t *testing.T) {
+	t.Parallel()
+	p, err := parsePolicy(`{"Statement":[
+		{"Sid":"Own","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"},
+		{"Sid":"Partner","Effect":"Allow","Principal":{"AWS":["444455556666"],"Service":"logs.us-east-1.amazonaws.com"},"Action":["kms:Decrypt"],"Resource":"*","Condition":{"Bool":{"aws:SecureTransport":"true"}}},
+		{"Effect":"Deny","Principal":"*","Action":"kms:Decrypt","Resource":"*"}]}`)
+	require.NoError(t, err)
+	list, notes := p.access(testKey, "111122223333", "key policy")
+	require.Equal(t, []report.Access{
+		{Resource: testKey, Account: "111122223333", Principal: "arn:aws:iam::111122223333:root", Permissions: []string{"kms:*"}, Source: `key policy, statement "Own"`},
+		{Resource: testKey, Account: "444455556666", Principal: "444455556666", Permissions: []string{"kms:Decrypt"}, Conditions: "aws:SecureTransport Bool true", Source: `key policy, statement "Partner"`, External: true},
+		{Resource: testKey, Principal: "Service logs.us-east-1.amazonaws.com", Permissions: []string{"kms:Decrypt"}, Conditions: "aws:SecureTransport Bool true", Source: `key policy, statement "Partner"`, External: true},
+	}, list)
+	require.Len(t, notes, 1)
 }
 
 func TestCovers(t *testing.T) {
@@ -198,7 +275,7 @@ func FuzzPolicy(f *testing.F) {
 			require.False(t, strings.Contains(err.Error(), "\n"))
 			return
 		}
-		p.openToStrangers(testKey)
+		p.openToStrangers("kms", testKey)
 		p.deniesPlain("arn:aws:s3:::b")
 	})
 }
