@@ -113,7 +113,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkObjects looks at 100,000 objects, and at what localaws can answer
+// BenchmarkObjects checks 100,000 objects, and measures what localaws can serve
 // at all: the same HEAD from as many clients that do nothing else.
 func BenchmarkObjects(b *testing.B) {
 	const objects, clients = 100_000, 32
@@ -132,14 +132,14 @@ func BenchmarkObjects(b *testing.B) {
 	for b.Loop() {
 		start := time.Now()
 		results, mb := x.run(b, "--key", x.key, "--bucket", testBucket, "--prefix", "many/", "--only", "object")
-		require.Equal(b, fmt.Sprintf("%d objects, all under the key", objects), results["object.encryption"])
+		require.Contains(b, results["object.encryption"], fmt.Sprintf("%d objects checked", objects))
 		b.ReportMetric(objects/time.Since(start).Seconds(), "objects/s")
 		b.ReportMetric(limit, "localaws-HEAD/s")
 		b.ReportMetric(mb, "MB")
 	}
 }
 
-// headRate is how many HEADs a second localaws answers.
+// headRate is how many HEADs a second localaws serves.
 func (x *benched) headRate(b *testing.B, clients int) float64 {
 	b.Helper()
 	pem, err := os.ReadFile(x.server.CAFile())
