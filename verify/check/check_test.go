@@ -56,10 +56,19 @@ func TestRun_KeepsToTheSchema(t *testing.T) {
 	s.put(t, s.cfg, "x", nil)
 	s.config.Keys = append(s.config.Keys, s.newKey(t))
 	var b bytes.Buffer
-	require.NoError(t, report.WriteJSON(&b, s.run(t)))
+	rep := s.run(t)
+	require.NoError(t, report.WriteJSON(&b, rep))
 	doc, err := jsonschema.UnmarshalJSON(&b)
 	require.NoError(t, err)
 	require.NoError(t, schema.Validate(doc))
+
+	ocsf, err := jsonschema.NewCompiler().Compile("../report/testdata/ocsf-1.8.0.schema.json")
+	require.NoError(t, err)
+	b.Reset()
+	require.NoError(t, report.WriteOCSF(&b, rep))
+	doc, err = jsonschema.UnmarshalJSON(&b)
+	require.NoError(t, err)
+	require.NoError(t, ocsf.Validate(doc))
 }
 
 // Two runs say the same, apart from times and ids.
