@@ -4,7 +4,7 @@ GO      ?= go
 STACK   ?= dev
 FUZZ    ?= 10s
 # Without the limit Go minimizes one input for a minute and fuzzes none meanwhile.
-GOFUZZ  := $(GO) test ./localaws -run '^$$' -fuzztime $(FUZZ) -fuzzminimizetime 10x
+GOFUZZ  := $(GO) test -run '^$$' -fuzztime $(FUZZ) -fuzzminimizetime 10x
 # The AWS CLI that the tests use, where there is none on PATH.
 WITH_AWS := PATH="$(CURDIR)/.sandbox/awscli/bin:$$PATH"
 # The provider spends most of a test waiting for AWS to settle, so four engines
@@ -35,10 +35,11 @@ test: install
 
 # Briefly, in every test run; for longer, FUZZ=10m.
 fuzz:
-	$(GOFUZZ) -fuzz '^FuzzRequest$$'
-	$(GOFUZZ) -fuzz '^FuzzKMS$$'
-	$(GOFUZZ) -fuzz '^FuzzPolicy$$'
-	$(GOFUZZ) -fuzz '^FuzzS3$$'
+	$(GOFUZZ) -fuzz '^FuzzRequest$$' ./localaws
+	$(GOFUZZ) -fuzz '^FuzzS3$$' ./localaws
+	$(GOFUZZ) -fuzz '^FuzzKMS$$' ./localaws/internal/kms
+	$(GOFUZZ) -fuzz '^FuzzPolicy$$' ./localaws/internal/policy
+	$(GOFUZZ) -fuzz '^FuzzOutsiders$$' ./localaws/internal/policy
 
 lint:
 	@for m in . plugin; do (cd $$m && $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run) || exit 1; done

@@ -81,8 +81,8 @@ var keyChecks = []Check{
 	}, {
 		ID: "key.grants", Title: "no grant gives another account more than the key policy does", Severity: "high",
 		Why:       "a grant lets its grantee use the key whatever the key policy says, and stands in no policy that anybody reads",
-		Expected:  "every grantee is of the key's account or an AWS service, or the key policy itself allows its account the same operations",
-		Proves:    "no grant gives another account an operation that the key policy does not allow that account without a condition; grants to AWS services are accepted",
+		Expected:  "every grantee is of the key's account or an AWS service, or the key policy itself allows it or its account the same operations",
+		Proves:    "no grant gives a principal of another account an operation that the key policy does not allow that principal or its whole account without a condition; grants to AWS services are accepted",
 		NotProven: "that the grants to the key's own account, to accounts that the policy names and to services are needed (`aws kms list-grants`)",
 		Remedy:    "aws kms list-grants --key-id KEY, then aws kms revoke-grant for grants that are not needed",
 		Needs:     []Permission{{"kms:ListGrants", onKey}, {"kms:GetKeyPolicy", onKey}, {"kms:DescribeKey", onKey}},
@@ -306,9 +306,9 @@ func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 			r.addAccess([]report.Access{{Resource: arn, Account: accountOf(grantee), Principal: grantee, Permissions: strings.Split(operations(g.Operations), ", "),
 				Source: "grant " + aws.ToString(g.GrantId), External: accountOf(grantee) != accountOf(arn)}})
 			switch owner := accountOf(grantee); {
-			case owner == accountOf(arn), strings.HasSuffix(grantee, ".amazonaws.com"), strings.HasSuffix(grantee, ".amazonaws.com.cn"):
+			case owner == accountOf(arn), owner == "" && (strings.HasSuffix(grantee, ".amazonaws.com") || strings.HasSuffix(grantee, ".amazonaws.com.cn")):
 			case owner != "":
-				foreign = append(foreign, foreignGrant{owner, g.Operations, text})
+				foreign = append(foreign, foreignGrant{grantee, owner, g.Operations, text})
 			default: // as the id that is left of a principal that was deleted
 				unknown = append(unknown, text)
 			}
@@ -326,7 +326,7 @@ func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 			return inconclusive("what the key policy allows other accounts cannot be told: "+err.Error(), "aws kms get-key-policy --key-id "+arn+" --output text --region "+regionOf(arn), policy.evidence)
 		}
 		foreign = slices.DeleteFunc(foreign, func(g foreignGrant) bool {
-			return !slices.ContainsFunc(g.operations, func(o types.GrantOperation) bool { return !p.allowsAccount(g.account, "kms:"+string(o), arn) })
+			return !slices.ContainsFunc(g.operations, func(o types.GrantOperation) bool { return !p.allowsPrincipal(g.grantee, g.account, "kms:"+string(o), arn) })
 		})
 	}
 	if len(foreign) > 0 {
@@ -347,6 +347,7 @@ func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 
 // foreignGrant is a grant to another account.
 type foreignGrant struct {
+	grantee    string // ARN
 	account    string
 	operations []types.GrantOperation
 	text       string

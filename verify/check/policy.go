@@ -195,14 +195,16 @@ func (s statement) name(i int) string {
 	return "number " + strconv.Itoa(i+1)
 }
 
-// allowsAccount reports whether the policy allows principals of an account an
-// action on the resource without any condition.
-func (p policyDocument) allowsAccount(number, action, resource string) bool {
+// allowsPrincipal reports whether the policy allows a principal, by name or as one
+// of the account with this number, an action on the resource without any condition.
+func (p policyDocument) allowsPrincipal(arn, number, action, resource string) bool {
 	return slices.ContainsFunc(p.Statement, func(s statement) bool {
 		if s.Effect != "Allow" || s.Principal == nil || len(s.Condition) > 0 || s.touches(resource) != yes || !s.coversAction(action) {
 			return false
 		}
-		return slices.ContainsFunc((*s.Principal)["AWS"], func(name string) bool { return name == number || accountOf(name) == number })
+		return slices.ContainsFunc((*s.Principal)["AWS"], func(name string) bool {
+			return name == arn || name == number || accountOf(name) == number && strings.HasSuffix(name, ":root")
+		})
 	})
 }
 
@@ -683,9 +685,9 @@ func publicNetworks(patterns texts) truth {
 // strangerKeys has the condition keys whose values a stranger cannot choose.
 var strangerKeys = map[string]values{
 	"kms:calleraccount":        {present: true, match: notTheirs},
-	"aws:principalaccount":     {present: true, match: notTheirs},
-	"aws:principalarn":         {present: true, match: notTheirARN},
-	"aws:userid":               {present: true, match: notTheirUserID},
+	"aws:principalaccount":     {absent: true, present: true, match: notTheirs},
+	"aws:principalarn":         {absent: true, present: true, match: notTheirARN},
+	"aws:userid":               {absent: true, present: true, match: notTheirUserID},
 	"aws:principalorgid":       {absent: true, present: true, match: notTheirs},
 	"aws:principalorgpaths":    {absent: true, present: true, match: notTheirs},
 	"aws:principalservicename": {absent: true, present: true, match: notModelled},
@@ -869,6 +871,9 @@ func otherEncryption(key string) map[string]func(string) values {
 // fixed is a key that holds one value.
 func fixed(value, pattern string, how comparison) (can, cannot truth) {
 	m := pattern == value
+	if how == likeARN && !strings.HasPrefix(value, "arn:") {
+		return unknown, unknown // an ARN operator on what is no ARN
+	}
 	switch how {
 	case folding:
 		m = strings.EqualFold(pattern, value)
