@@ -326,7 +326,9 @@ func keyGrants(ctx context.Context, r *run, k *keyFacts) report.Result {
 			return inconclusive("what the key policy allows other accounts cannot be told: "+err.Error(), "aws kms get-key-policy --key-id "+arn+" --output text --region "+regionOf(arn), policy.evidence)
 		}
 		foreign = slices.DeleteFunc(foreign, func(g foreignGrant) bool {
-			return !slices.ContainsFunc(g.operations, func(o types.GrantOperation) bool { return !p.allowsPrincipal(g.grantee, g.account, "kms:"+string(o), arn) })
+			return !slices.ContainsFunc(g.operations, func(o types.GrantOperation) bool {
+				return !p.allowsPrincipal(g.grantee, g.account, "kms:"+string(o), arn)
+			})
 		})
 	}
 	if len(foreign) > 0 {

@@ -173,6 +173,9 @@ func parsePolicy(document string) (policyDocument, error) {
 	var p policyDocument
 	err := onlyElements([]byte(document), "Version", "Id", "Statement")
 	if err == nil {
+		err = duplicateName(json.NewDecoder(strings.NewReader(document)))
+	}
+	if err == nil {
 		err = json.Unmarshal([]byte(document), &p)
 	}
 	if err == nil && p.Version != "" && p.Version != "2012-10-17" && p.Version != "2008-10-17" {

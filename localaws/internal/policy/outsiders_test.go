@@ -602,7 +602,9 @@ func namesFor(p *policy.Policy, grantee, number, action string) bool {
 	a := policy.Access{Who: wire.IdentityOf(number), Action: action, Resource: keyARN}
 	return slices.ContainsFunc(p.Statements, func(s policy.Statement) bool {
 		s.Conditions = nil
-		named := slices.ContainsFunc(s.Principals, func(pr policy.Principal) bool { return pr.Kind == "AWS" && slices.Contains([]string{grantee, number, wire.RootARN(number)}, pr.Name) })
+		named := slices.ContainsFunc(s.Principals, func(pr policy.Principal) bool {
+			return pr.Kind == "AWS" && slices.Contains([]string{grantee, number, wire.RootARN(number)}, pr.Name)
+		})
 		a.Who.ARN = "arn:aws:iam::" + number + ":root"
 		if s.NotPrincipal || s.Deny || !named {
 			return false
