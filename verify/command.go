@@ -37,6 +37,7 @@ type options struct {
 	alias, bucket                      string
 	objects                            []string
 	prefix, region, account, profile   string
+	versions                           bool
 	caller                             string
 	format                             string
 	reports                            []string
@@ -136,6 +137,7 @@ func (o *options) addTargetFlags(c *cobra.Command) {
 	f.StringVar(&o.alias, "alias", "", "alias that must resolve to the key: alias/NAME")
 	f.StringVar(&o.bucket, "bucket", "", "bucket to check")
 	f.StringVar(&o.prefix, "prefix", "", "check every object with this prefix; '' is the whole bucket")
+	f.BoolVar(&o.versions, "versions", false, "with --prefix, check every version of the objects, also those behind a delete marker")
 	f.StringVar(&o.region, "region", "", "Region of the key (default: the stack's, the key ARN's, or that of the AWS configuration)")
 	f.StringVar(&o.account, "account", "", "AWS account ID that the credentials must belong to")
 	f.StringVar(&o.profile, "profile", "", "profile of the AWS configuration")
@@ -231,6 +233,7 @@ func (o *options) config(ctx context.Context, c *cobra.Command) (check.Config, e
 		Since: o.since, Wait: o.wait, Canary: o.canary, AllRegions: o.allRegions, Only: o.only, Skip: o.skip,
 		Concurrency: o.concurrency, Version: version.Text(),
 	}
+	cfg.Versions = o.versions
 	if c.Flags().Changed("prefix") {
 		cfg.Prefix = &o.prefix
 	}

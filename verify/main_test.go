@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -91,7 +92,12 @@ func scriptOf(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).
 
 func setup(env *testscript.Env) error {
 	dir := filepath.Join(env.WorkDir, ".localaws")
-	server, err := localaws.Open(localaws.Options{Dir: dir, TrailRate: 1000})
+	// The stack is a minute old when a script begins: a canary's events are of
+	// another second than the write of the object.
+	var past atomic.Int64
+	past.Store(int64(time.Minute))
+	defer past.Store(0)
+	server, err := localaws.Open(localaws.Options{Dir: dir, TrailRate: 1000, Now: func() time.Time { return time.Now().Add(-time.Duration(past.Load())) }})
 	if err != nil {
 		return err
 	}
@@ -170,6 +176,10 @@ func makeStack(server *localaws.Server) (string, error) {
 			_, err := b.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: aws.String(testBucket), ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{
 				Rules: []types.ServerSideEncryptionRule{{BucketKeyEnabled: yes, ApplyServerSideEncryptionByDefault: &types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAwsKms, KMSMasterKeyID: arn}}},
 			}})
+			return err
+		},
+		func() error {
+			_, err := b.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{Bucket: aws.String(testBucket), VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
 			return err
 		},
 		func() error {

@@ -60,6 +60,8 @@ type run struct {
 	canary         func() canaryFindings
 	events         func() trailFindings
 
+	started func() time.Time // by AWS's clock, in whole seconds
+
 	refused atomic.Pointer[error] // AWS's last word on the credentials, if it refused them
 
 	mu       sync.Mutex
@@ -104,6 +106,14 @@ func newRun(ctx context.Context, cfg Config, selected map[string]bool) *run {
 	r.identity = sync.OnceValue(func() answer[*sts.GetCallerIdentityOutput] {
 		out, err := caller(cfg.AWS.Region)
 		return answered(r, "sts:GetCallerIdentity", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	})
+	r.started = sync.OnceValue(func() time.Time {
+		if id := r.identity(); id.err == nil {
+			if t, ok := awsmiddleware.GetServerTime(id.out.ResultMetadata); ok {
+				return t
+			}
+		}
+		return cfg.start
 	})
 	r.regionIsOff = sync.OnceValue(func() bool {
 		// A Region that is not enabled refuses good credentials as invalid:

@@ -61,7 +61,7 @@ func TestRun_BadStack(t *testing.T) {
 		{"no such key", func(_ *testing.T, s *stack) {
 			s.config.Keys = []string{s.keyARN[:len(s.keyARN)-4] + "0000"}
 		}, wants{
-			"key.enabled": f, "key.customer": e, "key.spec": e, "key.alias": f, "key.rotation": e, "key.deletion": e, "key.policy": e, "key.grants": e,
+			"key.enabled": f, "key.customer": e, "key.spec": e, "key.alias": f, "key.rotation": e, "key.deletion": e, "key.policy": e, "key.grants": e, "key.multi-region": e,
 			"bucket.encryption": f, "bucket.foreign-keys": f, "object.encryption": f, "ebs.key": f, "trail.write": f, "trail.read": f,
 		}, map[string]string{"key.enabled": "no such key", "key.rotation": "NotFoundException"}},
 		{"an AWS-managed key", func(t *testing.T, s *stack) {
@@ -122,7 +122,7 @@ func TestRun_BadStack(t *testing.T) {
 		{"no such bucket", func(_ *testing.T, s *stack) {
 			s.config.Bucket = "ckms-nobody-has-this"
 		}, wants{
-			"bucket.region": f, "bucket.encryption": e, "bucket.bucket-key": e, "bucket.public-access": e, "bucket.policy": e, "bucket.tls": e, "bucket.foreign-keys": e,
+			"bucket.region": f, "bucket.account": e, "bucket.versioning": e, "bucket.ownership": e, "bucket.encryption": e, "bucket.bucket-key": e, "bucket.public-access": e, "bucket.policy": e, "bucket.tls": e, "bucket.foreign-keys": e,
 			"object.encryption": f, "trail.write": f, "trail.read": f,
 		}, map[string]string{"bucket.region": "there is no bucket", "bucket.tls": "NoSuchBucket"}},
 
@@ -165,7 +165,7 @@ func TestRun_BadStack(t *testing.T) {
 
 		{"credentials of another account", func(_ *testing.T, s *stack) {
 			s.config.Account = "111122223333"
-		}, wants{"account.expected": f}, map[string]string{"account.expected": "account " + owner}},
+		}, wants{"account.expected": f, "key.customer": f}, map[string]string{"account.expected": "account " + owner}},
 		{"events of another caller", func(_ *testing.T, s *stack) {
 			s.config.Caller = "arn:aws:iam::" + owner + ":role/deployer"
 		}, wants{"trail.write": i, "trail.read": i}, map[string]string{"trail.write": "1 of another caller (arn:aws:iam::" + owner + ":user/localaws)"}},

@@ -1,11 +1,14 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -25,6 +28,32 @@ var bucketChecks = []Check{
 		Remedy:   "use a bucket in the key's Region",
 		Needs:    []Permission{{"s3:ListBucket", onBucket}},
 		run:      withBucket(bucketRegion),
+	}, {
+		ID: "bucket.account", Title: "the bucket is owned by the caller's account", Severity: "critical",
+		Why:       "bucket names are global: a bucket of another account may have the expected name, and receive the data",
+		Expected:  "S3 accepts the caller's account as the expected owner",
+		Proves:    "S3 accepts a call with the caller's account as expected bucket owner; verify sends it with every call to the bucket",
+		NotProven: "that the caller's account is the right one: `account.expected`",
+		Remedy:    "use a bucket of the caller's account",
+		Needs:     []Permission{{"s3:ListBucket", onBucket}},
+		run:       withBucket(bucketAccount),
+	}, {
+		ID: "bucket.versioning", Title: "the bucket keeps the versions of its objects", Severity: "medium",
+		Why:       "an overwritten or deleted object is lost without versioning",
+		Expected:  "versioning Enabled",
+		Proves:    "versioning is enabled now",
+		NotProven: "that objects from before it was enabled have versions; MFA delete",
+		Remedy:    "aws s3api put-bucket-versioning with Status=Enabled",
+		Needs:     []Permission{{"s3:GetBucketVersioning", onBucket}, {"s3:ListBucket", onBucket}},
+		run:       withBucket(bucketVersioning),
+	}, {
+		ID: "bucket.ownership", Title: "the bucket's owner owns every object", Severity: "medium",
+		Why:      "with ACLs a writer of another account keeps control of its objects, past the bucket policy",
+		Expected: "object ownership BucketOwnerEnforced",
+		Proves:   "object ownership is BucketOwnerEnforced: ACLs have no effect",
+		Remedy:   "aws s3api put-bucket-ownership-controls with ObjectOwnership=BucketOwnerEnforced",
+		Needs:    []Permission{{"s3:GetBucketOwnershipControls", onBucket}, {"s3:ListBucket", onBucket}},
+		run:      withBucket(bucketOwnership),
 	}, {
 		ID: "bucket.encryption", Title: "the bucket encrypts with the key by default", Severity: "critical",
 		Why:       "an upload that names no encryption gets the bucket's default, for ever",
@@ -113,10 +142,90 @@ func (r *run) bucketClient() *s3.Client {
 		if a := r.head(); a.err == nil && aws.ToString(a.out.BucketRegion) != "" {
 			o.Region = *a.out.BucketRegion
 		}
+		o.APIOptions = append(o.APIOptions, withExpectedOwner(r.owner()))
 		// A part of an object has no checksum to check; a line in the log for each
 		// is no news to the reader.
 		o.DisableLogOutputChecksumValidationSkipped = true
 	})
+}
+
+// owner is the account that has to own the bucket: the caller's. Empty if it is
+// not known.
+func (r *run) owner() string {
+	if id := r.identity(); id.err == nil {
+		return aws.ToString(id.out.Account)
+	}
+	return ""
+}
+
+// withExpectedOwner sends the expected owner with every call: S3 refuses the call
+// if another account owns the bucket, also if it was created meanwhile.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+func withExpectedOwner(account string) func(*middleware.Stack) error {
+	return func(s *middleware.Stack) error {
+		if account == "" {
+			return nil
+		}
+		return s.Build.Add(middleware.BuildMiddlewareFunc("ExpectedBucketOwner", func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
+			if h, ok := in.Request.(*smithyhttp.Request); ok {
+				h.Header.Set("X-Amz-Expected-Bucket-Owner", account)
+			}
+			return next.HandleBuild(ctx, in)
+		}), middleware.After)
+	}
+}
+
+// bucketAccount compares a call with the expected owner and one without.
+func bucketAccount(ctx context.Context, r *run) report.Result {
+	want := r.owner()
+	if want == "" {
+		return r.failure("sts:GetCallerIdentity", r.identity().err)
+	}
+	if a := r.head(); a.err != nil {
+		return r.failure("s3:HeadBucket", a.err)
+	}
+	out, err := r.bucket().HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &r.cfg.Bucket})
+	a := answered(r, "s3:HeadBucket", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	var h *awshttp.ResponseError
+	switch {
+	case err == nil:
+		return pass("the bucket is owned by "+want, a.saw("accepted with the expected owner %s", want))
+	case errors.As(err, &h) && h.HTTPStatusCode() == http.StatusForbidden:
+		return fail("S3 refuses the call if the bucket has to be owned by "+want+": another account owns it", "use a bucket of the caller's account: aws s3api list-buckets --query 'Buckets[].Name'", a.evidence)
+	}
+	return r.failure("s3:HeadBucket", err)
+}
+
+func bucketVersioning(ctx context.Context, r *run) report.Result {
+	out, err := r.bucket().GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &r.cfg.Bucket})
+	a := answered(r, "s3:GetBucketVersioning", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	if err != nil {
+		return r.failure("s3:GetBucketVersioning", err)
+	}
+	if out.Status != types.BucketVersioningStatusEnabled {
+		status := cmp.Or(string(out.Status), "never enabled")
+		return fail("versioning is "+status, "aws s3api put-bucket-versioning --bucket "+quote(r.cfg.Bucket)+" --versioning-configuration Status=Enabled", a.saw("%s", status))
+	}
+	return pass("versioning is Enabled", a.saw("Enabled"))
+}
+
+func bucketOwnership(ctx context.Context, r *run) report.Result {
+	out, err := r.bucket().GetBucketOwnershipControls(ctx, &s3.GetBucketOwnershipControlsInput{Bucket: &r.cfg.Bucket})
+	a := answered(r, "s3:GetBucketOwnershipControls", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	remedy := "aws s3api put-bucket-ownership-controls --bucket " + quote(r.cfg.Bucket) + " --ownership-controls 'Rules=[{ObjectOwnership=BucketOwnerEnforced}]'"
+	if hasCode(err, "OwnershipControlsNotFoundError") {
+		return fail("the bucket has no ownership controls, so that ACLs are in effect", remedy, a.evidence)
+	}
+	if err != nil {
+		return r.failure("s3:GetBucketOwnershipControls", err)
+	}
+	if out.OwnershipControls == nil || len(out.OwnershipControls.Rules) != 1 {
+		return inconclusive("S3 did not return exactly one ownership rule", remedy, a.evidence)
+	}
+	if got := out.OwnershipControls.Rules[0].ObjectOwnership; got != types.ObjectOwnershipBucketOwnerEnforced {
+		return fail("object ownership is "+string(got), remedy, a.saw("%s", got))
+	}
+	return pass("object ownership is BucketOwnerEnforced", a.saw("BucketOwnerEnforced"))
 }
 
 func bucketRegion(_ context.Context, r *run) report.Result {

@@ -145,6 +145,10 @@ func (r *run) mayFly(ctx context.Context) (report.Result, bool) {
 	if x, ok := r.noKeyARN(); !ok {
 		return x, false
 	}
+	if x := bucketAccount(ctx, r); x.Status != report.Pass {
+		x.Status, x.Actual = report.Error, "nothing was uploaded: "+x.Actual
+		return x, false
+	}
 	out, err := r.bucket().GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &r.cfg.Bucket})
 	switch {
 	case hasCode(err, "ObjectLockConfigurationNotFoundError"):
@@ -274,7 +278,28 @@ func (f *flight) foreign(ctx context.Context) report.Result {
 		put, _ := f.put(ctx, t.name, t.how)
 		names, results = append(names, t.what), append(results, f.refusedWell(t.what, put))
 	}
+	names, results = append(names, "the bucket policy"), append(results, f.readsAsRefused())
 	return merge("upload", names, results)
+}
+
+// readsAsRefused reads the policy as well: it might cover only the names that a
+// canary has.
+func (f *flight) readsAsRefused() report.Result {
+	a := f.r.policyOfBucket()
+	if a.err != nil {
+		return f.r.failure("s3:GetBucketPolicy", a.err)
+	}
+	p, err := parsePolicy(aws.ToString(a.out.Policy))
+	if err != nil {
+		return inconclusive(err.Error(), "aws s3api get-bucket-policy --bucket "+quote(f.r.cfg.Bucket), a.evidence)
+	}
+	requests := otherEncryption(f.r.keyARN())
+	for _, what := range []string{sseS3Upload, otherKeyUpload} {
+		if t := p.deniesUploads(bucketARN(f.r.cfg)+"/*", requests[what]); t != yes {
+			return inconclusive("the uploads were refused, but the policy does not deny everyone, for every object, "+what, "see bucket.foreign-keys", a.evidence)
+		}
+	}
+	return pass("it denies both for every object", a.evidence)
 }
 
 func (f *flight) refusedWell(what string, put answer[*s3.PutObjectOutput]) report.Result {
@@ -286,6 +311,9 @@ func (f *flight) refusedWell(what string, put answer[*s3.PutObjectOutput]) repor
 		return f.r.failure("s3:PutObject", put.err)
 	case !f.accepted:
 		return inconclusive("refused, but so was every other upload: "+Reason(put.err), "attach the IAM policy that verify iam --canary prints to the caller", put.evidence)
+	case !strings.Contains(Reason(put.err), "resource-based policy"):
+		return inconclusive("refused, but S3 does not say that the bucket policy refused it: another caller may be accepted: "+Reason(put.err),
+			"run verify as a caller whose own policies allow the upload", put.evidence)
 	case strings.Contains(Reason(put.err), " kms:"):
 		return inconclusive("refused, but by KMS and not by the bucket: another caller may be let through: "+Reason(put.err),
 			"run verify as a caller who may use the AWS-managed key", put.evidence)

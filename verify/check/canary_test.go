@@ -36,7 +36,7 @@ func TestCanary_Bad(t *testing.T) {
 		}, map[string]report.Status{"canary.refused": f}, map[string]string{"canary.refused": "an upload that names SSE-S3 (AES256) was accepted"}},
 		{"another key accepted", func(t *testing.T, s *stack) {
 			s.setBucketPolicy(t, `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::`+bucket+`/*","Condition":{"Null":{"s3:x-amz-server-side-encryption":"false"},"StringNotEquals":{"s3:x-amz-server-side-encryption":"aws:kms"}}}]}`)
-		}, map[string]report.Status{"canary.refused": f}, map[string]string{"canary.refused": "not as expected for 1 of 2 uploads"}},
+		}, map[string]report.Status{"canary.refused": f}, map[string]string{"canary.refused": "not as expected for 2 of 3 uploads"}},
 		{"every upload refused", func(t *testing.T, s *stack) {
 			s.setBucketPolicy(t, `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::`+bucket+`/*"}]}`)
 		}, map[string]report.Status{"canary.default": e, "canary.write": e, "canary.read": e, "canary.refused": i}, map[string]string{"canary.refused": "so was every other upload"}},

@@ -51,6 +51,9 @@ type Config struct {
 	// Prefix, where set, adds every object below it; empty means the whole
 	// bucket. The default, nil, adds none.
 	Prefix *string
+	// Versions checks every version of the objects below Prefix, also those behind
+	// a delete marker. The default is the current versions. It requires Prefix.
+	Versions bool
 	// Account is the account that the credentials must be of: 12 digits. Empty
 	// skips that check.
 	Account string
@@ -93,6 +96,7 @@ type Config struct {
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 
+	start          time.Time  // of the run, by the clock Now
 	lookupRate     rate.Limit // of LookupEvents; only tests have another than AWS
 	lookupAttempts int        // of one LookupEvents; only tests have fewer
 }
@@ -210,10 +214,14 @@ func (c Config) selection(selected map[string]bool) string {
 	if len(c.Objects) > 0 {
 		parts = append(parts, count(len(c.Objects), "named object"))
 	}
+	every := "every object"
+	if c.Versions {
+		every = "every version of every object"
+	}
 	if c.Prefix != nil && *c.Prefix == "" {
-		parts = append(parts, "every object of the bucket")
+		parts = append(parts, every+" of the bucket")
 	} else if c.Prefix != nil {
-		parts = append(parts, fmt.Sprintf("every object with the prefix %q", *c.Prefix))
+		parts = append(parts, fmt.Sprintf("%s with the prefix %q", every, *c.Prefix))
 	}
 	switch {
 	case c.Bucket == "":
@@ -320,6 +328,9 @@ func (c *Config) CheckNames() error {
 func (c *Config) complete() error {
 	if len(c.Keys) == 0 && c.Bucket == "" {
 		return &InputError{"nothing to verify: name a key, a bucket, or the stack that made them"}
+	}
+	if c.Versions && c.Prefix == nil {
+		return &InputError{"--versions needs --prefix: it selects every version below it"}
 	}
 	if c.AWS.Region == "" {
 		return &InputError{"no Region: name it, or set AWS_REGION"}

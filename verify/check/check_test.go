@@ -140,7 +140,7 @@ func TestRun_OnlyAndSkip(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"key.enabled pass", "key.customer pass", "key.spec pass", "key.alias pass", "key.rotation pass", "key.deletion pass",
-		"key.policy skipped", "key.grants pass", "bucket.tls pass",
+		"key.policy skipped", "key.grants pass", "key.multi-region pass", "bucket.tls pass",
 	}, got, "what --skip leaves out is there as skipped; what --only leaves out is not")
 	require.Equal(t, report.Pass, rep.Verdict)
 }

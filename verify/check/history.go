@@ -80,7 +80,12 @@ func (h *history) lookForKeys(ctx context.Context, wants []*want) error {
 // is left to look for: every want is found, or its time has been gone through.
 // It skips stretches of time that no want asks for. It makes at most budget
 // lookups; any number, where that is negative.
-func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value string, wants []*want, budget int) error {
+func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value string, wants []*want, budget int) (err error) {
+	defer func() {
+		for _, w := range wants {
+			w.gone = w.gone || err == nil && budget != 0
+		}
+	}()
 	left := pending(wants)
 	now := h.now()
 	var in *cloudtrail.LookupEventsInput

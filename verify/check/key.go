@@ -29,8 +29,8 @@ var keyChecks = []Check{
 	}, {
 		ID: "key.customer", Title: "the key is customer managed", Severity: "high",
 		Why:       "nobody in the account can change the policy of an AWS-managed key, or switch it off",
-		Expected:  "key manager CUSTOMER",
-		Proves:    "the key is customer managed, not a key of an AWS service",
+		Expected:  "key manager CUSTOMER, in the account that was named",
+		Proves:    "the key is customer managed, not a key of an AWS service; with `--account`, it belongs to that account",
 		NotProven: "who may administer the key",
 		Remedy:    "aws kms create-key, and use that key",
 		Needs:     []Permission{{"kms:DescribeKey", onKey}},
@@ -55,8 +55,8 @@ var keyChecks = []Check{
 	}, {
 		ID: "key.rotation", Title: "the key rotates", Severity: "medium",
 		Why:       "without rotation all data of all years rests on the same key material",
-		Expected:  "automatic rotation on",
-		Proves:    "automatic rotation is on; the report states its period",
+		Expected:  "automatic rotation on, at least once a year",
+		Proves:    "automatic rotation is on, with a period of 365 days at most",
 		NotProven: "that data from before a rotation was encrypted again: it never is",
 		Remedy:    "aws kms enable-key-rotation --key-id KEY",
 		Needs:     []Permission{{"kms:GetKeyRotationStatus", onKey}, {"kms:DescribeKey", onKey}},
@@ -87,7 +87,86 @@ var keyChecks = []Check{
 		Remedy:    "aws kms list-grants --key-id KEY, then aws kms revoke-grant for grants that are not needed",
 		Needs:     []Permission{{"kms:ListGrants", onKey}, {"kms:GetKeyPolicy", onKey}, {"kms:DescribeKey", onKey}},
 		run:       eachKey(keyGrants),
+	}, {
+		ID: "key.multi-region", Title: "every replica of the key is as protected as the key", Severity: "high",
+		Why:       "a replica decrypts what the key encrypted, under a key policy of its own in another Region",
+		Expected:  "the key is a single-Region key, or every key of its set is enabled, with a policy that is not open to the world",
+		Proves:    "the key is a single-Region key; or the primary and every replica are enabled, and the key policy of each admits no outsider",
+		NotProven: "the grants of the other Regions' keys; for a multi-Region key the caller needs `kms:DescribeKey` and `kms:GetKeyPolicy` on the ARN of every replica",
+		Remedy:    "give the replica the policy of the primary: aws kms put-key-policy --region REGION",
+		Needs:     []Permission{{"kms:DescribeKey", onKey}, {"kms:GetKeyPolicy", onKey}},
+		run:       eachKey(keyMultiRegion),
 	},
+}
+
+// maxRotation is the longest rotation period in days that yearly rotation
+// allows (CIS AWS Foundations 3.6: rotation is enabled; NIST SP 800-57: cryptoperiods).
+const maxRotation = 365
+
+// keyMultiRegion examines the other keys of a multi-Region key's set, each in its
+// Region.
+func keyMultiRegion(ctx context.Context, r *run, k *keyFacts) report.Result {
+	a := k.describe()
+	if a.err != nil {
+		return r.failure("kms:DescribeKey", a.err)
+	}
+	m := a.out.KeyMetadata
+	set := m.MultiRegionConfiguration
+	if !aws.ToBool(m.MultiRegion) || set == nil {
+		return pass("a single-Region key", a.saw("MultiRegion false"))
+	}
+	var members []string
+	if set.PrimaryKey != nil {
+		members = append(members, aws.ToString(set.PrimaryKey.Arn))
+	}
+	for _, x := range set.ReplicaKeys {
+		members = append(members, aws.ToString(x.Arn))
+	}
+	results := make([]report.Result, len(members))
+	var g errgroup.Group
+	g.SetLimit(r.cfg.Concurrency)
+	for i, arn := range members {
+		g.Go(func() error {
+			results[i] = r.memberKey(ctx, arn)
+			return nil
+		})
+	}
+	_ = g.Wait() // errors are results
+	if len(members) == 0 {
+		return inconclusive("KMS lists no key of the multi-Region set", "aws kms describe-key --key-id "+aws.ToString(m.Arn), a.evidence)
+	}
+	return merge("key of the set", members, results)
+}
+
+func (r *run) memberKey(ctx context.Context, arn string) report.Result {
+	client := kms.NewFromConfig(r.cfg.AWS, func(o *kms.Options) { o.Region = regionOf(arn) })
+	out, err := client.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &arn})
+	a := answered(r, "kms:DescribeKey", out, err, func() middleware.Metadata { return out.ResultMetadata })
+	if err != nil {
+		return r.failure("kms:DescribeKey", err)
+	}
+	if state := out.KeyMetadata.KeyState; state != types.KeyStateEnabled {
+		return fail(fmt.Sprintf("key state %s", state), enableKey(arn), a.saw("%s is %s", arn, state))
+	}
+	policy, err := client.GetKeyPolicy(ctx, &kms.GetKeyPolicyInput{KeyId: &arn, PolicyName: aws.String("default")})
+	b := answered(r, "kms:GetKeyPolicy", policy, err, func() middleware.Metadata { return policy.ResultMetadata })
+	if err != nil {
+		return r.failure("kms:GetKeyPolicy", err)
+	}
+	remedy := "aws kms put-key-policy --key-id " + arn + " --region " + regionOf(arn) + " with a policy that names the principals that need the key"
+	p, err := parsePolicy(aws.ToString(policy.Policy))
+	if err != nil {
+		return inconclusive(err.Error(), remedy, b.evidence)
+	}
+	list, notes := p.access(arn, accountOf(arn), "key policy")
+	r.addAccess(list, notes...)
+	switch open, why := p.openToStrangers("kms", arn); open {
+	case yes:
+		return fail(why, remedy, b.evidence)
+	case unknown:
+		return inconclusive(why, remedy, b.evidence)
+	}
+	return pass("enabled, and its policy admits no outsider", a.evidence, b.evidence)
 }
 
 func enableKey(arn string) string {
@@ -148,6 +227,9 @@ func keyCustomer(_ context.Context, r *run, k *keyFacts) report.Result {
 	if m.KeyManager != types.KeyManagerTypeCustomer {
 		return fail(fmt.Sprintf("key manager %s: this is a key of the service's, not of the account's", m.KeyManager),
 			"name a customer managed key, or create one with aws kms create-key", a.saw("key manager %s", m.KeyManager))
+	}
+	if got := aws.ToString(m.AWSAccountId); r.cfg.Account != "" && got != r.cfg.Account {
+		return fail(fmt.Sprintf("the key belongs to account %s, not %s", got, r.cfg.Account), "name a key of the account, or create one with aws kms create-key", a.saw("account %s", got))
 	}
 	return pass("key manager CUSTOMER", a.saw("key manager CUSTOMER, account %s", aws.ToString(m.AWSAccountId)))
 }
@@ -216,6 +298,9 @@ func keyRotation(ctx context.Context, r *run, k *keyFacts) report.Result {
 	got := "automatic rotation on"
 	if days := aws.ToInt32(out.RotationPeriodInDays); days > 0 {
 		got += fmt.Sprintf(", every %d days", days)
+	}
+	if days := aws.ToInt32(out.RotationPeriodInDays); days > maxRotation {
+		return fail(got+": controls ask for a rotation once a year", fmt.Sprintf("aws kms enable-key-rotation --key-id %s --rotation-period-in-days %d --region %s", arn, maxRotation, regionOf(arn)), a.saw("%s", got))
 	}
 	if out.NextRotationDate != nil {
 		got += ", next on " + out.NextRotationDate.UTC().Format(time.DateOnly)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +28,7 @@ var objectChecks = []Check{
 		Why:       "the default of a bucket does not apply to objects from before it, or to uploads that name other encryption",
 		Expected:  "HeadObject returns aws:kms and the key",
 		Proves:    "S3 reports that the current version of each selected object is encrypted under the key; see below",
-		NotProven: "older versions; objects that were not selected",
+		NotProven: "older versions, unless `--versions` selects them (which also needs `s3:GetObjectVersion` and `s3:ListBucketVersions`); objects that were not selected",
 		Remedy:    "copy the object over itself: aws s3 cp s3://BUCKET/OBJECT s3://BUCKET/OBJECT --sse aws:kms --sse-kms-key-id KEY",
 		Needs:     []Permission{{"s3:GetObject", onObjects}, {"s3:ListBucket", onBucket}, {"kms:DescribeKey", onKey}},
 		run:       withBucket(objectEncryption),
@@ -94,7 +95,11 @@ func objectEncryption(_ context.Context, r *run) report.Result {
 		x.Remedy = "name another prefix, or --canary uploads objects of its own"
 	default:
 		x.Status = report.Pass
-		x.Actual = fmt.Sprintf("%s checked (%s): the current version of each is under the key", count(f.checked, "object"), r.cfg.selection(r.selected))
+		noun, what := "object", "the current version of each is under the key"
+		if r.cfg.Versions {
+			noun, what = "version", "each is under the key"
+		}
+		x.Actual = fmt.Sprintf("%s checked (%s): %s", count(f.checked, noun), r.cfg.selection(r.selected), what)
 		if f.gone > 0 {
 			x.Actual += fmt.Sprintf("; %d more were deleted meanwhile", f.gone)
 		}
@@ -117,8 +122,29 @@ func (r *run) headNamed(ctx context.Context) []answer[*s3.HeadObjectOutput] {
 	return heads
 }
 
+// version is an object, or one version of it.
+type version struct {
+	key string
+	id  string // empty for the current version
+}
+
+func (v version) String() string {
+	if v.id == "" {
+		return v.key
+	}
+	return v.key + " (version " + v.id + ")"
+}
+
 func (r *run) headObject(ctx context.Context, key string) answer[*s3.HeadObjectOutput] {
-	out, err := r.bucket().HeadObject(ctx, &s3.HeadObjectInput{Bucket: &r.cfg.Bucket, Key: &key})
+	return r.headVersion(ctx, version{key: key})
+}
+
+func (r *run) headVersion(ctx context.Context, v version) answer[*s3.HeadObjectOutput] {
+	in := &s3.HeadObjectInput{Bucket: &r.cfg.Bucket, Key: &v.key}
+	if v.id != "" {
+		in.VersionId = &v.id
+	}
+	out, err := r.bucket().HeadObject(ctx, in)
 	return answered(r, "s3:HeadObject", out, err, func() middleware.Metadata { return out.ResultMetadata })
 }
 
@@ -165,7 +191,7 @@ func (r *run) checkObjects(ctx context.Context) objectFindings {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	keys := make(chan string, 2*r.cfg.Concurrency)
+	keys := make(chan version, 2*r.cfg.Concurrency)
 	var g errgroup.Group
 	g.Go(func() error {
 		defer close(keys)
@@ -174,16 +200,23 @@ func (r *run) checkObjects(ctx context.Context) objectFindings {
 	})
 	for range r.cfg.Concurrency {
 		g.Go(func() error {
-			for key := range keys {
+			for v := range keys {
 				if ctx.Err() != nil {
 					continue // drain
 				}
-				a := r.headObject(ctx, key)
+				a := r.headVersion(ctx, v)
 				if isNotFound(a.err) {
-					t.wasGone()
-					continue
+					listed, err := r.isListed(ctx, v)
+					if err == nil && !listed {
+						t.wasGone()
+						continue
+					}
+					if err == nil {
+						err = fmt.Errorf("S3 lists %s, and HeadObject does not find it: a name that cannot be requested", v)
+					}
+					a.err = err
 				}
-				if t.answer(key, a) >= maxUnseen {
+				if t.answer(v.String(), a) >= maxUnseen {
 					cancel()
 				}
 			}
@@ -203,10 +236,76 @@ type tally struct {
 	told time.Time // of the last line of progress
 }
 
-// list sends the keys below the prefix, except those that were named.
-func (t *tally) list(ctx context.Context, keys chan<- string) {
+// isListed asks again for an object that HeadObject did not find: it may have been
+// deleted since it was listed, or its name cannot be requested.
+func (r *run) isListed(ctx context.Context, v version) (bool, error) {
+	if v.id != "" {
+		out, err := r.bucket().ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &r.cfg.Bucket, Prefix: &v.key, EncodingType: types.EncodingTypeUrl})
+		if err != nil {
+			return false, err
+		}
+		return slices.ContainsFunc(out.Versions, func(x types.ObjectVersion) bool {
+			key, err := url.QueryUnescape(aws.ToString(x.Key))
+			return err == nil && key == v.key && aws.ToString(x.VersionId) == v.id
+		}) || aws.ToBool(out.IsTruncated), nil
+	}
+	out, err := r.bucket().ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &r.cfg.Bucket, Prefix: &v.key, MaxKeys: aws.Int32(1), EncodingType: types.EncodingTypeUrl})
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(out.Contents, func(x types.Object) bool {
+		key, err := url.QueryUnescape(aws.ToString(x.Key))
+		return err == nil && key == v.key
+	}), nil
+}
+
+// send passes a listed name on, decoded: with EncodingType=url a name with control
+// characters survives the XML of the response. It returns false once ctx is done.
+func (t *tally) send(ctx context.Context, keys chan<- version, encoded, id string) bool {
+	key, err := url.QueryUnescape(encoded)
+	if err != nil {
+		t.failed(encoded, "s3:ListObjectsV2", fmt.Errorf("a name in the list cannot be decoded: %w", err))
+		return true
+	}
+	if id == "" && slices.Contains(t.r.cfg.Objects, key) {
+		return true
+	}
+	select {
+	case keys <- version{key, id}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// listVersions sends every version below the prefix; delete markers have no data.
+func (t *tally) listVersions(ctx context.Context, keys chan<- version) {
 	r := t.r
-	pages := s3.NewListObjectsV2Paginator(r.bucket(), &s3.ListObjectsV2Input{Bucket: &r.cfg.Bucket, Prefix: r.cfg.Prefix})
+	pages := s3.NewListObjectVersionsPaginator(r.bucket(), &s3.ListObjectVersionsInput{Bucket: &r.cfg.Bucket, Prefix: r.cfg.Prefix, EncodingType: types.EncodingTypeUrl})
+	for pages.HasMorePages() {
+		out, err := pages.NextPage(ctx)
+		if err != nil {
+			if ctx.Err() == nil || t.ctx.Err() != nil {
+				t.failed("", "s3:ListObjectVersions", err)
+			}
+			return
+		}
+		for _, v := range out.Versions {
+			if !t.send(ctx, keys, aws.ToString(v.Key), aws.ToString(v.VersionId)) {
+				return
+			}
+		}
+	}
+}
+
+// list sends the keys below the prefix, except those that were named.
+func (t *tally) list(ctx context.Context, keys chan<- version) {
+	r := t.r
+	if r.cfg.Versions {
+		t.listVersions(ctx, keys)
+		return
+	}
+	pages := s3.NewListObjectsV2Paginator(r.bucket(), &s3.ListObjectsV2Input{Bucket: &r.cfg.Bucket, Prefix: r.cfg.Prefix, EncodingType: types.EncodingTypeUrl})
 	for first := true; pages.HasMorePages(); first = false {
 		out, err := pages.NextPage(ctx)
 		if err != nil {
@@ -222,13 +321,7 @@ func (t *tally) list(ctx context.Context, keys chan<- string) {
 			t.mu.Unlock()
 		}
 		for _, o := range out.Contents {
-			key := aws.ToString(o.Key)
-			if slices.Contains(r.cfg.Objects, key) {
-				continue
-			}
-			select {
-			case keys <- key:
-			case <-ctx.Done():
+			if !t.send(ctx, keys, aws.ToString(o.Key), "") {
 				return
 			}
 		}

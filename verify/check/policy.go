@@ -832,6 +832,11 @@ func evaluate(operator string, patterns texts, v values) (can, cannot truth) {
 	return can, cannot
 }
 
+const (
+	otherKeyUpload = "an upload that names another KMS key"
+	sseS3Upload    = "an upload that names SSE-S3"
+)
+
 // otherEncryption are the uploads that the bucket must refuse, by what a condition
 // key may hold in them: another key, SSE-S3, and a key that the client provides.
 func otherEncryption(key string) map[string]func(string) values {
@@ -854,10 +859,10 @@ func otherEncryption(key string) map[string]func(string) values {
 		return yes, yes
 	}}
 	requests := map[string]map[string]values{
-		"an upload that names another KMS key":                {algorithm: is("aws:kms"), keyID: anotherKey, customer: missing},
+		otherKeyUpload: {algorithm: is("aws:kms"), keyID: anotherKey, customer: missing},
 		"an upload that names another KMS key for two layers": {algorithm: is("aws:kms:dsse"), keyID: anotherKey, customer: missing},
-		"an upload that names SSE-S3":                         {algorithm: is("AES256"), keyID: missing, customer: missing},
-		"an upload with a key that the client provides":       {algorithm: missing, keyID: missing, customer: is("AES256")},
+		sseS3Upload: {algorithm: is("AES256"), keyID: missing, customer: missing},
+		"an upload with a key that the client provides": {algorithm: missing, keyID: missing, customer: is("AES256")},
 	}
 	out := map[string]func(string) values{}
 	for name, request := range requests {
@@ -900,6 +905,22 @@ func unnamed(key string) values {
 	return values{absent: true, present: true, match: chosen}
 }
 
+// denies reports whether the policy denies everyone an action on everything that
+// the pattern resource names, in the requests that seen describes.
+func (p policyDocument) denies(action, resource string, seen func(string) values) truth {
+	covered := no
+	for _, s := range p.Statement {
+		if s.Effect == "Deny" && s.coversAction(action) && s.coversResource(resource) {
+			covered = covered.or(s.appliesTo(seen, statement.everybody))
+		}
+	}
+	return covered
+}
+
+func (p policyDocument) deniesUploads(objects string, seen func(string) values) truth {
+	return p.denies("s3:PutObject", objects, seen)
+}
+
 // deniesOtherKeys reports whether a bucket policy keeps every object under key:
 // it denies everyone each upload that names other encryption, and replication into
 // the bucket and a change of encryption in place (both choose a key that no
@@ -907,15 +928,6 @@ func unnamed(key string) values {
 // It returns what is left open, and the named principals.
 func (p policyDocument) deniesOtherKeys(bucketARN, key string) (denied truth, why string, exempt []string) {
 	objects := bucketARN + "/*"
-	all := func(action string, seen func(string) values) truth {
-		covered := no
-		for _, s := range p.Statement {
-			if s.Effect == "Deny" && s.coversAction(action) && s.coversResource(objects) {
-				covered = covered.or(s.appliesTo(seen, statement.everybody))
-			}
-		}
-		return covered
-	}
 	denied = yes
 	judge := func(what string, t truth) {
 		if t < denied {
@@ -924,10 +936,10 @@ func (p policyDocument) deniesOtherKeys(bucketARN, key string) (denied truth, wh
 	}
 	requests := otherEncryption(key)
 	for _, what := range slices.Sorted(maps.Keys(requests)) {
-		judge(what, all("s3:PutObject", requests[what]))
+		judge(what, p.deniesUploads(objects, requests[what]))
 	}
-	judge("replication into the bucket (s3:ReplicateObject)", all("s3:ReplicateObject", unnamed))
-	judge("a change of an object's key in place (s3:UpdateObjectEncryption)", all("s3:UpdateObjectEncryption", unnamed))
+	judge("replication into the bucket (s3:ReplicateObject)", p.denies("s3:ReplicateObject", objects, unnamed))
+	judge("a change of an object's key in place (s3:UpdateObjectEncryption)", p.denies("s3:UpdateObjectEncryption", objects, unnamed))
 	for _, s := range p.Statement {
 		if s.Effect == "Deny" && (s.coversAction("s3:ReplicateObject") || s.coversAction("s3:UpdateObjectEncryption")) {
 			for _, keys := range s.Condition {

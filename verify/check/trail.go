@@ -81,6 +81,13 @@ type want struct {
 	note    string // what a reader must know of it besides
 	read    report.Evidence
 
+	// whole asks for all of the time to be gone through, also once an event is
+	// found: another event may show that it belongs to another write.
+	whole bool
+	gone  bool // all of the time has been gone through
+	// others are other callers that used the key for the bucket in that time.
+	others []string
+
 	settled *report.Result // needs no event any more: what stands already
 	found   *found
 	near    map[string]int // why events that came near were not it
@@ -95,7 +102,7 @@ type found struct {
 	evidence report.Evidence
 }
 
-func (w *want) pending() bool { return w.found == nil && w.settled == nil }
+func (w *want) pending() bool { return w.settled == nil && (w.found == nil || w.whole && !w.gone) }
 
 // trailFindings is what the event history showed.
 type trailFindings struct {
@@ -159,6 +166,13 @@ func (f trailFindings) result(r *run, w *want) report.Result {
 	switch {
 	case w.settled != nil:
 		return *w.settled
+	case w.found != nil && w.contradicted != "":
+		return inconclusive("the event history has events of several writes of this object around that time: "+w.contradicted+", beside one of "+w.caller,
+			r.again("--canary=true", "--wait=20m"), w.contradicts, w.found.evidence)
+	case w.found != nil && len(w.others) > 0:
+		slices.Sort(w.others)
+		return inconclusive("the event names the bucket (S3 Bucket Key), and "+slices.Compact(w.others)[0]+" used the key for the bucket in that time too: whose event belongs to this write cannot be told",
+			r.again("--canary=true", "--wait=20m"), w.found.evidence)
 	case w.found != nil:
 		u := w.found.use
 		tie := "tied to the key alone"
@@ -332,6 +346,10 @@ func (r *run) writesOf(ctx context.Context, key, caller string) []*want {
 		if w.pending() {
 			at := aws.ToTime(r.named()[i].out.LastModified).UTC()
 			w.from, w.to = at.Add(-nearWrite), at.Add(nearWrite)
+			w.whole = true
+			if r.cfg.Canary { // what this run uploads proves nothing of an earlier write
+				w.to = earlier(w.to, r.started().Add(-time.Second))
+			}
 			if w.context != w.object {
 				w.from = at.Add(-bucketKeyAge)
 			}
@@ -518,6 +536,9 @@ func (w *want) meet(rec trailRecord, wrong, requestID string) {
 		w.contradict(rec, fmt.Sprintf("the event of this write shows another key: %s", rec.keyARN()), requestID)
 	case principalOf(rec.caller()) != w.caller:
 		why = "of another caller (" + rec.caller() + ")"
+		if w.whole && w.context != w.object {
+			w.others = append(w.others, rec.caller())
+		}
 		w.contradict(rec, fmt.Sprintf("the event of this write shows another caller: %s", rec.caller()), requestID)
 	}
 	if why != "" {
@@ -527,7 +548,9 @@ func (w *want) meet(rec trailRecord, wrong, requestID string) {
 		w.near[why]++
 		return
 	}
-	w.found = &found{use: rec.use(), evidence: rec.evidence(requestID)}
+	if w.found == nil {
+		w.found = &found{use: rec.use(), evidence: rec.evidence(requestID)}
+	}
 }
 
 // contradict remembers an event that leaves no room for the one wanted: it is

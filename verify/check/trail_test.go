@@ -217,7 +217,8 @@ func (c *clock) add(d time.Duration) { c.offset.Add(int64(d)) }
 
 func TestTrail_Wait(t *testing.T) {
 	t.Parallel()
-	s := goodStackIn(t, localaws.Options{TrailDelay: 2 * time.Second})
+	s := goodStackIn(t, localaws.Options{TrailDelay: 2 * time.Second, Now: time.Now})
+	time.Sleep(1100 * time.Millisecond) // events have whole seconds: the canary's are of a later one
 	s.config.Canary = true
 	s.config.Only = []string{"trail", "canary"}
 	var progress bytes.Buffer
