@@ -584,6 +584,8 @@ func alwaysFalse(pattern string, how comparison) (can, cannot truth) {
 func notTheirs(pattern string, how comparison) (can, cannot truth) {
 	id, _, _ := strings.Cut(pattern, "/") // an organization's path begins with its id
 	switch {
+	case how == likeARN: // an ARN operator on what is no ARN
+		return unknown, unknown
 	case !how.wild(pattern):
 		return no, yes
 	case strings.Trim(pattern, "*") == "":
@@ -853,10 +855,10 @@ func otherEncryption(key string) map[string]func(string) values {
 		if !how.wild(pattern) && pattern == key {
 			return no, yes
 		}
-		if how.wild(pattern) && strings.Trim(pattern, "*") == "" {
+		if how == like && strings.Trim(pattern, "*") == "" {
 			return yes, no
 		}
-		return yes, yes
+		return yes, yes // an alias is another key too, and no ARN operator matches it
 	}}
 	requests := map[string]map[string]values{
 		otherKeyUpload: {algorithm: is("aws:kms"), keyID: anotherKey, customer: missing},
@@ -895,7 +897,7 @@ func fixed(value, pattern string, how comparison) (can, cannot truth) {
 // the report lists.
 func unnamed(key string) values {
 	if strings.EqualFold(key, "aws:PrincipalArn") {
-		return values{present: true, match: func(pattern string, how comparison) (truth, truth) {
+		return values{absent: true, present: true, match: func(pattern string, how comparison) (truth, truth) {
 			if how.wild(pattern) {
 				return unknown, unknown
 			}
