@@ -11,7 +11,7 @@ WITH_AWS := PATH="$(CURDIR)/.sandbox/awscli/bin:$$PATH"
 # at a time keep two cores busy.
 GOTEST  := $(WITH_AWS) $(GO) test -parallel 4 -timeout 45m
 
-.PHONY: build install demo test fuzz lint bench drift soak generate words tidy-check vuln release-tags clean
+.PHONY: build install demo test fuzz lint bench drift soak generate words tidy-check oldest-go vuln release-tags clean
 
 build:
 	$(GO) build -o bin/ ./verify ./sandbox
@@ -48,6 +48,11 @@ lint:
 # upstream module is a folder that `make install` makes.
 tidy-check:
 	@for m in . plugin sandbox/pulumi sandbox/yaml; do echo "go mod tidy -diff: $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff) || exit 1; done
+
+# Importers need no newer Go than the go directive names; the toolchain directive
+# is for work on this repository.
+oldest-go:
+	GOTOOLCHAIN=go$$(sed -n 's/^go //p' go.mod) $(GO) build ./...
 
 # Known vulnerabilities that the code reaches.
 vuln:

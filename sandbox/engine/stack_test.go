@@ -56,7 +56,7 @@ func TestStackOptions_Settings(t *testing.T) {
 func TestFindRoot(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(root, "go.mod"), []byte("module github.com/securethecloud/kms-baseline\n\ngo 1.26.0\n"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(root, "go.mod"), []byte("module github.com/securethecloud/kms-baseline\n\ngo 1.25.11\n"), 0o644))
 	nested := filepath.Join(root, "sandbox", "provider")
 	require.NoError(t, os.MkdirAll(nested, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(nested, "go.mod"), []byte("module github.com/securethecloud/kms-baseline/sandbox/provider\n"), 0o644))
