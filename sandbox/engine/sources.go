@@ -32,6 +32,7 @@ const (
 	upstreamFork    = "github.com/upbound/terraform-provider-aws"
 	upstreamVersion = "v0.0.0-20241019052313-8fed8454b0e3"
 	upstreamSum     = "h1:f4VOuQgP3QN1+B41l9t3wz4eNWc4Nx2zm/1TVf6aX14="
+	upstreamRelease = "5.68" // the release that upstreamVersion precedes, from its CHANGELOG.md
 )
 
 func engineArtifact(root string, net *network) (artifact, error) {
@@ -66,7 +67,7 @@ func providerArtifact(root string, net *network) (artifact, error) {
 			{name: "download", verb: "downloading the official plugin " + providerVersion, get: func(ctx context.Context, dst string) error {
 				return net.downloadProvider(ctx, filepath.Join(Dir(root), "bin", "pulumi"), dst)
 			}},
-			{name: "modules", verb: "building it from Go modules (about 3 minutes the first time)", get: func(ctx context.Context, dst string) error {
+			{name: "modules", verb: "building it from Go modules, over Terraform AWS " + upstreamRelease + " (about 3 minutes the first time)", get: func(ctx context.Context, dst string) error {
 				if err := fetchUpstream(ctx, root, filepath.Dir(dst)); err != nil {
 					return err
 				}
