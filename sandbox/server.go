@@ -129,14 +129,24 @@ localaws if it is not running, and exits with the command's exit code.
 			if err := at.ensureRunning(cmd, paths); err != nil {
 				return err
 			}
+			var host string
 			if root, err := engine.FindRoot("."); err == nil && filepath.Base(args[0]) == "pulumi" {
-				if _, err := engine.Install(cmd.Context(), root, cmd.ErrOrStderr()); err != nil {
+				tools, err := engine.Install(cmd.Context(), root, cmd.ErrOrStderr())
+				if err != nil {
 					return err
+				}
+				if tools.PulumiSource == "modules" { // the only engine without hosts
+					if host, err = engine.InstallGoHost(cmd.Context(), root, cmd.ErrOrStderr()); err != nil {
+						return err
+					}
 				}
 			}
 			env, err := at.environment(paths)
 			if err != nil {
 				return err
+			}
+			if host != "" { // last, so that an official host on PATH comes first
+				env = env.With("PATH", env.Get("PATH")+string(os.PathListSeparator)+host)
 			}
 			return runIn(cmd, env, args)
 		},
