@@ -377,7 +377,11 @@ func TestCopyObject(t *testing.T) {
 	require.EqualValues(t, 1, *head.TagCount)
 
 	again := &s3.CopyObjectInput{Bucket: aws.String("into"), Key: aws.String("k"), CopySource: aws.String("into/k")}
-	_, err = c.CopyObject(t.Context(), again)
+	out, err = c.CopyObject(t.Context(), again)
+	require.NoError(t, err, "an unchanged copy re-encrypts an object under KMS")
+	require.Equal(t, arn, *out.SSEKMSKeyId)
+	require.Equal(t, body, get(t, c, "into", "k"))
+	_, err = c.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String("from"), Key: aws.String("a b/é"), CopySource: aws.String("from/a%20b/%C3%A9")})
 	requireCode(t, err, "InvalidRequest")
 	again.MetadataDirective, again.Metadata = "REPLACE", map[string]string{"m": "2"}
 	_, err = c.CopyObject(t.Context(), again)

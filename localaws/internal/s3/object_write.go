@@ -147,7 +147,8 @@ func copyObject(c *call) (*response, error) {
 	case "", "COPY":
 		class := o.Headers["X-Amz-Storage-Class"]
 		itself := src.bucket == c.bucket && src.key == c.key && !src.query.Has("versionId")
-		if itself && !c.hasHeader("X-Amz-Storage-Class") && !c.hasHeader(headerSSE) && !c.hasHeader("X-Amz-Website-Redirect-Location") {
+		// S3 permits an unchanged copy of an object under KMS: it re-encrypts the object.
+		if itself && from.object.KMSKeyARN == "" && !c.hasHeader("X-Amz-Storage-Class") && !c.hasHeader(headerSSE) && !c.hasHeader("X-Amz-Website-Redirect-Location") {
 			return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 		o.Headers, o.Metadata = maps.Clone(from.object.Headers), from.object.Metadata
