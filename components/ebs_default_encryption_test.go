@@ -266,6 +266,21 @@ func TestEBSDefaultEncryption_TwoOfOneNameInOneRegion(t *testing.T) {
 	}), "sets the EBS defaults of us-east-1 in account 111122223333 already")
 }
 
+// TestEBSDefaultEncryption_TwoInOneRegionWithDerivedContexts: a context that
+// ctx.WithValue returns belongs to the same program.
+func TestEBSDefaultEncryption_TwoInOneRegionWithDerivedContexts(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	require.ErrorContains(t, newMock().run(func(ctx *pulumi.Context) error {
+		for _, name := range []string{"one", "two"} {
+			if _, err := NewEBSDefaultEncryption(ctx.WithValue(key{}, name), name, &EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}), "sets the EBS defaults of us-east-1 in account 111122223333 already")
+}
+
 // TestEBSDefaultEncryption_TwoAccountsInOneRegion: each account has its own
 // defaults, whoever owns the key.
 func TestEBSDefaultEncryption_TwoAccountsInOneRegion(t *testing.T) {
@@ -309,7 +324,7 @@ func TestEBSDefaultEncryption_ClaimsGoWithTheirProgram(t *testing.T) {
 	claimed := func() bool {
 		programs.Lock()
 		defer programs.Unlock()
-		return programs.of[ctx] != nil
+		return programs.of[ctx.Log] != nil
 	}
 	require.True(t, claimed())
 	end()

@@ -10,8 +10,7 @@ import (
 
 // ProgramKey is the key of a value in the context, any that can be compared,
 // that says which program a component belongs to. A plugin sets it, since every
-// component there has a context of its own; a Go program is known by its one
-// context.
+// component there has a context of its own; a Go program is identified by its log.
 type ProgramKey struct{}
 
 // program is what the components of one program have to know of each other.
@@ -36,7 +35,9 @@ func ofProgram(ctx *pulumi.Context, f func(*program)) {
 	key := ctx.Value(ProgramKey{})
 	inPlugin := key != nil
 	if !inPlugin {
-		key = ctx
+		// ctx.WithValue returns another *pulumi.Context of the same program; all of
+		// them share the program's log.
+		key = ctx.Log
 	}
 	programs.Lock()
 	defer programs.Unlock()
