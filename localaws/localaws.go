@@ -113,7 +113,7 @@ func Open(o Options) (*Server, error) {
 		return nil, err
 	}
 	db, err := store.Open(filepath.Join(o.Dir, "localaws.db"), kms.KeyBucket, kms.AliasBucket,
-		s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, trail.Bucket, policy.Bucket,
+		s3.AccountBucket, s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, trail.Bucket, policy.Bucket,
 		sts.RoleBucket, sts.SessionBucket)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/securethecloud/kms-baseline/localaws/internal/s3"
 	"github.com/securethecloud/kms-baseline/localaws/internal/sts"
 	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
@@ -39,6 +40,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 		r.Service = guessService(r)
 	}
 	service, known := s.services[r.Service]
+	if r.Service == "s3" && s3.IsControl(h) {
+		service = s.s3.Control()
+	}
 	if !known {
 		service = s.services[guessService(r)]
 		if refused == nil {

@@ -43,7 +43,7 @@ func (c *call) authorize(action, resource string) error {
 		if p, err = policy.Parse(document); err != nil {
 			return err
 		}
-		public = c.b.PublicAccess.restricts() && c.Who.Account != account && p.IsPublic()
+		public = c.Who.Account != account && c.s.restricting(c.b, p)
 	}
 	reason, ok := c.s.identities.Authorize(policy.Access{Who: c.Who, Action: action, Resource: resource, Context: c.conditions()}, p, account)
 	if public && ok {

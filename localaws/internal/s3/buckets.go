@@ -56,6 +56,9 @@ func Open(db *bolt.DB, identities *policy.Identities, events *trail.Service, key
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("localaws: making the directory of objects: %w", err)
 	}
+	if err := s.loadAccounts(); err != nil {
+		return nil, err
+	}
 	files := map[string]bool{}
 	err := s.db.View(func(tx *bolt.Tx) error {
 		err := store.Each(tx, BucketBucket, "", func(_ string, b bucketRecord) error { s.buckets[b.Name] = &b; return nil })

@@ -41,6 +41,10 @@ var (
 )
 
 var modelled = map[string][]string{
+	"GetAccountPublicAccessBlock":    {"x-amz-account-id"},
+	"PutAccountPublicAccessBlock":    {"x-amz-account-id"},
+	"DeleteAccountPublicAccessBlock": {"x-amz-account-id"},
+
 	"ListBuckets":  {"prefix", "bucket-region", "continuation-token", "max-buckets"},
 	"CreateBucket": {"x-amz-acl", "x-amz-bucket-object-lock-enabled", "x-amz-object-ownership"},
 

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -55,6 +56,8 @@ type Service struct {
 	mu      sync.RWMutex
 	buckets map[string]*bucketRecord // as committed; a bucket is replaced, never changed in place
 	writing map[string]bool          // buckets whose configuration is being written
+
+	accounts atomic.Pointer[map[string]*publicAccessBlock] // as committed
 
 	bucketKeys bucketKeyCache
 }
@@ -289,22 +292,28 @@ func (*Service) Fail(r *wire.Request, e *wire.Error) {
 	}
 	var b bytes.Buffer
 	b.WriteString(xml.Header + "<Error>")
-	element := func(name, value string) {
-		b.WriteString("<" + name + ">")
-		_ = xml.EscapeText(&b, []byte(value)) // a bytes.Buffer takes everything
-		b.WriteString("</" + name + ">")
-	}
-	element("Code", e.Code)
-	element("Message", e.Message)
-	for _, k := range slices.Sorted(maps.Keys(e.Extra)) {
-		element(k, e.Extra[k])
-	}
-	element("RequestId", r.ID)
-	element("HostId", hostID(r.ID))
+	errorElements(&b, e)
+	element(&b, "RequestId", r.ID)
+	element(&b, "HostId", hostID(r.ID))
 	b.WriteString("</Error>")
 	r.W.Header().Set("Content-Type", "application/xml")
 	r.W.WriteHeader(e.Status)
 	_, _ = r.W.Write(b.Bytes()) // a client that hung up is no error of ours
+}
+
+// errorElements writes what S3 and S3 Control have in common.
+func errorElements(b *bytes.Buffer, e *wire.Error) {
+	element(b, "Code", e.Code)
+	element(b, "Message", e.Message)
+	for _, k := range slices.Sorted(maps.Keys(e.Extra)) {
+		element(b, k, e.Extra[k])
+	}
+}
+
+func element(b *bytes.Buffer, name, value string) {
+	b.WriteString("<" + name + ">")
+	_ = xml.EscapeText(b, []byte(value)) // a bytes.Buffer takes everything
+	b.WriteString("</" + name + ">")
 }
 
 // asError finds the AWS error in err's chain.

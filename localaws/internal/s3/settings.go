@@ -59,7 +59,7 @@ func putBucketPolicy(c *call) (*response, error) {
 		return nil, err
 	}
 	return c.changed(http.StatusNoContent, func(b *bucketRecord) error {
-		if b.PublicAccess.blocksPolicy() && p.IsPublic() {
+		if c.s.blockingPolicies(b) && p.IsPublic() {
 			return wire.Errf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: s3:PutBucketPolicy on resource: %q because public policies are blocked by the BlockPublicPolicy block public access setting.", c.Who.ARN, bucketARN(c.bucket))
 		}
 		b.Policy = string(body)
@@ -575,7 +575,7 @@ func putBucketACL(c *call) (*response, error) {
 		for _, g := range grants {
 			switch {
 			case !strings.HasPrefix(g.URI, groupURI+"global/"):
-			case b.PublicAccess != nil && b.PublicAccess.BlockPublicAcls:
+			case c.s.blockingACLs(b):
 				return wire.Errf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: s3:PutBucketAcl on resource: %q because public access control lists (ACLs) are blocked by the BlockPublicAcls block public access setting.", c.Who.ARN, bucketARN(c.bucket))
 			default:
 				return wire.NotImplemented("s3", "ACLs that let everybody in")
