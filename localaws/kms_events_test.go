@@ -122,11 +122,13 @@ func TestKMS_Events_DeniedAndByAService(t *testing.T) {
 	require.Equal(t, *k.Arn, e.Resources[0].ARN)
 
 	context := map[string]string{"aws:s3:arn": "arn:aws:s3:::bucket/key"}
-	dk, apiErr := s.kms.GenerateDataKey(useBy(s, "alice", "s3", context), *k.Arn)
+	use := useBy(s, "alice", "s3", context)
+	dk, apiErr := s.kms.GenerateDataKey(use, *k.Arn)
 	require.Nil(t, apiErr)
 	require.Len(t, dk.Plaintext, 32)
-	_, apiErr = s.kms.DecryptDataKey(useBy(s, "alice", "s3", context), dk.Ciphertext)
+	_, apiErr = s.kms.DecryptDataKey(use, dk.Ciphertext)
 	require.Nil(t, apiErr)
+	require.NoError(t, use.Request.W.Pending.Wait()) // as the response of S3 waits
 	for operation, parameters := range map[string]map[string]any{
 		"GenerateDataKey": {"keyId": *k.Arn, "keySpec": "AES_256", "encryptionContext": map[string]any{"aws:s3:arn": "arn:aws:s3:::bucket/key"}},
 		"Decrypt":         {"encryptionAlgorithm": "SYMMETRIC_DEFAULT", "encryptionContext": map[string]any{"aws:s3:arn": "arn:aws:s3:::bucket/key"}},
@@ -141,8 +143,10 @@ func TestKMS_Events_DeniedAndByAService(t *testing.T) {
 		require.NotContains(t, whole, base64.StdEncoding.EncodeToString(dk.Ciphertext))
 	}
 
-	dk, apiErr = s.kms.GenerateDataKey(useBy(s, "alice", "ec2", map[string]string{"aws:ebs:id": "vol-1"}), *k.Arn)
+	use = useBy(s, "alice", "ec2", map[string]string{"aws:ebs:id": "vol-1"})
+	dk, apiErr = s.kms.GenerateDataKey(use, *k.Arn)
 	require.Nil(t, apiErr)
+	require.NoError(t, use.Request.W.Pending.Wait())
 	require.Empty(t, dk.Plaintext)
 	_, e = kmsEvent(t, s, "GenerateDataKeyWithoutPlaintext")
 	require.Equal(t, map[string]any{"keyId": *k.Arn, "numberOfBytes": 64.0, "encryptionContext": map[string]any{"aws:ebs:id": "vol-1"}}, e.RequestParameters)

@@ -52,7 +52,7 @@ type bucketRecord struct {
 // without a record: those of uploads that were under way, and those whose
 // object had just been replaced.
 func Open(db *bolt.DB, identities *policy.Identities, events *trail.Service, keys Keys, dir string) (*Service, error) {
-	s := &Service{db: db, identities: identities, trail: events, keys: keys, dir: dir, buckets: map[string]*bucketRecord{}, writing: map[string]bool{}}
+	s := &Service{db: db, identities: identities, trail: events, keys: keys, dir: dir, buckets: map[string]*bucketRecord{}, writing: map[string]bool{}, disk: newDisk(dir)}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("localaws: making the directory of objects: %w", err)
 	}

@@ -117,13 +117,15 @@ type sealer struct {
 	out    []byte // not yet written
 	buf    *[]byte
 	chunk  int64
+	disk   *disk
 }
 
-// newSealer makes a file for an object encrypted under k. Its name is an id of
+// newSealer makes a file for an object encrypted under k. Its name is an ID of
 // ours: what a client calls its object never reaches the file system.
 //
-// The file is not synced to disk: what was written survives the death of this
-// process (kill -9) in any case, and a power cut may take the last objects.
+// A power failure loses no acknowledged object: the file and its name are on disk
+// before the record that names them is committed (see [sealer.close]), and the
+// file of an overwritten object is removed after that.
 func (s *Service) newSealer(k objectKey) (*sealer, error) {
 	id := make([]byte, 16)
 	salt := make([]byte, 32)
@@ -139,7 +141,7 @@ func (s *Service) newSealer(k objectKey) (*sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &sealer{id: hex.EncodeToString(id), aead: aead, header: line}
+	w := &sealer{id: hex.EncodeToString(id), aead: aead, header: line, disk: &s.disk}
 	if w.file, err = os.OpenFile(s.path(w.id), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return nil, err
 	}
@@ -181,10 +183,13 @@ func (w *sealer) flush(last bool) error {
 	return err
 }
 
-// close writes the last chunk.
+// close writes the last chunk, and returns once the file and its name are on disk.
 func (w *sealer) close() error {
 	err := w.flush(true)
 	w.release()
+	if err == nil {
+		err = w.disk.persist(w.file)
+	}
 	return errors.Join(err, w.file.Close())
 }
 

@@ -60,6 +60,7 @@ type Service struct {
 	accounts atomic.Pointer[map[string]*publicAccessBlock] // as committed
 
 	bucketKeys bucketKeyCache
+	disk       disk // of dir
 }
 
 // call is one request to S3.
