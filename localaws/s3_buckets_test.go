@@ -2,7 +2,6 @@ package localaws
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,7 +12,6 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 )
 
@@ -427,7 +425,8 @@ func TestBucket_OneWriteAtATime(t *testing.T) {
 	s := newServer(t)
 	c := s3Client(t, s, "alice", noRetries)
 	makeBucket(t, c, "busy")
-	// A write whose body has not arrived yet is under way.
+	// A write whose body has not arrived yet is under way. The client sends the
+	// body once the server reads it, which is after the write has begun.
 	body, rest := io.Pipe()
 	const document = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
 	q, err := http.NewRequestWithContext(t.Context(), http.MethodPut, s.URL()+"/busy?versioning", body)
@@ -435,9 +434,14 @@ func TestBucket_OneWriteAtATime(t *testing.T) {
 	q.ContentLength = int64(len(document))
 	q.Header.Set("Authorization", looksSigned)
 	q.Header.Set("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
-	slow := make(chan int)
+	q.Header.Set("Expect", "100-continue")
+	client := plainClient(t, s)
+	transport, ok := client.Transport.(*http.Transport)
+	require.True(t, ok)
+	transport.ExpectContinueTimeout = time.Minute
+	slow := make(chan int, 1)
 	go func() {
-		a, err := plainClient(t, s).Do(q)
+		a, err := client.Do(q)
 		if err != nil {
 			t.Error(err)
 			slow <- 0
@@ -446,14 +450,11 @@ func TestBucket_OneWriteAtATime(t *testing.T) {
 		_ = a.Body.Close()
 		slow <- a.StatusCode
 	}()
-	_, err = rest.Write([]byte(document[:1])) // returns once the client has sent it
+	_, err = rest.Write([]byte(document[:1]))
 	require.NoError(t, err)
 	in := &s3.PutBucketVersioningInput{Bucket: aws.String("busy"), VersioningConfiguration: &types.VersioningConfiguration{Status: "Enabled"}}
-	require.Eventually(t, func() bool {
-		_, err := c.PutBucketVersioning(t.Context(), in)
-		var e smithy.APIError
-		return errors.As(err, &e) && e.ErrorCode() == "OperationAborted"
-	}, 5*time.Second, time.Millisecond)
+	_, err = c.PutBucketVersioning(t.Context(), in)
+	requireCode(t, err, "OperationAborted")
 	_, err = c.GetBucketVersioning(t.Context(), &s3.GetBucketVersioningInput{Bucket: aws.String("busy")})
 	require.NoError(t, err, "reading is not held up")
 	_, err = rest.Write([]byte(document[1:]))
