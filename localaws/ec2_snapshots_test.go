@@ -85,3 +85,48 @@ func TestSnapshots(t *testing.T) {
 	_, err = c.DescribeSnapshots(t.Context(), &in2)
 	requireCode(t, err, "InvalidParameterValue")
 }
+
+func TestSnapshots_TagsAndFilters(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := ec2.NewFromConfig(awsConfig(t, s, "alice", noRetries))
+	v, err := c.CreateVolume(t.Context(), gp3("us-east-1a"))
+	require.NoError(t, err)
+	snap, err := c.CreateSnapshot(t.Context(), &ec2.CreateSnapshotInput{VolumeId: v.VolumeId, Description: aws.String("nightly")})
+	require.NoError(t, err)
+	ids := []string{*snap.SnapshotId, *v.VolumeId}
+	_, err = c.CreateTags(t.Context(), &ec2.CreateTagsInput{Resources: ids, Tags: []types.Tag{
+		{Key: aws.String("a"), Value: aws.String("1")}, {Key: aws.String("b"), Value: aws.String("2")}}})
+	require.NoError(t, err)
+	_, err = c.DeleteTags(t.Context(), &ec2.DeleteTagsInput{Resources: ids[:1], Tags: []types.Tag{{Key: aws.String("a")}, {Key: aws.String("b"), Value: aws.String("other")}}})
+	require.NoError(t, err)
+	tags, err := c.DescribeTags(t.Context(), &ec2.DescribeTagsInput{Filters: []types.Filter{{Name: aws.String("resource-type"), Values: []string{"snapshot"}}}})
+	require.NoError(t, err)
+	require.Len(t, tags.Tags, 1)
+	require.Equal(t, []string{ids[0], "b", "2"}, []string{*tags.Tags[0].ResourceId, *tags.Tags[0].Key, *tags.Tags[0].Value})
+	tags, err = c.DescribeTags(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, tags.Tags, 3)
+	_, err = c.CreateTags(t.Context(), &ec2.CreateTagsInput{Resources: []string{*v.VolumeId, "snap-00000000000000000"}, Tags: []types.Tag{{Key: aws.String("c"), Value: aws.String("3")}}})
+	requireCode(t, err, "InvalidSnapshot.NotFound")
+	tags, err = c.DescribeTags(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, tags.Tags, 3, "all resources are tagged, or none")
+
+	for filter, want := range map[[2]string]int{
+		{"description", "nightly"}: 1, {"description", "weekly"}: 0, {"volume-size", "8"}: 1, {"volume-size", "9"}: 0, {"storage-tier", "standard"}: 1,
+		{"storage-tier", "archive"}: 0, {"owner-alias", "amazon"}: 0, {"progress", "100%"}: 1, {"transfer-type", "time-based"}: 0, {"start-time", "20*"}: 1,
+	} {
+		out, err := c.DescribeSnapshots(t.Context(), &ec2.DescribeSnapshotsInput{Filters: []types.Filter{{Name: &filter[0], Values: []string{filter[1]}}}})
+		require.NoError(t, err, filter)
+		require.Len(t, out.Snapshots, want, filter)
+	}
+	for filter, want := range map[[2]string]int{
+		{"multi-attach-enabled", "false"}: 1, {"multi-attach-enabled", "true"}: 0, {"attachment.instance-id", "i-*"}: 0, {"create-time", "20*"}: 1,
+		{"fast-restored", "true"}: 0, {"snapshot-id", "*"}: 0, {"operator.managed", "true"}: 0, {"operator.principal", "*"}: 0,
+	} {
+		out, err := c.DescribeVolumes(t.Context(), &ec2.DescribeVolumesInput{Filters: []types.Filter{{Name: &filter[0], Values: []string{filter[1]}}}})
+		require.NoError(t, err, filter)
+		require.Len(t, out.Volumes, want, filter)
+	}
+}

@@ -104,10 +104,23 @@ func (c *call) loadSnapshot(tx *bolt.Tx, id string) (ebsSnapshot, error) {
 	return s, err
 }
 
-// filter answers with a snapshot's values under a filter's name.
+// filter returns a snapshot's values under a filter's name.
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSnapshots.html
 func (s ebsSnapshot) filter(owner string) func(name string) []string {
 	return func(name string) []string {
 		switch name {
+		case "owner-alias":
+			return []string{} // the caller's own have none
+		case "description":
+			return []string{s.Description}
+		case "progress":
+			return []string{"100%"}
+		case "start-time":
+			return []string{s.Created.UTC().Format("2006-01-02T15:04:05.000Z")}
+		case "storage-tier", "transfer-type":
+			return []string{"standard"}
+		case "volume-size":
+			return []string{strconv.Itoa(s.Size)}
 		case "snapshot-id":
 			return []string{s.ID}
 		case "volume-id":

@@ -285,9 +285,18 @@ func (c *call) loadVolume(tx *bolt.Tx, id string) (volume, error) {
 	return v, err
 }
 
-// filter answers with a volume's values under a filter's name.
+// filter returns a volume's values under a filter's name: none for what no
+// volume here has.
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeVolumes.html
 func (v volume) filter(name string) []string {
 	switch name {
+	case "attachment.attach-time", "attachment.delete-on-termination", "attachment.device", "attachment.instance-id",
+		"attachment.status", "operator.principal", "snapshot-id":
+		return []string{}
+	case "fast-restored", "multi-attach-enabled", "operator.managed":
+		return []string{"false"}
+	case "create-time":
+		return []string{v.Created.UTC().Format("2006-01-02T15:04:05.000Z")}
 	case "volume-id":
 		return []string{v.ID}
 	case "encrypted":
@@ -417,57 +426,73 @@ func withTags(tags map[string]string, f url.Values, list string) (map[string]str
 }
 
 func createTags(c *call) (any, error) {
-	return changeTags(c, func(v *volume) (err error) {
-		v.Tags, err = withTags(v.Tags, c.Form(), "Tag")
-		return err
-	})
+	return changeTags(c, func(tags map[string]string) (map[string]string, error) { return withTags(tags, c.Form(), "Tag") })
 }
 
-// deleteTags takes away the tags that are named, with the value where one is
-// given; all where none is named.
+// deleteTags removes the tags that are named, with the value if one is given;
+// all if none is named.
 func deleteTags(c *call) (any, error) {
 	f := c.Form()
-	return changeTags(c, func(v *volume) error {
+	return changeTags(c, func(tags map[string]string) (map[string]string, error) {
 		numbers := formNumbers(f, "Tag")
 		if len(numbers) == 0 {
-			v.Tags = nil
+			return nil, nil
 		}
 		for _, n := range numbers {
 			key, member := f.Get("Tag."+n+".Key"), "Tag."+n+".Value"
-			if !f.Has(member) || v.Tags[key] == f.Get(member) {
-				delete(v.Tags, key)
+			if !f.Has(member) || tags[key] == f.Get(member) {
+				delete(tags, key)
 			}
 		}
-		return nil
+		return tags, nil
 	})
 }
 
-// changeTags lets change alter each volume that is named, all or none.
-func changeTags(c *call, change func(*volume) error) (any, error) {
+// changeTags lets change alter the tags of each volume and snapshot that is
+// named, all or none.
+func changeTags(c *call, change func(tags map[string]string) (map[string]string, error)) (any, error) {
 	ids := formList(c.Form(), "ResourceId")
 	if len(ids) == 0 {
 		return nil, missingParameter("ResourceId")
 	}
 	for _, id := range ids {
-		c.event.Resources = append(c.event.Resources, volumeARN(c, id))
+		resource := volumeARN(c, id)
+		if strings.HasPrefix(id, "snap-") {
+			resource = c.snapshotRecord(id)
+		}
+		c.event.Resources = append(c.event.Resources, resource)
 	}
 	c.event.Response = map[string]any{"requestId": c.ID, "_return": true}
 	err := c.commit(func(tx *bolt.Tx) error {
 		for _, id := range ids {
-			v, err := c.loadVolume(tx, id)
-			if err != nil {
-				return err
-			}
-			if err := change(&v); err != nil {
-				return err
-			}
-			if err := store.Save(tx, VolumeBucket, c.ec2Key(id), v); err != nil {
+			if err := c.changeTagsOf(tx, id, change); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return ec2Success{true}, err
+}
+
+func (c *call) changeTagsOf(tx *bolt.Tx, id string, change func(tags map[string]string) (map[string]string, error)) error {
+	if strings.HasPrefix(id, "snap-") {
+		s, err := c.loadSnapshot(tx, id)
+		if err != nil {
+			return err
+		}
+		if s.Tags, err = change(s.Tags); err != nil {
+			return err
+		}
+		return store.Save(tx, SnapshotBucket, c.ec2Key(id), s)
+	}
+	v, err := c.loadVolume(tx, id)
+	if err != nil {
+		return err
+	}
+	if v.Tags, err = change(v.Tags); err != nil {
+		return err
+	}
+	return store.Save(tx, VolumeBucket, c.ec2Key(id), v)
 }
 
 type tagAnswer struct {
@@ -484,18 +509,23 @@ func describeTags(c *call) (any, error) {
 	var out struct {
 		Tags []tagAnswer `xml:"tagSet>item"`
 	}
-	err := c.s.db.View(func(tx *bolt.Tx) error {
-		return store.Each(tx, VolumeBucket, c.ec2Key(""), func(_ string, v volume) error {
-			for _, tag := range sortedTags(v.Tags) {
-				t := tagAnswer{v.ID, "volume", tag}
-				if ok, err := filters.match(t.filter); err != nil {
-					return err
-				} else if ok {
-					out.Tags = append(out.Tags, t)
-				}
+	add := func(id, kind string, tags map[string]string) error {
+		for _, tag := range sortedTags(tags) {
+			t := tagAnswer{id, kind, tag}
+			if ok, err := filters.match(t.filter); err != nil {
+				return err
+			} else if ok {
+				out.Tags = append(out.Tags, t)
 			}
-			return nil
-		})
+		}
+		return nil
+	}
+	err := c.s.db.View(func(tx *bolt.Tx) error {
+		err := store.Each(tx, VolumeBucket, c.ec2Key(""), func(_ string, v volume) error { return add(v.ID, "volume", v.Tags) })
+		if err != nil {
+			return err
+		}
+		return store.Each(tx, SnapshotBucket, c.ec2Key(""), func(_ string, s ebsSnapshot) error { return add(s.ID, "snapshot", s.Tags) })
 	})
 	return out, err
 }
