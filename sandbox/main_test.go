@@ -167,15 +167,19 @@ func freeAddr(t *testing.T) string {
 // reset. It works in any folder.
 func TestSandbox_StartStatusExecStopReset(t *testing.T) {
 	t.Parallel()
-	program, dir, addr := build(t), t.TempDir(), freeAddr(t)
+	program, dir, addr, elsewhere := build(t), t.TempDir(), freeAddr(t), t.TempDir()
+	ctx := context.WithoutCancel(t.Context()) // the clean-up still has to stop the server
 	do := func(args ...string) (string, int) {
-		cmd := exec.CommandContext(t.Context(), program, append([]string{"--dir", dir, "--addr", addr}, args...)...)
-		cmd.Dir = t.TempDir()
+		cmd := exec.CommandContext(ctx, program, append([]string{"--dir", dir, "--addr", addr}, args...)...)
+		cmd.Dir = elsewhere
 		cmd.Env = append(os.Environ(), "AWS_PROFILE=production", "AWS_ENDPOINT_URL=http://127.0.0.1:1")
 		out, _ := cmd.CombinedOutput()
 		return string(out), cmd.ProcessState.ExitCode()
 	}
-	t.Cleanup(func() { do("stop") })
+	t.Cleanup(func() {
+		out, code := do("stop")
+		require.Zero(t, code, out)
+	})
 
 	out, code := do("status")
 	require.Equal(t, 1, code)
