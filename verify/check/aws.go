@@ -141,7 +141,7 @@ func newRun(ctx context.Context, cfg Config, selected map[string]bool) *run {
 	r.named = sync.OnceValue(func() []answer[*s3.HeadObjectOutput] { return r.headNamed(ctx) })
 	r.ebsDefault = sync.OnceValue(func() answer[string] { return r.getEBSKey(ctx) })
 	r.objects = sync.OnceValue(func() objectFindings { return r.checkObjects(ctx) })
-	r.canary = sync.OnceValue(func() canaryFindings { return r.flyCanary(ctx) })
+	r.canary = sync.OnceValue(func() canaryFindings { return r.runCanary(ctx) })
 	r.events = sync.OnceValue(func() trailFindings { return r.followTrail(ctx) })
 	return r
 }
@@ -270,6 +270,8 @@ func (r *run) failure(source string, err error) report.Result {
 		x.Remedy = "aws kms list-aliases --region " + r.cfg.AWS.Region
 	case isDenied(err):
 		x.Remedy = "attach the IAM policy that verify iam prints to the caller"
+	case errors.As(err, new(*unknownOwnerError)):
+		x.Remedy = "aws sts get-caller-identity"
 	case errors.Is(err, context.Canceled):
 		x.Remedy = "run verify again without interrupting it"
 	case errors.Is(err, context.DeadlineExceeded):
@@ -331,6 +333,12 @@ func Reason(err error) string {
 
 func hasCode(err error, codes ...string) bool {
 	return err != nil && slices.Contains(codes, errorCode(err))
+}
+
+// hasStatus reports whether AWS answered with an HTTP status.
+func hasStatus(err error, status int) bool {
+	var h *awshttp.ResponseError
+	return errors.As(err, &h) && h.HTTPStatusCode() == status
 }
 
 // IsDenied reports whether AWS refused a call for a missing permission.

@@ -32,7 +32,7 @@ var bucketChecks = []Check{
 		ID: "bucket.account", Title: "the bucket is owned by the caller's account", Severity: "critical",
 		Why:       "bucket names are global: a bucket of another account may have the expected name, and receive the data",
 		Expected:  "S3 accepts the caller's account as the expected owner",
-		Proves:    "S3 accepts a call with the caller's account as expected bucket owner; verify sends it with every call to the bucket",
+		Proves:    "S3 accepts a call with the caller's account as expected bucket owner. verify sends it with every call to the bucket, except the one that tells another owner from a missing permission",
 		NotProven: "that the caller's account is the right one: `account.expected`",
 		Remedy:    "use a bucket of the caller's account",
 		Needs:     []Permission{{"s3:ListBucket", onBucket}},
@@ -120,10 +120,11 @@ func withBucket(check func(context.Context, *run) report.Result) func(context.Co
 	}
 }
 
-// headBucket finds the bucket, in whatever Region it is: S3 names that even
-// where it refuses the call.
+// headBucket finds the bucket's Region: S3 names it also where it refuses the
+// call.
 func (r *run) headBucket(ctx context.Context) answer[*s3.HeadBucketOutput] {
-	out, err := s3.NewFromConfig(r.cfg.AWS).HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &r.cfg.Bucket})
+	client := s3.NewFromConfig(r.cfg.AWS, func(o *s3.Options) { o.APIOptions = append(o.APIOptions, r.withExpectedOwner) })
+	out, err := client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &r.cfg.Bucket})
 	var h *awshttp.ResponseError
 	if errors.As(err, &h) && h.Response != nil && h.HTTPStatusCode() != http.StatusNotFound {
 		region := h.Response.Header.Get("X-Amz-Bucket-Region")
@@ -136,64 +137,88 @@ func (r *run) headBucket(ctx context.Context) answer[*s3.HeadBucketOutput] {
 	return answered(r, "s3:HeadBucket", out, err, func() middleware.Metadata { return out.ResultMetadata })
 }
 
-// bucketClient is a client for the Region that the bucket is in.
+// inBucketRegion makes a client send its calls to the Region that the bucket is in.
+func (r *run) inBucketRegion(o *s3.Options) {
+	if a := r.head(); a.err == nil && aws.ToString(a.out.BucketRegion) != "" {
+		o.Region = *a.out.BucketRegion
+	}
+}
+
+// bucketClient is the client for every call that a check rests on: in the
+// bucket's Region, with the expected owner.
 func (r *run) bucketClient() *s3.Client {
-	return s3.NewFromConfig(r.cfg.AWS, func(o *s3.Options) {
-		if a := r.head(); a.err == nil && aws.ToString(a.out.BucketRegion) != "" {
-			o.Region = *a.out.BucketRegion
-		}
-		o.APIOptions = append(o.APIOptions, withExpectedOwner(r.owner()))
+	return s3.NewFromConfig(r.cfg.AWS, r.inBucketRegion, func(o *s3.Options) {
+		o.APIOptions = append(o.APIOptions, r.withExpectedOwner)
 		// A part of an object has no checksum to check; a line in the log for each
 		// is no news to the reader.
 		o.DisableLogOutputChecksumValidationSkipped = true
 	})
 }
 
-// owner is the account that has to own the bucket: the caller's. Empty if it is
-// not known.
-func (r *run) owner() string {
-	if id := r.identity(); id.err == nil {
-		return aws.ToString(id.out.Account)
+// owner is the account that has to own the bucket: the caller's.
+func (r *run) owner() (string, error) {
+	id := r.identity()
+	if id.err != nil {
+		return "", id.err
 	}
-	return ""
+	account := aws.ToString(id.out.Account)
+	if account == "" {
+		return "", errors.New("STS returned no account")
+	}
+	return account, nil
+}
+
+// unknownOwnerError is the error of a call that was not sent because the account
+// to expect as the bucket's owner is not known.
+type unknownOwnerError struct{ cause error }
+
+func (e *unknownOwnerError) Error() string {
+	return "the expected owner of the bucket is not known: sts:GetCallerIdentity: " + Reason(e.cause)
 }
 
 // withExpectedOwner sends the expected owner with every call: S3 refuses the call
-// if another account owns the bucket, also if it was created meanwhile.
+// if another account owns the bucket, also if it was created meanwhile. Where the
+// owner is not known, no call is sent: its answer could be about the bucket of
+// another account.
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
-func withExpectedOwner(account string) func(*middleware.Stack) error {
-	return func(s *middleware.Stack) error {
-		if account == "" {
-			return nil
+func (r *run) withExpectedOwner(s *middleware.Stack) error {
+	return s.Build.Add(middleware.BuildMiddlewareFunc("ExpectedBucketOwner", func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
+		account, err := r.owner()
+		if err != nil {
+			return middleware.BuildOutput{}, middleware.Metadata{}, &unknownOwnerError{err}
 		}
-		return s.Build.Add(middleware.BuildMiddlewareFunc("ExpectedBucketOwner", func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
-			if h, ok := in.Request.(*smithyhttp.Request); ok {
-				h.Header.Set("X-Amz-Expected-Bucket-Owner", account)
-			}
-			return next.HandleBuild(ctx, in)
-		}), middleware.After)
-	}
+		h, ok := in.Request.(*smithyhttp.Request)
+		if !ok {
+			return middleware.BuildOutput{}, middleware.Metadata{}, fmt.Errorf("the request is a %T and cannot carry the expected owner", in.Request)
+		}
+		h.Header.Set("X-Amz-Expected-Bucket-Owner", account)
+		return next.HandleBuild(ctx, in)
+	}), middleware.After)
 }
 
-// bucketAccount compares a call with the expected owner and one without.
+// bucketAccount makes a call with the expected owner. S3 refuses it in the same
+// way for another owner and for a missing permission: a second call, without the
+// expected owner, tells them apart.
 func bucketAccount(ctx context.Context, r *run) report.Result {
-	want := r.owner()
-	if want == "" {
-		return r.failure("sts:GetCallerIdentity", r.identity().err)
-	}
-	if a := r.head(); a.err != nil {
-		return r.failure("s3:HeadBucket", a.err)
+	want, err := r.owner()
+	if err != nil {
+		return r.failure("sts:GetCallerIdentity", err)
 	}
 	out, err := r.bucket().HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &r.cfg.Bucket})
 	a := answered(r, "s3:HeadBucket", out, err, func() middleware.Metadata { return out.ResultMetadata })
-	var h *awshttp.ResponseError
-	switch {
-	case err == nil:
+	if err == nil {
 		return pass("the bucket is owned by "+want, a.saw("accepted with the expected owner %s", want))
-	case errors.As(err, &h) && h.HTTPStatusCode() == http.StatusForbidden:
-		return fail("S3 refuses the call if the bucket has to be owned by "+want+": another account owns it", "use a bucket of the caller's account: aws s3api list-buckets --query 'Buckets[].Name'", a.evidence)
 	}
-	return r.failure("s3:HeadBucket", err)
+	x := r.failure("s3:HeadBucket", err)
+	if hasStatus(err, http.StatusForbidden) {
+		_, anyOwner := s3.NewFromConfig(r.cfg.AWS, r.inBucketRegion).HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &r.cfg.Bucket})
+		if anyOwner == nil {
+			return fail("S3 accepts the call, but not if "+want+" has to own the bucket: another account owns it", "use a bucket of the caller's account: aws s3api list-buckets --query 'Buckets[].Name'", a.evidence)
+		}
+		x.Actual += ", also without an expected owner, so the owner is not known"
+		x.Remedy = "allow s3:ListBucket on the bucket, or use a bucket of the caller's account: aws s3api list-buckets --query 'Buckets[].Name'"
+	}
+	return x
 }
 
 func bucketVersioning(ctx context.Context, r *run) report.Result {
@@ -230,8 +255,7 @@ func bucketOwnership(ctx context.Context, r *run) report.Result {
 
 func bucketRegion(_ context.Context, r *run) report.Result {
 	a := r.head()
-	var h *awshttp.ResponseError
-	if errors.As(a.err, &h) && h.HTTPStatusCode() == http.StatusNotFound {
+	if isNotFound(a.err) {
 		return fail(fmt.Sprintf("there is no bucket %s", r.cfg.Bucket), "aws s3api list-buckets --query 'Buckets[].Name'", a.evidence)
 	}
 	if a.err != nil {
@@ -402,9 +426,9 @@ func bucketPolicyStatus(ctx context.Context, r *run) report.Result {
 		return inconclusive("S3 calls the policy not public, but "+err.Error(), remedy, seen)
 	}
 	arn := bucketARN(r.cfg)
-	owner := ""
-	if id := r.identity(); id.err == nil {
-		owner = aws.ToString(id.out.Account)
+	owner, err := r.owner()
+	if err != nil {
+		return r.failure("sts:GetCallerIdentity", err)
 	}
 	list, notes := p.access(arn, owner, "bucket policy")
 	r.addAccess(list, notes...)
@@ -476,12 +500,15 @@ func bucketARN(c Config) string {
 }
 
 // partition is the partition that a Region is in.
+// Source: https://docs.aws.amazon.com/general/latest/gr/rande.html
 func partition(region string) string {
-	switch homeRegion(region) {
-	case "cn-north-1":
-		return "aws-cn"
-	case "us-gov-west-1":
-		return "aws-us-gov"
+	for _, p := range []struct{ prefix, partition string }{
+		{"cn-", "aws-cn"}, {"us-gov-", "aws-us-gov"}, {"eusc-", "aws-eusc"},
+		{"us-iso-", "aws-iso"}, {"us-isob-", "aws-iso-b"}, {"eu-isoe-", "aws-iso-e"}, {"us-isof-", "aws-iso-f"},
+	} {
+		if strings.HasPrefix(region, p.prefix) {
+			return p.partition
+		}
 	}
 	return "aws"
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// canaryNeeds is what it takes to fly a canary, whichever check asks for it.
+// canaryNeeds are the permissions that a canary takes, for each of its checks.
 var canaryNeeds = []Permission{
 	{"s3:PutObject", onCanary}, {"s3:GetObject", onCanary}, {"s3:DeleteObjectVersion", onCanary},
 	{"s3:ListBucket", onBucket}, {"s3:ListBucketVersions", onBucket}, {"s3:GetBucketObjectLockConfiguration", onBucket},
@@ -31,7 +31,7 @@ var canaryNeeds = []Permission{
 var canaryChecks = []Check{
 	{
 		ID: "canary.default", Title: "an upload that names no encryption gets the key", Severity: "critical",
-		Why:      "most programs name no encryption: what they get is what the bucket is worth",
+		Why:      "most programs name no encryption, so the bucket's default decides how their objects are encrypted",
 		Expected: "aws:kms under the key",
 		Proves:   "an upload that names no encryption is encrypted under the key",
 		Remedy:   "aws s3api put-bucket-encryption with SSEAlgorithm aws:kms and the key's ARN",
@@ -57,7 +57,7 @@ var canaryChecks = []Check{
 		run:       withCanary(canaryRead),
 	}, {
 		ID: "canary.refused", Title: "an upload that names another algorithm or key is refused", Severity: "high",
-		Why:       "the bucket's default says nothing to a program that asks for something else",
+		Why:       "the bucket's default has no effect on an upload that names other encryption",
 		Expected:  "AccessDenied for SSE-S3, and for the AWS-managed key",
 		Proves:    "the bucket refuses an upload that names SSE-S3, and one that names the AWS-managed key",
 		NotProven: "that it refuses every other key, and SSE-C",
@@ -65,8 +65,8 @@ var canaryChecks = []Check{
 		Needs:     canaryNeeds,
 		run:       withCanary(func(r *run) report.Result { return r.canary().refused }),
 	}, {
-		ID: "canary.removed", Title: "the canary is gone", Severity: "medium",
-		Why:      "a proof that leaves things behind is a nuisance",
+		ID: "canary.removed", Title: "the canary is removed", Severity: "medium",
+		Why:      "an object that a test leaves in the bucket costs money and is mistaken for data",
 		Expected: "no version and no delete marker of the canary's objects",
 		Proves:   "S3 lists no version and no delete marker under the canary's prefix",
 		Remedy:   "aws s3api delete-object for each version that is left",
@@ -109,20 +109,20 @@ func canaryRead(r *run) report.Result {
 	return f.judge(r, "object", f.canaryRead)
 }
 
-// grounded is what all results are where no canary was uploaded.
-func grounded(x report.Result) canaryFindings {
+// notUploaded returns x as every result of a canary.
+func notUploaded(x report.Result) canaryFindings {
 	w := &want{settled: &x}
 	return canaryFindings{byDefault: x, refused: x, removed: x, write: w, read: w}
 }
 
-// flyCanary uploads the canary's objects, reads them back and removes them.
-func (r *run) flyCanary(ctx context.Context) (c canaryFindings) {
-	if x, ok := r.mayFly(ctx); !ok {
-		return grounded(x)
+// runCanary uploads the canary's objects, reads them back and removes them.
+func (r *run) runCanary(ctx context.Context) (c canaryFindings) {
+	if x, ok := r.mayUpload(ctx); !ok {
+		return notUploaded(x)
 	}
 	b := make([]byte, 8)
 	_, _ = rand.Read(b) // never fails: see crypto/rand.Read
-	f := flight{r: r, prefix: CanaryPrefix + hex.EncodeToString(b) + "/"}
+	f := canary{r: r, prefix: CanaryPrefix + hex.EncodeToString(b) + "/"}
 	defer func() { c.removed = f.remove(ctx) }()
 
 	caller := principalOf(aws.ToString(r.identity().out.Arn))
@@ -132,9 +132,9 @@ func (r *run) flyCanary(ctx context.Context) (c canaryFindings) {
 	return c
 }
 
-// mayFly says whether a canary may be uploaded: not to somebody else's account,
-// and not where it could not be removed.
-func (r *run) mayFly(ctx context.Context) (report.Result, bool) {
+// mayUpload reports whether a canary may be uploaded: not to the bucket of another
+// account, and not where it could not be removed. The result is the reason.
+func (r *run) mayUpload(ctx context.Context) (report.Result, bool) {
 	id := r.identity()
 	if id.err != nil {
 		return r.failure("sts:GetCallerIdentity", id.err), false
@@ -167,8 +167,8 @@ func (r *run) mayFly(ctx context.Context) (report.Result, bool) {
 	return report.Result{}, true
 }
 
-// flight is one canary.
-type flight struct {
+// canary is the upload of one run.
+type canary struct {
 	r        *run
 	prefix   string
 	known    []types.ObjectVersion // uploaded, as far as S3 answered
@@ -176,7 +176,7 @@ type flight struct {
 }
 
 // put uploads one object. It is not cancelled with ctx: see canaryCall.
-func (f *flight) put(ctx context.Context, name string, how func(*s3.PutObjectInput)) (answer[*s3.PutObjectOutput], string) {
+func (f *canary) put(ctx context.Context, name string, how func(*s3.PutObjectInput)) (answer[*s3.PutObjectOutput], string) {
 	key := f.prefix + name
 	if err := ctx.Err(); err != nil {
 		return answer[*s3.PutObjectOutput]{err: err, evidence: f.r.refusal("s3:PutObject", err)}, key
@@ -194,13 +194,13 @@ func (f *flight) put(ctx context.Context, name string, how func(*s3.PutObjectInp
 	return a, key
 }
 
-// content is what the canary's objects hold: it tells whoever finds one.
+// content is the data of the canary's objects. It explains an object that is left.
 func content(key string) string {
 	return "uploaded by kms-baseline verify --canary as " + key + ", and to be removed by it\n"
 }
 
 // byDefault uploads without naming any encryption.
-func (f *flight) byDefault(ctx context.Context) report.Result {
+func (f *canary) byDefault(ctx context.Context) report.Result {
 	put, key := f.put(ctx, "default.txt", func(*s3.PutObjectInput) {})
 	if put.err != nil {
 		return f.r.failure("s3:PutObject", put.err)
@@ -219,7 +219,7 @@ func (f *flight) byDefault(ctx context.Context) report.Result {
 
 // explicit uploads under the key and without a Bucket Key, reads it back, and
 // says which events that must leave.
-func (f *flight) explicit(ctx context.Context, key, caller string) (write, read *want) {
+func (f *canary) explicit(ctx context.Context, key, caller string) (write, read *want) {
 	name := f.prefix + "explicit.txt"
 	object := bucketARN(f.r.cfg) + "/" + name
 	start := f.r.now()
@@ -260,7 +260,7 @@ func (f *flight) explicit(ctx context.Context, key, caller string) (write, read 
 }
 
 // foreign uploads what the bucket has to refuse.
-func (f *flight) foreign(ctx context.Context) report.Result {
+func (f *canary) foreign(ctx context.Context) report.Result {
 	tries := []struct {
 		name, what string
 		how        func(*s3.PutObjectInput)
@@ -276,15 +276,15 @@ func (f *flight) foreign(ctx context.Context) report.Result {
 	var results []report.Result
 	for _, t := range tries {
 		put, _ := f.put(ctx, t.name, t.how)
-		names, results = append(names, t.what), append(results, f.refusedWell(t.what, put))
+		names, results = append(names, t.what), append(results, f.refusal(t.what, put))
 	}
-	names, results = append(names, "the bucket policy"), append(results, f.readsAsRefused())
+	names, results = append(names, "the bucket policy"), append(results, f.policyRefuses())
 	return merge("upload", names, results)
 }
 
-// readsAsRefused reads the policy as well: it might cover only the names that a
-// canary has.
-func (f *flight) readsAsRefused() report.Result {
+// policyRefuses reads the policy as well: it might deny the uploads only for the
+// names that a canary has.
+func (f *canary) policyRefuses() report.Result {
 	a := f.r.policyOfBucket()
 	if a.err != nil {
 		return f.r.failure("s3:GetBucketPolicy", a.err)
@@ -302,7 +302,7 @@ func (f *flight) readsAsRefused() report.Result {
 	return pass("it denies both for every object", a.evidence)
 }
 
-func (f *flight) refusedWell(what string, put answer[*s3.PutObjectOutput]) report.Result {
+func (f *canary) refusal(what string, put answer[*s3.PutObjectOutput]) report.Result {
 	switch {
 	case put.err == nil:
 		return fail("an upload that names "+what+" was accepted",
@@ -323,7 +323,7 @@ func (f *flight) refusedWell(what string, put answer[*s3.PutObjectOutput]) repor
 
 // remove removes every version and delete marker below the prefix, also when
 // ctx is done.
-func (f *flight) remove(ctx context.Context) report.Result {
+func (f *canary) remove(ctx context.Context) report.Result {
 	if ctx.Err() != nil {
 		fmt.Fprintf(f.r.cfg.Progress, "removing the canary s3://%s/%s first; a second interrupt leaves it there\n", f.r.cfg.Bucket, f.prefix)
 	}
@@ -377,8 +377,9 @@ func (f *flight) remove(ctx context.Context) report.Result {
 }
 
 // versions lists what is below the prefix: not nil, where S3 answered.
-func (f *flight) versions(ctx context.Context) ([]types.ObjectVersion, error) {
+func (f *canary) versions(ctx context.Context) ([]types.ObjectVersion, error) {
 	all := []types.ObjectVersion{}
+	// The names below the prefix are the canary's own: no name needs decoding.
 	pages := s3.NewListObjectVersionsPaginator(f.r.bucket(), &s3.ListObjectVersionsInput{Bucket: &f.r.cfg.Bucket, Prefix: &f.prefix})
 	for pages.HasMorePages() {
 		out, err := pages.NextPage(ctx)
@@ -393,7 +394,7 @@ func (f *flight) versions(ctx context.Context) ([]types.ObjectVersion, error) {
 	return all, nil
 }
 
-func (f *flight) delete(ctx context.Context, v types.ObjectVersion) error {
+func (f *canary) delete(ctx context.Context, v types.ObjectVersion) error {
 	_, err := f.r.bucket().DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &f.r.cfg.Bucket, Key: v.Key, VersionId: v.VersionId})
 	return err
 }

@@ -208,7 +208,7 @@ func (s *stack) empty(t *testing.T) {
 	cfg := s.config
 	require.NoError(t, cfg.complete())
 	r := newRun(t.Context(), cfg, nil)
-	f := flight{r: r, prefix: CanaryPrefix}
+	f := canary{r: r, prefix: CanaryPrefix}
 	require.Equal(t, report.Pass, f.remove(t.Context()).Status)
 }
 

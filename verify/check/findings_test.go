@@ -1,15 +1,21 @@
 package check
 
 import (
+	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	trailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/securethecloud/kms-baseline/localaws"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
@@ -24,30 +30,182 @@ func (s *stack) one(t *testing.T, id string) report.Result {
 	return rep.Results[0]
 }
 
-func TestBucketAccount_FailsForABucketOfAnotherAccount(t *testing.T) {
-	t.Parallel()
-	s := goodStack(t)
+// theirBucket makes a bucket of another account whose policy admits the caller,
+// and points the run at it.
+func (s *stack) theirBucket(t *testing.T) (owner *s3.Client, name string) {
+	t.Helper()
 	other := s3.NewFromConfig(configFor(t, s.aws, "111122223333"))
 	const theirs = "their-bucket"
 	_, err := other.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(theirs)})
 	require.NoError(t, err)
 	_, err = other.DeletePublicAccessBlock(t.Context(), &s3.DeletePublicAccessBlockInput{Bucket: aws.String(theirs)})
 	require.NoError(t, err)
-	policy := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"` + owner + `"},"Action":"s3:*","Resource":["arn:aws:s3:::` + theirs + `","arn:aws:s3:::` + theirs + `/*"]}}`
-	_, err = other.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String(theirs), Policy: &policy})
+	s.openTheirBucket(t, other, "s3:*")
+	_, err = other.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{Bucket: aws.String(theirs), VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled}})
+	require.NoError(t, err)
+	_, err = other.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(theirs), Key: aws.String(object), Body: strings.NewReader("theirs")})
 	require.NoError(t, err)
 	s.config.Bucket = theirs
+	return other, theirs
+}
+
+func (s *stack) openTheirBucket(t *testing.T, other *s3.Client, action string) {
+	t.Helper()
+	policy := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"` + owner + `"},"Action":"` + action + `","Resource":["arn:aws:s3:::their-bucket","arn:aws:s3:::their-bucket/*"]}}`
+	_, err := other.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String("their-bucket"), Policy: &policy})
+	require.NoError(t, err)
+}
+
+func TestBucketAccount_FailsForABucketOfAnotherAccount(t *testing.T) {
+	t.Parallel()
+	s := goodStack(t)
+	s.theirBucket(t)
 	x := s.one(t, "bucket.account")
 	require.Equal(t, report.Fail, x.Status, x.Actual)
 	require.Contains(t, x.Actual, "another account owns it")
+}
 
-	s.config.Canary = true
-	x = s.one(t, "canary.default")
+// S3 refuses another owner and a missing permission with the same status.
+func TestBucketAccount_IsNotJudgedWithoutPermission(t *testing.T) {
+	t.Parallel()
+	s := goodStack(t)
+	require.NoError(t, s.aws.SetIdentityPolicy("arn:aws:iam::"+owner+":user/localaws", `{"Statement":{"Effect":"Allow","Action":["kms:*","sts:*"],"Resource":"*"}}`))
+	x := s.one(t, "bucket.account")
 	require.Equal(t, report.Error, x.Status, x.Actual)
-	require.Contains(t, x.Actual, "nothing was uploaded")
+	require.Contains(t, x.Actual, "the owner is not known")
+}
+
+// The owner is unknown where STS does not name the caller's account. Nothing about
+// the bucket passes then.
+func TestRun_NothingAboutTheBucketPassesWithoutItsOwner(t *testing.T) {
+	t.Parallel()
+	s := goodStack(t)
+	_, theirs := s.theirBucket(t)
+	s.config.Canary, s.config.Prefix = true, aws.String("")
+	s.aws.Inject(localaws.Fault{Service: "sts", Operation: "GetCallerIdentity", Status: 403, Code: "AccessDenied"})
+	rep := s.run(t)
+	for _, x := range rep.Results {
+		switch x.Group {
+		case "bucket", "object", "trail", "canary":
+			require.NotEqual(t, report.Pass, x.Status, "%s: %s", x.ID, x.Actual)
+		}
+	}
+	require.Equal(t, report.Error, result(t, rep, "bucket.versioning").Status)
+	require.Contains(t, result(t, rep, "bucket.versioning").Actual, "the expected owner of the bucket is not known: sts:GetCallerIdentity")
+	for _, c := range s.aws.Calls() {
+		require.False(t, c.Service == "s3" && strings.HasPrefix(c.Operation, "GetBucket"), "%s was sent without the expected owner of %s", c.Operation, theirs)
+	}
+}
+
+func TestCanary_WritesNothingToTheBucketOfAnotherAccount(t *testing.T) {
+	t.Parallel()
+	s := goodStack(t)
+	other, theirs := s.theirBucket(t)
+	s.config.Canary = true
+	s.aws.ResetCalls()
+	x := s.one(t, "canary.default")
+	require.Equal(t, report.Error, x.Status, x.Actual)
+	require.Contains(t, x.Actual, "nothing was uploaded: S3 accepts the call, but not if "+owner+" has to own the bucket")
+	for _, c := range s.aws.Calls() {
+		require.NotEqual(t, "PutObject", c.Operation, "it was sent, and only the expected owner kept it out")
+	}
 	list, err := other.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: aws.String(theirs)})
 	require.NoError(t, err)
-	require.Empty(t, list.Versions)
+	require.Len(t, list.Versions, 1, "the owner's own object")
+}
+
+// The caller's own policy denies the upload. The bucket's policy might not.
+func TestCanaryRefused_IsInconclusiveIfTheIdentityPolicyRefuses(t *testing.T) {
+	t.Parallel()
+	s := goodStack(t)
+	require.NoError(t, s.aws.SetIdentityPolicy("arn:aws:iam::"+owner+":user/localaws", `{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
+{"Effect":"Deny","Action":"s3:PutObject","Resource":"*","Condition":{"StringEquals":{"s3:x-amz-server-side-encryption":"AES256"}}},
+{"Effect":"Deny","Action":"s3:PutObject","Resource":"*","Condition":{"StringEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"alias/aws/s3"}}}]}`))
+	s.config.Canary = true
+	x := s.one(t, "canary.refused")
+	require.Equal(t, report.Inconclusive, x.Status, x.Actual)
+	require.Contains(t, x.Actual, "S3 does not say that the bucket policy refused it")
+}
+
+// notFound answers HeadObject of one name, or of one version of it, with 404, as S3
+// does for a name that a client cannot express in a request.
+type notFound struct {
+	next         aws.HTTPClient
+	key, version string
+}
+
+func (x notFound) Do(h *http.Request) (*http.Response, error) {
+	if h.Method == http.MethodHead && strings.HasSuffix(h.URL.Path, "/"+x.key) && (x.version == "" || h.URL.Query().Get("versionId") == x.version) {
+		return &http.Response{StatusCode: 404, Status: "404 Not Found", Header: http.Header{}, Body: http.NoBody, Request: h}, nil
+	}
+	return x.next.Do(h)
+}
+
+func TestObjects_AListedNameThatIsNotFoundIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	for _, versions := range []bool{false, true} {
+		t.Run(fmt.Sprintf("versions=%t", versions), func(t *testing.T) {
+			t.Parallel()
+			s := goodStack(t)
+			s.put(t, s.cfg, "odd", nil)
+			s.config.Prefix, s.config.Versions = aws.String(""), versions
+			s.config.AWS.HTTPClient = notFound{next: s.cfg.HTTPClient, key: "odd"}
+			x := s.one(t, "object.encryption")
+			require.Equal(t, report.Error, x.Status, x.Actual)
+			require.Contains(t, x.Actual, "HeadObject does not find it")
+		})
+	}
+}
+
+// The list has two pages, and the version that HeadObject does not find is on the
+// second.
+func TestObjects_AVersionOnTheSecondPageIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	s := goodStack(t)
+	out, err := s3.NewFromConfig(s.cfg).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("many"), Body: strings.NewReader("first")})
+	require.NoError(t, err)
+	for range 1000 {
+		s.put(t, s.cfg, "many", nil)
+	}
+	s.config.Prefix, s.config.Versions, s.config.Objects = aws.String("many"), true, nil
+	s.config.AWS.HTTPClient = notFound{s.cfg.HTTPClient, "many", *out.VersionId}
+	x := s.one(t, "object.encryption")
+	require.Equal(t, report.Error, x.Status, x.Actual)
+	require.Contains(t, x.Actual, "1000 objects are, but not all could be looked at")
+}
+
+// The canary of this run writes with the same caller, key and bucket as the
+// object. Its events are no evidence of the object's write.
+func TestTrailWrite_IsNotProvenByThisRunsCanary(t *testing.T) {
+	t.Parallel()
+	s := goodStack(t)
+	// The event of the object's own write is hidden: what is left is the canary's.
+	events, err := cloudtrail.NewFromConfig(s.cfg).LookupEvents(t.Context(), &cloudtrail.LookupEventsInput{LookupAttributes: []trailtypes.LookupAttribute{{
+		AttributeKey: trailtypes.LookupAttributeKeyEventName, AttributeValue: aws.String("GenerateDataKey"),
+	}}})
+	require.NoError(t, err)
+	require.NotEmpty(t, events.Events)
+	hidden := map[string]bool{}
+	for _, e := range events.Events {
+		hidden[*e.EventId] = true
+	}
+	s.config.Canary = true
+	s.config.Only = []string{"trail.write", "canary"}
+	// S3 may ask KMS for a new Bucket Key during the run; localaws keeps the old one.
+	asked := 0
+	s.config.AWS.HTTPClient = forger{s.cfg.HTTPClient, func(summary, record map[string]any) bool {
+		if hidden[summary["EventId"].(string)] {
+			return false
+		}
+		if record["eventName"] == "GenerateDataKey" {
+			asked++
+			record["requestParameters"].(map[string]any)["encryptionContext"].(map[string]any)["aws:s3:arn"] = "arn:aws:s3:::" + bucket
+		}
+		return true
+	}}
+	x := result(t, s.run(t), "trail.write")
+	require.Positive(t, asked)
+	require.Equal(t, report.Inconclusive, x.Status, x.Actual)
 }
 
 func TestKeyCustomer_FailsForAKeyOfAnotherAccount(t *testing.T) {

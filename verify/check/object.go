@@ -3,7 +3,6 @@ package check
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
@@ -152,8 +150,7 @@ func (r *run) headVersion(ctx context.Context, v version) answer[*s3.HeadObjectO
 // under SSE-C: without the customer's key the answer is 400 and has no body.
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
 func isCustomerKeyNeeded(err error) bool {
-	var h *awshttp.ResponseError
-	return errors.As(err, &h) && h.HTTPStatusCode() == http.StatusBadRequest && !IsCredentials(err)
+	return hasStatus(err, http.StatusBadRequest) && !IsCredentials(err)
 }
 
 // objectFailure is the result for an object that HeadObject did not describe.
@@ -165,10 +162,7 @@ func (r *run) objectFailure(key, source string, err error) report.Result {
 	return r.failure(source, err)
 }
 
-func isNotFound(err error) bool {
-	var h *awshttp.ResponseError
-	return errors.As(err, &h) && h.HTTPStatusCode() == http.StatusNotFound
-}
+func isNotFound(err error) bool { return hasStatus(err, http.StatusNotFound) }
 
 // checkObjects looks at the objects that were named and at those below the
 // prefix, as they are listed.
@@ -240,14 +234,24 @@ type tally struct {
 // deleted since it was listed, or its name cannot be requested.
 func (r *run) isListed(ctx context.Context, v version) (bool, error) {
 	if v.id != "" {
-		out, err := r.bucket().ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &r.cfg.Bucket, Prefix: &v.key, EncodingType: types.EncodingTypeUrl})
-		if err != nil {
-			return false, err
+		// The versions of this key come first: every other key below the prefix is longer.
+		pages := s3.NewListObjectVersionsPaginator(r.bucket(), &s3.ListObjectVersionsInput{Bucket: &r.cfg.Bucket, Prefix: &v.key, EncodingType: types.EncodingTypeUrl})
+		for pages.HasMorePages() {
+			out, err := pages.NextPage(ctx)
+			if err != nil {
+				return false, err
+			}
+			for _, x := range out.Versions {
+				key, err := url.QueryUnescape(aws.ToString(x.Key))
+				if err != nil || key != v.key {
+					return false, err
+				}
+				if aws.ToString(x.VersionId) == v.id {
+					return true, nil
+				}
+			}
 		}
-		return slices.ContainsFunc(out.Versions, func(x types.ObjectVersion) bool {
-			key, err := url.QueryUnescape(aws.ToString(x.Key))
-			return err == nil && key == v.key && aws.ToString(x.VersionId) == v.id
-		}) || aws.ToBool(out.IsTruncated), nil
+		return false, nil
 	}
 	out, err := r.bucket().ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &r.cfg.Bucket, Prefix: &v.key, MaxKeys: aws.Int32(1), EncodingType: types.EncodingTypeUrl})
 	if err != nil {

@@ -25,7 +25,7 @@ var trailChecks = []Check{
 		Why:       "what S3 says of an object is a label; the event is KMS's own record that this key was used for it, for this caller",
 		Expected:  "GenerateDataKey under the key, by S3 for the caller, for the object or its bucket, at the time of the write",
 		Proves:    "KMS generated a data key under this key (`GenerateDataKey`), called by S3, for this caller, for this object or its bucket, at the time of its write",
-		NotProven: "with a Bucket Key: that the event was for this object (the report states which of the two)",
+		NotProven: "with a Bucket Key: that the event was for this object and not for another write by the same caller in the hour before (the report states which of the two); which version was written",
 		Remedy:    "wait for the event with --wait 20m, or prove the use with --canary",
 		Needs:     []Permission{{"cloudtrail:LookupEvents", onAnything}, {"s3:GetObject", onObjects}, {"kms:DescribeKey", onKey}},
 		run:       trailWrite,
