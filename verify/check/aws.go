@@ -47,8 +47,8 @@ type run struct {
 	selected map[string]bool // by the ids of the checks
 
 	identity       func() answer[*sts.GetCallerIdentityOutput]
-	regionIsOff    func() bool
-	keys           []*keyFacts // in the order of Config.Keys
+	identityAtHome func() answer[*sts.GetCallerIdentityOutput] // also where the Region is off
+	keys           []*keyFacts                                 // in the order of Config.Keys
 	alias          func() answer[*kms.DescribeKeyOutput]
 	head           func() answer[*s3.HeadBucketOutput] // with the bucket's Region
 	bucket         func() *s3.Client                   // for the bucket's Region
@@ -81,6 +81,9 @@ func (r *run) addAccess(list []report.Access, notes ...string) {
 	defer r.mu.Unlock()
 	r.access, r.accessNotes = append(r.access, list...), append(r.accessNotes, notes...)
 }
+
+// regionIsOff reports whether the Region is not enabled in the account.
+func (r *run) regionIsOff() bool { return isInvalid(r.identity().err) && r.identityAtHome().err == nil }
 
 // resolvedKey is what DescribeKey says of a key that is not one of Config.Keys.
 type resolvedKey struct {
@@ -115,15 +118,15 @@ func newRun(ctx context.Context, cfg Config, selected map[string]bool) *run {
 		}
 		return cfg.start
 	})
-	r.regionIsOff = sync.OnceValue(func() bool {
+	r.identityAtHome = sync.OnceValue(func() answer[*sts.GetCallerIdentityOutput] {
 		// A Region that is not enabled refuses good credentials as invalid:
 		// another Region that is always on tells the two apart.
 		home := homeRegion(cfg.AWS.Region)
 		if !isInvalid(r.identity().err) || home == cfg.AWS.Region {
-			return false
+			return r.identity()
 		}
-		_, err := caller(home)
-		return err == nil
+		out, err := caller(home)
+		return answered(r, "sts:GetCallerIdentity", out, err, func() middleware.Metadata { return out.ResultMetadata })
 	})
 	for _, name := range cfg.Keys {
 		k := &keyFacts{name: name, describe: r.describeKey(ctx, name)}

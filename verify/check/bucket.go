@@ -157,7 +157,7 @@ func (r *run) bucketClient() *s3.Client {
 
 // owner is the account that has to own the bucket: the caller's.
 func (r *run) owner() (string, error) {
-	id := r.identity()
+	id := r.identityAtHome()
 	if id.err != nil {
 		return "", id.err
 	}

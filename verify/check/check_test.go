@@ -205,10 +205,7 @@ func TestRun_Faults(t *testing.T) {
 // made to fail.
 func (s *stack) empty(t *testing.T) {
 	t.Helper()
-	cfg := s.config
-	require.NoError(t, cfg.complete())
-	r := newRun(t.Context(), cfg, nil)
-	f := canary{r: r, prefix: CanaryPrefix}
+	f := canary{r: s.newTestRun(t), prefix: CanaryPrefix}
 	require.Equal(t, report.Pass, f.remove(t.Context()).Status)
 }
 

@@ -186,6 +186,7 @@ func (r *run) checkObjects(ctx context.Context) objectFindings {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	keys := make(chan version, 2*r.cfg.Concurrency)
+	lean := r.newHeads(ctx)
 	var g errgroup.Group
 	g.Go(func() error {
 		defer close(keys)
@@ -197,6 +198,12 @@ func (r *run) checkObjects(ctx context.Context) objectFindings {
 			for v := range keys {
 				if ctx.Err() != nil {
 					continue // drain
+				}
+				if lean != nil {
+					if out, ok := lean.head(ctx, v); ok {
+						t.answer(v.String(), answer[*s3.HeadObjectOutput]{out: out})
+						continue
+					}
 				}
 				a := r.headVersion(ctx, v)
 				if isNotFound(a.err) {
