@@ -153,7 +153,14 @@ func (s *Server) openServices() (err error) {
 // account; with one, only what the policy allows. An empty document removes it.
 // A service-linked role exists as long as it has a policy: without one, AWS's
 // answer to a policy that names the role is that there is no such principal.
+// A policy with a condition key that localaws does not evaluate is refused: a
+// Deny that never applies would be worse than none.
 func (s *Server) SetIdentityPolicy(principalARN, document string) error {
+	if p, err := policy.ParseIdentity(document); err == nil {
+		if key := p.UnknownKey(func(key string) bool { return kms.KnownKey(key) || s3.KnownKey(key) }); key != "" {
+			return fmt.Errorf("localaws: the identity policy of %s has the condition key %s, which localaws does not implement", principalARN, key)
+		}
+	}
 	return s.identities.Set(principalARN, document)
 }
 

@@ -29,14 +29,8 @@ var acrossAccounts = map[string]bool{
 // access is what the policies are asked about one operation on k.
 func (c *call) access(k keyRecord, operation string) policy.Access {
 	keys := maps.Clone(c.keys)
-	maps.Copy(keys, map[string]string{
-		"aws:resourceaccount": k.Account,
-		"kms:calleraccount":   c.r.Who.Account,
-		"kms:keyorigin":       "AWS_KMS",
-		"kms:keyspec":         symmetricDefault,
-		"kms:keyusage":        encryptDecrypt,
-		"kms:multiregion":     strconv.FormatBool(k.multiRegion()),
-	})
+	maps.Copy(keys, keyAttributes("AWS_KMS", symmetricDefault, encryptDecrypt, k.multiRegion()))
+	keys["aws:resourceaccount"], keys["kms:calleraccount"] = k.Account, c.r.Who.Account
 	if k.multiRegion() {
 		keys["kms:multiregionkeytype"] = k.multiRegionType()
 	}
@@ -46,10 +40,43 @@ func (c *call) access(k keyRecord, operation string) policy.Access {
 	return policy.Access{Who: c.r.Who, Action: "kms:" + operation, Resource: k.arn(), Context: keys, Lists: c.lists}
 }
 
-// withContext lets the policies see the encryption context.
+// keyAttributes are the condition keys of a key, or of one that is to be made.
+func keyAttributes(origin, spec, usage string, multiRegion bool) map[string]string {
+	return map[string]string{
+		"kms:keyorigin": origin, "kms:keyspec": spec, "kms:customermasterkeyspec": spec,
+		"kms:keyusage": usage, "kms:customermasterkeyusage": usage, "kms:multiregion": strconv.FormatBool(multiRegion),
+	}
+}
+
+// KnownKey reports whether a condition key, in lower case, is one of KMS that is
+// evaluated. Those of operations and parameters that localaws does not have are
+// absent from every request.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
+func KnownKey(key string) bool {
+	return slices.Contains(conditionKeys, key) || strings.HasPrefix(key, contextKey) && len(key) > len(contextKey) ||
+		strings.HasPrefix(key, "kms:recipientattestation:")
+}
+
+// contextKey begins the condition keys of the encryption context.
+const contextKey = "kms:encryptioncontext:"
+
+var conditionKeys = []string{
+	"kms:bypasspolicylockoutsafetycheck", "kms:calleraccount", "kms:customermasterkeyspec", "kms:customermasterkeyusage",
+	"kms:encryptionalgorithm", "kms:encryptioncontextkeys", "kms:grantconstrainttype", "kms:grantisforawsresource",
+	"kms:grantoperations", "kms:granteeprincipal", "kms:keyorigin", "kms:keyspec", "kms:keyusage", "kms:multiregion",
+	"kms:multiregionkeytype", "kms:primaryregion", "kms:reencryptonsamekey", "kms:replicaregion", "kms:requestalias",
+	"kms:resourcealiases", "kms:retiringprincipal", "kms:rotationperiodindays", "kms:schedulekeydeletionpendingwindowindays",
+	"kms:viaservice",
+	// Of operations that localaws does not have.
+	"kms:datakeypairspec", "kms:expirationmodel", "kms:keyagreementalgorithm", "kms:macalgorithm", "kms:messagetype",
+	"kms:signingalgorithm", "kms:validto", "kms:wrappingalgorithm", "kms:wrappingkeyspec",
+}
+
+// withContext lets the policies see the encryption context of one use of a key.
 func (c *call) withContext(context map[string]string) {
+	maps.DeleteFunc(c.keys, func(k, _ string) bool { return strings.HasPrefix(k, contextKey) })
 	for k, v := range context {
-		c.keys["kms:encryptioncontext:"+strings.ToLower(k)] = v
+		c.keys[contextKey+strings.ToLower(k)] = v
 	}
 	c.lists["kms:encryptioncontextkeys"] = slices.Sorted(maps.Keys(context))
 }
@@ -76,7 +103,7 @@ func (c *call) authorize(k keyRecord, operation string, context map[string]strin
 		return c.denied(operation, k.arn(), "with an explicit deny in a resource-based policy")
 	case byKey == policy.Allowed && sameAccount,
 		byKey != policy.NoMatch && byIdentity == policy.Allowed,
-		k.granted(c.r.Who, operation, context):
+		c.granted(k, operation, context):
 		return nil
 	case byKey == policy.NoMatch:
 		return c.denied(operation, k.arn(), "because no resource-based policy allows the "+a.Action+" action")

@@ -2,6 +2,7 @@ package kms
 
 import (
 	"crypto/rand"
+	"strconv"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -40,6 +41,7 @@ func (c *call) mayUse(k keyRecord, operation string, context map[string]string) 
 		return kmsError("ValidationException", "The encryption context has %d bytes; the limit is %d.", size, maxContext)
 	}
 	c.withContext(context)
+	c.keys["kms:encryptionalgorithm"] = symmetricDefault
 	if err := c.authorize(k, operation, context); err != nil {
 		return err
 	}
@@ -215,6 +217,7 @@ func reEncrypt(c *call, in reEncryptInput) (any, error) {
 	}
 	in.SourceEncryptionAlgorithm, in.DestinationEncryptionAlgorithm = symmetricDefault, symmetricDefault
 	c.request = trailParameters(in)
+	c.compareKeys(in)
 	source, err := c.open("ReEncryptFrom", in.SourceKeyId, in.CiphertextBlob, in.SourceEncryptionContext)
 	if err != nil {
 		return nil, err
@@ -244,6 +247,24 @@ func reEncrypt(c *call, in reEncryptInput) (any, error) {
 		SourceKeyMaterialId            string
 		DestinationKeyMaterialId       string
 	}{blob, source.key.arn(), to.arn(), symmetricDefault, symmetricDefault, source.materialID, to.Versions[len(to.Versions)-1].ID}, nil
+}
+
+// compareKeys lets the policies see whether the call encrypts again under the
+// same key. Of a destination that does not exist the call itself tells.
+func (c *call) compareKeys(in reEncryptInput) {
+	h, _, _, ok := readBlob(in.CiphertextBlob)
+	if !ok {
+		return
+	}
+	probe := *c
+	probe.keys, probe.lists, probe.keyARNs = map[string]string{}, map[string][]string{}, nil
+	_ = probe.view(func(tx *bolt.Tx) error {
+		to, err := probe.find(tx, in.DestinationKeyId, anyName)
+		if err == nil {
+			c.keys["kms:reencryptonsamekey"] = strconv.FormatBool(to.Account == h.account && to.ID == h.keyID)
+		}
+		return err
+	})
 }
 
 type generateKeyInput struct {

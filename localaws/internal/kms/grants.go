@@ -2,7 +2,6 @@ package kms
 
 import (
 	"encoding/base64"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -41,22 +40,82 @@ var grantOperations = []string{
 	"GenerateMac", "VerifyMac", "DeriveSharedSecret",
 }
 
-// granted says whether one of the key's grants lets who do operation.
-func (k keyRecord) granted(who wire.Identity, operation string, context map[string]string) bool {
+// unsuitable are the grant operations that a symmetric encryption key does not
+// support.
+var unsuitable = []string{"Sign", "Verify", "GetPublicKey", "GenerateMac", "VerifyMac", "DeriveSharedSecret"}
+
+// granted reports whether one of the key's grants lets the caller do operation.
+// A grant's constraints apply to cryptographic operations only. The grantee may
+// retire this grant, not others, and may issue grants that allow no more than
+// this one and are constrained at least as strictly.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/create-grant-overview.html
+func (c *call) granted(k keyRecord, operation string, context map[string]string) bool {
 	return slices.ContainsFunc(k.Grants, func(g grant) bool {
-		return g.GranteePrincipal == who.ARN && slices.Contains(g.Operations, operation) && g.Constraints.allow(context)
+		if g.GranteePrincipal != c.r.Who.ARN && g.GranteePrincipal != c.r.Who.PolicyARN() || !slices.Contains(g.Operations, operation) {
+			return false
+		}
+		switch operation {
+		case "DescribeKey":
+			return true
+		case "RetireGrant":
+			return g.GrantId == c.retires
+		case "CreateGrant":
+			more := func(o string) bool { return !slices.Contains(g.Operations, o) }
+			return !slices.ContainsFunc(c.issues.Operations, more) && g.Constraints.cover(c.issues.Constraints)
+		}
+		return g.Constraints.allow(context)
 	})
 }
 
+// allow reports whether a use of the key in this encryption context satisfies
+// the constraints: the names in the context are compared without regard to case,
+// the values with.
+// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_GrantConstraints.html
 func (g *grantConstraints) allow(context map[string]string) bool {
-	if g == nil {
+	return g == nil || includes(context, g.pairs()) && (len(g.EncryptionContextEquals) == 0 || len(context) == len(g.EncryptionContextEquals))
+}
+
+// pairs are the pairs that an encryption context must have.
+func (g *grantConstraints) pairs() map[string]string {
+	switch {
+	case g == nil:
+		return nil
+	case len(g.EncryptionContextEquals) > 0:
+		return g.EncryptionContextEquals
+	}
+	return g.EncryptionContextSubset
+}
+
+// kind is the name of the constraint; empty for none.
+func (g *grantConstraints) kind() string {
+	switch {
+	case len(g.pairs()) == 0:
+		return ""
+	case len(g.EncryptionContextEquals) > 0:
+		return "EncryptionContextEquals"
+	}
+	return "EncryptionContextSubset"
+}
+
+// cover reports whether all that satisfies child satisfies g.
+func (g *grantConstraints) cover(child *grantConstraints) bool {
+	switch {
+	case g.kind() == "":
 		return true
+	case g.kind() == "EncryptionContextEquals":
+		return child.kind() == g.kind() && g.allow(child.pairs())
 	}
-	if g.EncryptionContextEquals != nil {
-		return maps.Equal(g.EncryptionContextEquals, context)
-	}
-	for k, v := range g.EncryptionContextSubset {
-		if got, ok := context[k]; !ok || got != v {
+	return includes(child.pairs(), g.pairs())
+}
+
+// includes reports whether a context has all the pairs.
+func includes(context, pairs map[string]string) bool {
+	for name, value := range pairs {
+		found := false
+		for k, v := range context {
+			found = found || strings.EqualFold(k, name) && v == value
+		}
+		if !found {
 			return false
 		}
 	}
@@ -82,9 +141,14 @@ func createGrant(c *call, in createGrantInput) (any, error) {
 	if err := c.checkGrant(in); err != nil {
 		return nil, err
 	}
+	c.issues = in
+	c.forAWSResource()
 	c.keys["kms:granteeprincipal"] = in.GranteePrincipal
-	c.keys["kms:grantisforawsresource"] = strconv.FormatBool(c.via != "")
 	c.lists["kms:grantoperations"] = in.Operations
+	if kind := in.Constraints.kind(); kind != "" {
+		c.keys["kms:grantconstrainttype"] = kind
+		c.withContext(in.Constraints.pairs())
+	}
 	if in.RetiringPrincipal != "" {
 		c.keys["kms:retiringprincipal"] = in.RetiringPrincipal
 	}
@@ -111,6 +175,35 @@ func createGrant(c *call, in createGrantInput) (any, error) {
 	return out, nil
 }
 
+// forAWSResource lets the policies see whether a service manages the grant.
+func (c *call) forAWSResource() {
+	c.keys["kms:grantisforawsresource"] = strconv.FormatBool(c.via != "")
+}
+
+// Limits of a constraint: pairs, and characters of all their values.
+const (
+	maxConstraintPairs = 8
+	maxConstraintValue = 384
+)
+
+func (g *grantConstraints) check() error {
+	if g == nil {
+		return nil
+	}
+	if len(g.EncryptionContextEquals) > 0 && len(g.EncryptionContextSubset) > 0 {
+		return wire.NotImplemented("kms", "a grant with both EncryptionContextEquals and EncryptionContextSubset")
+	}
+	if len(g.pairs()) > maxConstraintPairs {
+		return kmsError("ValidationException", "A grant constraint can have %d encryption context pairs, not %d.", maxConstraintPairs, len(g.pairs()))
+	}
+	for name, value := range g.pairs() {
+		if len([]rune(value)) > maxConstraintValue {
+			return kmsError("ValidationException", "The value of %s in the grant constraint has more than %d characters.", name, maxConstraintValue)
+		}
+	}
+	return nil
+}
+
 func (c *call) checkGrant(in createGrantInput) error {
 	if err := required("granteePrincipal", in.GranteePrincipal); err != nil {
 		return err
@@ -122,6 +215,12 @@ func (c *call) checkGrant(in createGrantInput) error {
 		if !slices.Contains(grantOperations, o) {
 			return invalid("operations", o, "satisfy enum value set: ["+strings.Join(grantOperations, ", ")+"]")
 		}
+		if slices.Contains(unsuitable, o) {
+			return kmsError("ValidationException", "The operation %s cannot be granted: a key with the key usage %s does not support it.", o, encryptDecrypt)
+		}
+	}
+	if err := in.Constraints.check(); err != nil {
+		return err
 	}
 	for _, p := range []string{in.GranteePrincipal, in.RetiringPrincipal} {
 		service := policy.ServicePrincipal.MatchString(p)
@@ -153,6 +252,7 @@ type grantEntry struct {
 }
 
 func listGrants(c *call, in listGrantsInput) (any, error) {
+	c.forAWSResource()
 	var all []grantEntry
 	err := c.view(func(tx *bolt.Tx) error {
 		k, err := c.allowed(tx, in.KeyId, idOrARN, nil)
@@ -196,6 +296,7 @@ func revokeGrant(c *call, in grantInput) (any, error) {
 	if err := required("grantId", in.GrantId); err != nil {
 		return nil, err
 	}
+	c.forAWSResource()
 	return nil, c.change(in.KeyId, idOrARN, nil, func(_ *bolt.Tx, k *keyRecord) error { return dropGrant(k, in.GrantId) })
 }
 
@@ -219,6 +320,7 @@ func retireGrant(c *call, in retireGrantInput) (any, error) {
 	if in.KeyId == "" || in.GrantId == "" {
 		return nil, kmsError("ValidationException", "RetireGrant needs a grant token, or the key ARN and the grant ID.")
 	}
+	c.retires = in.GrantId
 	return nil, c.update(func(tx *bolt.Tx) error {
 		k, err := c.find(tx, in.KeyId, idOrARN)
 		if err != nil {

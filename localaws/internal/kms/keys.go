@@ -2,6 +2,7 @@ package kms
 
 import (
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,7 +95,7 @@ type createKeyInput struct {
 	Origin                         string
 	CustomKeyStoreId               string
 	XksKeyId                       string
-	BypassPolicyLockoutSafetyCheck bool
+	BypassPolicyLockoutSafetyCheck *bool
 	Tags                           []tag
 	MultiRegion                    bool
 }
@@ -138,13 +139,17 @@ func createKey(c *call, in createKeyInput) (any, error) {
 	defaultTo(&in.KeyUsage, encryptDecrypt)
 	defaultTo(&in.Origin, "AWS_KMS")
 	in.CustomerMasterKeySpec = in.KeySpec
+	bypass := c.bypassing(in.BypassPolicyLockoutSafetyCheck)
+	in.BypassPolicyLockoutSafetyCheck = &bypass // the event shows the default
 	c.request = trailParameters(in)
 	if err := checkNewKey(in); err != nil {
 		return nil, err
 	}
-	c.keys["kms:bypasspolicylockoutsafetycheck"] = strconv.FormatBool(in.BypassPolicyLockoutSafetyCheck)
-	c.keys["kms:keyorigin"], c.keys["kms:keyspec"], c.keys["kms:keyusage"] = in.Origin, in.KeySpec, in.KeyUsage
-	c.keys["kms:multiregion"] = strconv.FormatBool(in.MultiRegion)
+	maps.Copy(c.keys, keyAttributes(in.Origin, in.KeySpec, in.KeyUsage, in.MultiRegion))
+	c.keys["kms:calleraccount"] = c.r.Who.Account
+	if in.MultiRegion {
+		c.keys["kms:multiregionkeytype"] = "PRIMARY"
+	}
 	c.requestTags(in.Tags)
 	if err := c.authorizeOn("*", "CreateKey"); err != nil {
 		return nil, err
@@ -168,7 +173,7 @@ func createKey(c *call, in createKeyInput) (any, error) {
 	}
 	if k.Policy == "" {
 		k.Policy = defaultKeyPolicy(c.account)
-	} else if err := c.checkPolicy(k, k.Policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
+	} else if err := c.checkPolicy(k, k.Policy, bypass); err != nil {
 		return nil, err
 	}
 	var m keyMetadata

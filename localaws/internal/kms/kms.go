@@ -123,6 +123,10 @@ type call struct {
 	keys  map[string]string
 	lists map[string][]string
 
+	// What a grant's own permission depends on.
+	issues  createGrantInput // by CreateGrant
+	retires string           // the grant's ID, by RetireGrant
+
 	// What the event will say.
 	request   any
 	keyARNs   []string
@@ -416,7 +420,7 @@ func (s *Service) DecryptDataKey(u Use, ciphertext []byte) ([]byte, *wire.Error)
 // using it. AWS-managed keys (alias/aws/s3, alias/aws/ebs) are made on first
 // use: tx is nil, or one that may write.
 func (s *Service) ResolveKey(tx *bolt.Tx, account, region, keyID string) (arn, state string, err *wire.Error) {
-	c := &call{s: s, r: &wire.Request{Region: region, Now: s.now()}, account: account, tx: tx, keys: map[string]string{}}
+	c := &call{s: s, r: &wire.Request{Region: region, Now: s.now()}, account: account, tx: tx, keys: map[string]string{}, lists: map[string][]string{}}
 	e := c.view(func(tx *bolt.Tx) error {
 		k, e := c.find(tx, keyID, anyName)
 		arn, state = k.arn(), k.State

@@ -7,6 +7,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
 // Key policies. A key has exactly one, and its name is "default".
@@ -69,6 +70,12 @@ func (c *call) checkPolicy(k keyRecord, document string, bypassLockoutCheck bool
 	if c.s.identities.Unknown(p) != "" {
 		return kmsError("MalformedPolicyDocumentException", "Policy contains a statement with one or more invalid principals.")
 	}
+	if p.MatchesAbsent(contextKey, "aws:requesttag/") {
+		return kmsError("MalformedPolicyDocumentException", "OverlyPermissiveCondition: Using the ForAllValues set operator with a single-valued condition key matches requests without the specified encryption context or tag, or with an unspecified encryption context or tag. To fix, remove ForAllValues.")
+	}
+	if key := p.UnknownKey(KnownKey); key != "" {
+		return wire.NotImplemented("kms", "the condition key "+key+" in a key policy")
+	}
 	if bypassLockoutCheck {
 		return nil
 	}
@@ -76,6 +83,16 @@ func (c *call) checkPolicy(k keyRecord, document string, bypassLockoutCheck bool
 		return kmsError("MalformedPolicyDocumentException", "The new key policy will not allow you to update the key policy in the future.")
 	}
 	return nil
+}
+
+// bypassing reports whether the lockout check is bypassed, and lets the policies
+// see what the caller said of it.
+func (c *call) bypassing(v *bool) bool {
+	if v == nil {
+		return false
+	}
+	c.keys["kms:bypasspolicylockoutsafetycheck"] = strconv.FormatBool(*v)
+	return *v
 }
 
 type getKeyPolicyInput struct {
@@ -109,7 +126,7 @@ type putKeyPolicyInput struct {
 	KeyId                          string
 	PolicyName                     string
 	Policy                         string
-	BypassPolicyLockoutSafetyCheck bool
+	BypassPolicyLockoutSafetyCheck *bool
 }
 
 func putKeyPolicy(c *call, in putKeyPolicyInput) (any, error) {
@@ -119,9 +136,11 @@ func putKeyPolicy(c *call, in putKeyPolicyInput) (any, error) {
 	if err := required("policy", in.Policy); err != nil {
 		return nil, err
 	}
-	c.keys["kms:bypasspolicylockoutsafetycheck"] = strconv.FormatBool(in.BypassPolicyLockoutSafetyCheck)
+	bypass := c.bypassing(in.BypassPolicyLockoutSafetyCheck)
+	in.BypassPolicyLockoutSafetyCheck = &bypass // the event shows the default
+	c.request = trailParameters(in)
 	return nil, c.change(in.KeyId, idOrARN, nil, func(_ *bolt.Tx, k *keyRecord) error {
-		if err := c.checkPolicy(*k, in.Policy, in.BypassPolicyLockoutSafetyCheck); err != nil {
+		if err := c.checkPolicy(*k, in.Policy, bypass); err != nil {
 			return err
 		}
 		k.Policy = in.Policy

@@ -126,6 +126,7 @@ var errFirstUse = errors.New("an AWS-managed key is used for the first time, in 
 
 // find answers with the key that id names, and adds its ARN to the event.
 func (c *call) find(tx *bolt.Tx, id string, how naming) (keyRecord, error) {
+	delete(c.keys, "kms:requestalias") // of an earlier key of the call
 	if err := required("keyId", id); err != nil {
 		return keyRecord{}, err
 	}
@@ -175,8 +176,11 @@ func (c *call) findAlias(tx *bolt.Tx, account, name string) (keyRecord, error) {
 		return keyRecord{}, errFirstUse
 	}
 	k, err := c.s.makeManagedKey(tx, account, c.r.Region, name, service, c.r.Now)
-	c.keyARNs = append(c.keyARNs, k.arn())
-	return k, err
+	if err != nil {
+		return keyRecord{}, err
+	}
+	c.keys["kms:requestalias"] = name
+	return c.load(tx, account, k.ID)
 }
 
 func (c *call) load(tx *bolt.Tx, account, id string) (keyRecord, error) {
@@ -190,7 +194,12 @@ func (c *call) load(tx *bolt.Tx, account, id string) (keyRecord, error) {
 	if arn := k.arn(); !slices.Contains(c.keyARNs, arn) {
 		c.keyARNs = append(c.keyARNs, arn)
 	}
-	return k, nil
+	aliases, err := aliasesOf(tx, k)
+	c.lists["kms:resourcealiases"] = nil
+	for _, a := range aliases {
+		c.lists["kms:resourcealiases"] = append(c.lists["kms:resourcealiases"], a.Name)
+	}
+	return k, err
 }
 
 // newKey makes a key's record, with its first material. It is not saved.

@@ -317,6 +317,21 @@ func (p *Policy) IsPublic() bool {
 	})
 }
 
+// MatchesAbsent reports whether the policy compares, with ForAllValues, a key
+// that begins with one of prefixes and has one value at most: a request without
+// the key matches, which nobody means. KMS refuses such a policy.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
+func (p *Policy) MatchesAbsent(prefixes ...string) bool {
+	for _, st := range p.Statements {
+		for _, c := range st.Conditions {
+			if c.Set == "ForAllValues" && slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(c.Key, prefix) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // narrows reports whether the condition names who or where from, without a
 // wildcard.
 func (c Condition) narrows() bool {
@@ -353,15 +368,15 @@ var globalKeys = []string{
 var globalTags = []string{"aws:principaltag/", "aws:requesttag/", "aws:resourcetag/"}
 
 // UnknownKey is the first condition key of the policy that is neither global nor
-// one of service's own, of which known reports whether it is evaluated; empty if
+// evaluated by a service, which known reports of a key in lower case; empty if
 // there is none.
-func (p *Policy) UnknownKey(service string, known func(key string) bool) string {
+func (p *Policy) UnknownKey(known func(key string) bool) string {
 	for _, st := range p.Statements {
 		for _, c := range st.Conditions {
 			global := slices.Contains(globalKeys, c.Key) || slices.ContainsFunc(globalTags, func(tag string) bool {
 				return strings.HasPrefix(c.Key, tag) && len(c.Key) > len(tag)
 			})
-			if !global && !(strings.HasPrefix(c.Key, service+":") && known(c.Key)) {
+			if !global && !known(c.Key) {
 				return c.Key
 			}
 		}

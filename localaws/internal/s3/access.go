@@ -122,15 +122,19 @@ func (c *call) checkBucketPolicy(p *policy.Policy) error {
 			}
 		}
 	}
-	if p.UnknownKey("s3", knownKey) != "" {
+	if p.UnknownKey(KnownKey) != "" {
 		return malformed("Policy has an invalid condition key")
 	}
 	return nil
 }
 
-// knownKey reports whether a condition key of S3, in lower case, is evaluated.
-func knownKey(key string) bool {
-	name := strings.TrimPrefix(key, "s3:")
+// KnownKey reports whether a condition key, in lower case, is one of S3 that is
+// evaluated.
+func KnownKey(key string) bool {
+	name, ok := strings.CutPrefix(key, "s3:")
+	if !ok {
+		return false
+	}
 	for _, tags := range tagKeys {
 		if strings.HasPrefix(name, tags) && len(name) > len(tags) {
 			return true

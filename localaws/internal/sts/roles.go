@@ -43,7 +43,7 @@ func (s *Service) SetRole(roleARN, trustPolicy string) error {
 		if name := s.identities.Unknown(p); name != "" {
 			return fmt.Errorf("localaws: the trust policy of %s names the principal %q, which does not exist", roleARN, name)
 		}
-		if key := p.UnknownKey("sts", func(key string) bool { return slices.Contains(trustKeys, key) }); key != "" {
+		if key := p.UnknownKey(func(key string) bool { return slices.Contains(trustKeys, key) }); key != "" {
 			return fmt.Errorf("localaws: the trust policy of %s has the condition key %s, which localaws does not implement", roleARN, key)
 		}
 	}
