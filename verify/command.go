@@ -43,7 +43,8 @@ type options struct {
 	reports                            []string
 	wait, since, timeout               time.Duration
 	only, skip                         []string
-	canary, allRegions                 bool
+	canary, allRegions, accountWide    bool
+	accessAnalyzer                     bool
 	allowInconclusive, redact, verbose bool
 	color                              string
 	quiet                              bool
@@ -106,7 +107,9 @@ func newRoot(o *options) *cobra.Command {
 	f.DurationVar(&o.since, "since", 24*time.Hour, "how far back to search the event history for reads, at most 2160h (90 days)")
 	f.StringVar(&o.caller, "caller", "", "ARN of the user or role that wrote and read the objects (default: the caller of this run)")
 	f.DurationVar(&o.timeout, "timeout", 0, "stop after this time, and report what was found until then (default: no limit)")
-	f.BoolVar(&o.allRegions, "all-regions", false, "check EBS encryption by default in every enabled Region")
+	f.BoolVar(&o.allRegions, "all-regions", false, "check EBS encryption by default, and snapshot sharing, in every enabled Region")
+	f.BoolVar(&o.accessAnalyzer, "access-analyzer", false, "ask IAM Access Analyzer for a second opinion on the policies of the key and the bucket (AWS charges for each)")
+	f.BoolVar(&o.accountWide, "account-wide", false, "also check what the account has besides the stack: its public access block, volumes and snapshots")
 	f.IntVar(&o.concurrency, "concurrency", 32, "number of concurrent calls, 1 to 256")
 	f.BoolVar(&o.allowInconclusive, "allow-inconclusive", false, "exit with 0 if every check that did not pass is inconclusive")
 	f.BoolVar(&o.redact, "redact", false, "mask account IDs in the report")
@@ -230,7 +233,7 @@ var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d+$`)
 func (o *options) config(ctx context.Context, c *cobra.Command) (check.Config, error) {
 	cfg := check.Config{
 		Keys: o.keys, Alias: o.alias, Bucket: o.bucket, Objects: o.objects, Account: o.account, Caller: o.caller,
-		Since: o.since, Wait: o.wait, Canary: o.canary, AllRegions: o.allRegions, Only: o.only, Skip: o.skip,
+		Since: o.since, Wait: o.wait, Canary: o.canary, AllRegions: o.allRegions, AccountWide: o.accountWide, AccessAnalyzer: o.accessAnalyzer, Only: o.only, Skip: o.skip,
 		Concurrency: o.concurrency, Version: version.Text(),
 	}
 	cfg.Versions = o.versions

@@ -23,6 +23,8 @@ type listed struct {
 	Remedy    string           `json:"remedy"`
 	Needs     []string         `json:"needs"`
 	Controls  []report.Control `json:"controls"`
+	// AccountWide marks a check that a run has only with --account-wide.
+	AccountWide bool `json:"accountWide,omitempty"`
 }
 
 func newList(o *options) *cobra.Command {
@@ -49,7 +51,11 @@ func newList(o *options) *cobra.Command {
 func (o *options) listTable() error {
 	var b strings.Builder
 	for _, c := range check.Catalogue {
-		fmt.Fprintf(&b, "%-21s %-9s %s\n", c.ID, c.Severity, c.Title)
+		title := c.Title
+		if c.AccountWide {
+			title += " (--account-wide)"
+		}
+		fmt.Fprintf(&b, "%-21s %-9s %s\n", c.ID, c.Severity, title)
 		line := ""
 		for _, x := range check.Controls(c.ID, true) {
 			item := strings.Replace(x.Framework, "AWS Foundations ", "", 1) + " " + x.ID
@@ -73,7 +79,7 @@ func (o *options) listTable() error {
 func (o *options) listJSON() error {
 	list := []listed{}
 	for _, c := range check.Catalogue {
-		l := listed{c.ID, c.Severity, c.Title, c.Why, c.Expected, c.Proves, c.NotProven, c.Remedy, []string{}, check.Controls(c.ID, false)}
+		l := listed{c.ID, c.Severity, c.Title, c.Why, c.Expected, c.Proves, c.NotProven, c.Remedy, []string{}, check.Controls(c.ID, false), c.AccountWide}
 		for _, p := range c.Needs {
 			l.Needs = append(l.Needs, p.Action)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	analyzer "github.com/aws/aws-sdk-go-v2/service/accessanalyzer/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
@@ -77,7 +78,7 @@ var bucketChecks = []Check{
 		Why:       "one wrong policy or ACL makes the data public",
 		Expected:  "all four settings of the public-access block on",
 		Proves:    "all four settings of the bucket's public access block are on",
-		NotProven: "the account's own public access block",
+		NotProven: "the account's own public access block: `account.public-access`",
 		Remedy:    "aws s3api put-public-access-block --bucket BUCKET --public-access-block-configuration BlockPublicAcls=true,IgnorePublicAcls=true,BlockPublicPolicy=true,RestrictPublicBuckets=true",
 		Needs:     []Permission{{"s3:GetBucketPublicAccessBlock", onBucket}, {"s3:ListBucket", onBucket}},
 		run:       withBucket(bucketPublicAccess),
@@ -184,6 +185,9 @@ func (e *unknownOwnerError) Error() string {
 func (r *run) withExpectedOwner(s *middleware.Stack) error {
 	return s.Build.Add(middleware.BuildMiddlewareFunc("ExpectedBucketOwner", func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
 		account, err := r.owner()
+		if ctx.Err() != nil {
+			return middleware.BuildOutput{}, middleware.Metadata{}, ctx.Err()
+		}
 		if err != nil {
 			return middleware.BuildOutput{}, middleware.Metadata{}, &unknownOwnerError{err}
 		}
@@ -382,22 +386,7 @@ func bucketPublicAccess(ctx context.Context, r *run) report.Result {
 	if c == nil {
 		c = &types.PublicAccessBlockConfiguration{}
 	}
-	var off []string
-	for _, s := range []struct {
-		name string
-		on   *bool
-	}{
-		{"BlockPublicAcls", c.BlockPublicAcls}, {"IgnorePublicAcls", c.IgnorePublicAcls},
-		{"BlockPublicPolicy", c.BlockPublicPolicy}, {"RestrictPublicBuckets", c.RestrictPublicBuckets},
-	} {
-		if !aws.ToBool(s.on) {
-			off = append(off, s.name)
-		}
-	}
-	if len(off) > 0 {
-		return fail("off: "+strings.Join(off, ", "), remedy, a.saw("off: %s", strings.Join(off, ", ")))
-	}
-	return pass("all four settings on", a.saw("all four settings on"))
+	return blockResult(a.evidence, remedy, c.BlockPublicAcls, c.IgnorePublicAcls, c.BlockPublicPolicy, c.RestrictPublicBuckets)
 }
 
 func bucketPolicyStatus(ctx context.Context, r *run) report.Result {
@@ -435,7 +424,7 @@ func bucketPolicyStatus(ctx context.Context, r *run) report.Result {
 	if open, why := p.openToStrangers("s3", arn, arn+"/*"); open != no {
 		return inconclusive("S3 calls the policy not public, but verify's own analysis finds that "+why, remedy, seen)
 	}
-	return pass("S3 calls the policy not public, and verify's own analysis agrees", seen)
+	return r.secondOpinion(ctx, pass("S3 calls the policy not public, and verify's own analysis agrees", seen), analyzer.AccessCheckResourceTypeS3Bucket, aws.ToString(policy.out.Policy))
 }
 
 func bucketTLS(_ context.Context, r *run) report.Result {

@@ -26,6 +26,10 @@ type Check struct {
 	// Remedy is how a failure is fixed in general. A result names the command
 	// for its own resources where it can.
 	Remedy string
+	// AccountWide marks a check of what an account has besides the stack: it runs
+	// only with [Config.AccountWide], or if [Config.Only] has its id. The default
+	// is a check that every run has.
+	AccountWide bool
 	// Needs are the IAM permissions that the check takes; none for what every
 	// caller may do.
 	Needs []Permission
@@ -35,7 +39,7 @@ type Check struct {
 
 // Catalogue has every check, in the order of the report.
 var Catalogue = withGroups(slices.Concat(
-	accountChecks, keyChecks, bucketChecks, objectChecks, ebsChecks, trailChecks, canaryChecks,
+	accountChecks, keyChecks, bucketChecks, objectChecks, ebsChecks, ebsDataChecks, trailChecks, canaryChecks,
 ))
 
 func withGroups(checks []Check) []Check {

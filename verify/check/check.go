@@ -75,6 +75,13 @@ type Config struct {
 	// AllRegions looks at the EBS defaults of every enabled Region. The default
 	// is the Region of AWS alone.
 	AllRegions bool
+	// AccountWide adds the checks of what the account has besides the stack: its
+	// own settings, and its volumes, snapshots and trails. The default is to leave
+	// them out, unless Only has their id.
+	AccountWide bool
+	// AccessAnalyzer asks IAM Access Analyzer for a second opinion on the policies
+	// of the key and the bucket, which AWS charges for. The default is not to ask.
+	AccessAnalyzer bool
 	// Only and Skip choose the checks, by id or group, with the wildcards of
 	// [path.Match]. The default is all.
 	Only, Skip []string
@@ -127,7 +134,7 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	selected, err := choose(cfg.Only, cfg.Skip)
+	selected, err := cfg.choose()
 	if err != nil {
 		return nil, err
 	}
@@ -234,21 +241,21 @@ func (c Config) selection(selected map[string]bool) string {
 	return strings.Join(parts, ", and ")
 }
 
-// choose says which checks are selected: those that only leaves out are not in
-// the map, those that skip leaves out are false. A pattern that selects nothing
-// is a mistake, not a wish.
-func choose(only, skip []string) (map[string]bool, error) {
+// choose returns which checks are selected: those that Only or AccountWide leave
+// out are not in the map, those that Skip leaves out are false. A pattern that
+// selects nothing is an error.
+func (c Config) choose() (map[string]bool, error) {
 	selected := map[string]bool{}
 	matches := func(pattern string) ([]string, error) {
 		var ids []string
-		for _, c := range Catalogue {
-			for _, name := range []string{c.ID, c.Group} {
+		for _, x := range Catalogue {
+			for _, name := range []string{x.ID, x.Group} {
 				ok, err := path.Match(pattern, name)
 				if err != nil {
 					return nil, &InputError{fmt.Sprintf("%q is not a pattern: %v", pattern, err)}
 				}
 				if ok {
-					ids = append(ids, c.ID)
+					ids = append(ids, x.ID)
 					break
 				}
 			}
@@ -258,10 +265,9 @@ func choose(only, skip []string) (map[string]bool, error) {
 		}
 		return ids, nil
 	}
+	only := c.Only
 	if len(only) == 0 {
-		for _, c := range Catalogue {
-			selected[c.ID] = true
-		}
+		only = []string{"*"}
 	}
 	for _, p := range only {
 		ids, err := matches(p)
@@ -269,10 +275,12 @@ func choose(only, skip []string) (map[string]bool, error) {
 			return nil, err
 		}
 		for _, id := range ids {
-			selected[id] = true
+			if c.AccountWide || p == id || !accountWide[id] {
+				selected[id] = true
+			}
 		}
 	}
-	for _, p := range skip {
+	for _, p := range c.Skip {
 		ids, err := matches(p)
 		if err != nil {
 			return nil, err
@@ -288,8 +296,17 @@ func choose(only, skip []string) (map[string]bool, error) {
 			return selected, nil
 		}
 	}
-	return nil, &InputError{"--only and --skip leave no check to run"}
+	return nil, &InputError{"--only and --skip leave no check to run; the checks of the account need --account-wide or their whole id"}
 }
+
+// accountWide has the checks that a run leaves out by default.
+var accountWide = func() map[string]bool {
+	ids := map[string]bool{}
+	for _, x := range Catalogue {
+		ids[x.ID] = x.AccountWide
+	}
+	return ids
+}()
 
 var (
 	keyName = regexp.MustCompile(`^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key/[A-Za-z0-9-]+|alias/[\w/-]+)|alias/[\w/-]+|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)

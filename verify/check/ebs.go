@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go/middleware"
 	"golang.org/x/sync/errgroup"
 
@@ -34,6 +35,15 @@ var ebsChecks = []Check{
 		Remedy:    "aws ec2 modify-ebs-default-kms-key-id --kms-key-id KEY --region REGION",
 		Needs:     []Permission{{"ec2:GetEbsDefaultKmsKeyId", onAnything}, {"kms:DescribeKey", onAnyKey}},
 		run:       withEBS(ebsKey),
+	}, {
+		ID: "ebs.snapshot-sharing", Title: "EBS snapshots cannot be shared with everyone", Severity: "high", AccountWide: true,
+		Why:       "a public snapshot gives every AWS account a copy of the volume's data",
+		Expected:  "block public access for snapshots: block-all-sharing",
+		Proves:    "block public access for snapshots is `block-all-sharing` in the Region; with `--all-regions`, in every enabled Region",
+		NotProven: "which accounts a snapshot is shared with by name",
+		Remedy:    "aws ec2 enable-snapshot-block-public-access --state block-all-sharing --region REGION",
+		Needs:     []Permission{{"ec2:GetSnapshotBlockPublicAccessState", onAnything}, {"ec2:DescribeRegions", onAnything}},
+		run:       withEBS(ebsSnapshotSharing),
 	},
 }
 
@@ -47,6 +57,16 @@ func withEBS(check func(context.Context, *run) report.Result) func(context.Conte
 }
 
 func ebsEncryption(ctx context.Context, r *run) report.Result {
+	return r.inRegions(ctx, r.ebsEncryptionIn)
+}
+
+func ebsSnapshotSharing(ctx context.Context, r *run) report.Result {
+	return r.inRegions(ctx, r.snapshotSharingIn)
+}
+
+// inRegions runs a check in the Region of the run; with --all-regions, in every
+// enabled Region.
+func (r *run) inRegions(ctx context.Context, check func(ctx context.Context, region string) report.Result) report.Result {
 	regions := []string{r.cfg.AWS.Region}
 	if r.cfg.AllRegions {
 		out, err := r.ec2(r.cfg.AWS.Region).DescribeRegions(ctx, &ec2.DescribeRegionsInput{})
@@ -67,12 +87,30 @@ func ebsEncryption(ctx context.Context, r *run) report.Result {
 	g.SetLimit(r.cfg.Concurrency)
 	for i, region := range regions {
 		g.Go(func() error {
-			results[i] = r.ebsEncryptionIn(ctx, region)
+			results[i] = check(ctx, region)
 			return nil
 		})
 	}
 	_ = g.Wait() // errors are results
 	return merge("Region", regions, results)
+}
+
+func (r *run) snapshotSharingIn(ctx context.Context, region string) report.Result {
+	out, err := r.ec2(region).GetSnapshotBlockPublicAccessState(ctx, &ec2.GetSnapshotBlockPublicAccessStateInput{})
+	if err != nil {
+		return r.failure("ec2:GetSnapshotBlockPublicAccessState", err)
+	}
+	a := answered(r, "ec2:GetSnapshotBlockPublicAccessState", out, nil, func() middleware.Metadata { return out.ResultMetadata })
+	seen, remedy := a.saw("%s: %s", region, out.State), "aws ec2 enable-snapshot-block-public-access --state block-all-sharing --region "+region
+	switch out.State {
+	case types.SnapshotBlockPublicAccessStateBlockAllSharing:
+		return pass("public sharing of snapshots is blocked in "+region, seen)
+	case types.SnapshotBlockPublicAccessStateBlockNewSharing:
+		return fail("only new public sharing is blocked in "+region+": a snapshot that was public before stays public", remedy, seen)
+	case types.SnapshotBlockPublicAccessStateUnblocked:
+		return fail("public sharing of snapshots is not blocked in "+region, remedy, seen)
+	}
+	return inconclusive(fmt.Sprintf("EC2 returned the unknown state %q in %s", out.State, region), remedy, seen)
 }
 
 func (r *run) ebsEncryptionIn(ctx context.Context, region string) report.Result {

@@ -74,7 +74,7 @@ func TestRun_StatesWhichObjectsWereSelected(t *testing.T) {
 	} {
 		cfg := Config{Bucket: bucket, Objects: []string{object}}
 		change(&cfg)
-		selected, err := choose(cfg.Only, cfg.Skip)
+		selected, err := cfg.choose()
 		require.NoError(t, err)
 		require.Equal(t, want, cfg.selection(selected))
 	}

@@ -10,9 +10,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	trailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3control"
+	controltypes "github.com/aws/aws-sdk-go-v2/service/s3control/types"
 	"github.com/stretchr/testify/require"
 
 	"github.com/securethecloud/kms-baseline/localaws"
@@ -341,4 +345,86 @@ func TestBucketSettings_FailWhenRemoved(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, report.Fail, s.one(t, "bucket.versioning").Status)
 	require.Equal(t, report.Fail, s.one(t, "bucket.ownership").Status)
+}
+
+// The checks of the account run if they are asked for, and fail on what the stack
+// does not cover.
+func TestAccountWide(t *testing.T) {
+	t.Parallel()
+	s := goodStack(t)
+	require.NotContains(t, status(s.run(t)), "ebs.volumes", "it was not asked for")
+	s.config.Only = []string{"ebs"}
+	require.NotContains(t, status(s.run(t)), "ebs.volumes", "a group is not its id")
+	s.config.Only, s.config.AccountWide = nil, true
+	got := status(s.run(t))
+	want := map[string]report.Status{"account.public-access": report.Fail, "ebs.snapshot-sharing": report.Fail, "ebs.volumes": report.Pass, "ebs.snapshots": report.Pass}
+	for id := range want {
+		require.Equal(t, want[id], got[id], id)
+	}
+	s.config.AccountWide = false
+
+	ctx, e := t.Context(), ec2.NewFromConfig(s.cfg)
+	_, err := e.EnableSnapshotBlockPublicAccess(ctx, &ec2.EnableSnapshotBlockPublicAccessInput{State: ec2types.SnapshotBlockPublicAccessStateBlockNewSharing})
+	require.NoError(t, err)
+	x := s.one(t, "ebs.snapshot-sharing")
+	require.Equal(t, report.Fail, x.Status, x.Actual)
+	require.Contains(t, x.Actual, "stays public")
+	_, err = e.EnableSnapshotBlockPublicAccess(ctx, &ec2.EnableSnapshotBlockPublicAccessInput{State: ec2types.SnapshotBlockPublicAccessStateBlockAllSharing})
+	require.NoError(t, err)
+	require.Equal(t, report.Pass, s.one(t, "ebs.snapshot-sharing").Status)
+
+	control := s3control.NewFromConfig(s.cfg, withoutAccountInHost)
+	block := func(restrict bool) {
+		_, err := control.PutPublicAccessBlock(ctx, &s3control.PutPublicAccessBlockInput{AccountId: aws.String(owner), PublicAccessBlockConfiguration: &controltypes.PublicAccessBlockConfiguration{
+			BlockPublicAcls: aws.Bool(true), IgnorePublicAcls: aws.Bool(true), BlockPublicPolicy: aws.Bool(true), RestrictPublicBuckets: &restrict,
+		}})
+		require.NoError(t, err)
+	}
+	block(false)
+	x = s.one(t, "account.public-access")
+	require.Equal(t, report.Fail, x.Status, x.Actual)
+	require.Equal(t, "off: RestrictPublicBuckets", x.Actual)
+	block(true)
+	require.Equal(t, report.Pass, s.one(t, "account.public-access").Status)
+}
+
+func TestEBSData_CountsWhatIsNotUnderTheKey(t *testing.T) {
+	t.Parallel()
+	s := goodStack(t)
+	ctx, e := t.Context(), ec2.NewFromConfig(s.cfg)
+	volume := func(key string, encrypted *bool) string {
+		in := &ec2.CreateVolumeInput{AvailabilityZone: aws.String(region + "a"), Size: aws.Int32(1), Encrypted: encrypted}
+		if key != "" {
+			in.KmsKeyId = &key
+		}
+		out, err := e.CreateVolume(ctx, in)
+		require.NoError(t, err)
+		return *out.VolumeId
+	}
+	snapshot := func(volume string) {
+		_, err := e.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: &volume})
+		require.NoError(t, err)
+	}
+	good := volume("", nil)
+	snapshot(good)
+	require.Equal(t, report.Pass, s.one(t, "ebs.volumes").Status)
+	require.Equal(t, report.Pass, s.one(t, "ebs.snapshots").Status)
+
+	other := volume(s.newKey(t), aws.Bool(true))
+	_, err := e.DisableEbsEncryptionByDefault(ctx, &ec2.DisableEbsEncryptionByDefaultInput{})
+	require.NoError(t, err)
+	plain := volume("", nil)
+	snapshot(plain)
+	x := s.one(t, "ebs.volumes")
+	require.Equal(t, report.Fail, x.Status, x.Actual)
+	require.Contains(t, x.Actual, "2 of 3 volumes: 1 not encrypted, 1 under another key (arn:")
+	require.Equal(t, 2, x.FailureCount)
+	require.Contains(t, strings.Join(x.Failures, "\n"), plain+": not encrypted")
+	require.Contains(t, strings.Join(x.Failures, "\n"), other+": under another key")
+	x = s.one(t, "ebs.snapshots")
+	require.Equal(t, report.Fail, x.Status, x.Actual)
+	require.Contains(t, x.Actual, "1 of 2 snapshots: 1 not encrypted, 0 under another key")
+
+	s.aws.Inject(localaws.Fault{Service: "ec2", Operation: "DescribeVolumes", Status: 403, Code: "UnauthorizedOperation"})
+	require.Equal(t, report.Error, s.one(t, "ebs.volumes").Status)
 }

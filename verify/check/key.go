@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	analyzer "github.com/aws/aws-sdk-go-v2/service/accessanalyzer/types"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go/middleware"
@@ -339,7 +340,7 @@ func keyDeletion(_ context.Context, r *run, k *keyFacts) report.Result {
 	return pass("no deletion date", a.saw("key state %s, no deletion date", m.KeyState))
 }
 
-func keyPolicy(_ context.Context, r *run, k *keyFacts) report.Result {
+func keyPolicy(ctx context.Context, r *run, k *keyFacts) report.Result {
 	arn, x, ok := r.keyARNOf(k)
 	if !ok {
 		return x
@@ -362,7 +363,8 @@ func keyPolicy(_ context.Context, r *run, k *keyFacts) report.Result {
 	case unknown:
 		return inconclusive(why, remedy, seen)
 	}
-	return pass(fmt.Sprintf("none of %d statements lets in accounts that it does not name", len(p.Statement)), seen)
+	x = pass(fmt.Sprintf("none of %d statements lets in accounts that it does not name", len(p.Statement)), seen)
+	return r.secondOpinion(ctx, x, analyzer.AccessCheckResourceTypeKmsKey, aws.ToString(a.out.Policy))
 }
 
 // keyGrants compares grants to other accounts with what the key policy allows

@@ -49,7 +49,7 @@ type iamStatement struct {
 // policy covers all of them; so it does for keys named by an alias, which a
 // policy's resources cannot express. It makes no calls.
 func Policy(cfg Config) ([]byte, error) {
-	selected, err := choose(cfg.Only, cfg.Skip)
+	selected, err := cfg.choose()
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +61,9 @@ func Policy(cfg Config) ([]byte, error) {
 		for _, p := range c.Needs {
 			actions[p.On] = append(actions[p.On], p.Action)
 		}
+	}
+	if cfg.AccessAnalyzer && (selected["key.policy"] || selected["bucket.policy"]) {
+		actions[analyzerNeeds.On] = append(actions[analyzerNeeds.On], analyzerNeeds.Action)
 	}
 	p := iamPolicy{Version: "2012-10-17"}
 	for on := onAnything; on <= onCanary; on++ {

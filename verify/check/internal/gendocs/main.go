@@ -68,7 +68,11 @@ func group(name string) string {
 	b.WriteString("| check | severity | a pass proves | a pass does not prove |\n|---|---|---|---|\n")
 	for _, c := range check.Catalogue {
 		if c.Group == name {
-			row(&b, "`"+c.ID+"`", c.Severity, c.Proves, c.NotProven)
+			id := "`" + c.ID + "`"
+			if c.AccountWide {
+				id += ", with `--account-wide`"
+			}
+			row(&b, id, c.Severity, c.Proves, c.NotProven)
 		}
 	}
 	return b.String()
