@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -135,6 +136,74 @@ func TestPutObject_Conditions(t *testing.T) {
 	_, err = c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("writes"), Key: aws.String("k")})
 	require.NoError(t, err)
 	require.NoError(t, try(absent), "a delete marker is no object")
+}
+
+// A conditional deletion compares the current version's ETag.
+func TestDeleteObject_Conditions(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "plain")
+	versioned(t, c, "versions")
+	for _, bucket := range []string{"plain", "versions"} {
+		del := func(match string) error {
+			_, err := c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: aws.String("k"), IfMatch: &match})
+			return err
+		}
+		requireCode(t, del(`"x"`), "NoSuchKey")
+		old := *put(t, c, bucket, "k", "old").ETag
+		etag := *put(t, c, bucket, "k", "new").ETag
+		requireCode(t, del(old), "PreconditionFailed")
+		require.Equal(t, "new", get(t, c, bucket, "k"))
+		require.NoError(t, del(etag))
+		requireCode(t, del("*"), "NoSuchKey")
+		put(t, c, bucket, "k", "again")
+		require.NoError(t, del("*"))
+
+		one, two := *put(t, c, bucket, "1", "1").ETag, *put(t, c, bucket, "2", "2").ETag
+		out, err := c.DeleteObjects(t.Context(), &s3.DeleteObjectsInput{Bucket: &bucket, Delete: &types.Delete{Objects: []types.ObjectIdentifier{
+			{Key: aws.String("1"), ETag: &two}, {Key: aws.String("2"), ETag: &two}, {Key: aws.String("3"), ETag: &one},
+		}}})
+		require.NoError(t, err)
+		require.Len(t, out.Deleted, 1)
+		require.Equal(t, "2", *out.Deleted[0].Key)
+		require.Equal(t, []string{"PreconditionFailed", "NoSuchKey"}, []string{*out.Errors[0].Code, *out.Errors[1].Code})
+		require.Equal(t, "1", get(t, c, bucket, "1"))
+	}
+
+	// To compare an ETag is to read it.
+	require.NoError(t, s.SetIdentityPolicy("arn:aws:iam::123456789012:user/bob", `{"Statement":{"Effect":"Allow","Action":"s3:DeleteObject","Resource":"*"}}`))
+	etag := put(t, c, "plain", "k", "secret").ETag
+	_, err := s3Client(t, s, "bob").DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("plain"), Key: aws.String("k"), IfMatch: etag})
+	requireCode(t, err, "AccessDenied")
+	_, err = s3Client(t, s, "bob").DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("plain"), Key: aws.String("k"), IfMatch: aws.String("*")})
+	require.NoError(t, err)
+}
+
+// Two callers that each delete what they have read never delete what another
+// has written in between: the condition and the deletion are one transaction.
+func TestDeleteObject_ConditionAndDeletionAreOneTransaction(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "race")
+	for range 30 {
+		etag := put(t, c, "race", "k", "old").ETag
+		var wrote, deleted error
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, wrote = c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("race"), Key: aws.String("k"), Body: strings.NewReader("new")})
+		})
+		wg.Go(func() {
+			_, deleted = c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("race"), Key: aws.String("k"), IfMatch: etag})
+		})
+		wg.Wait()
+		require.NoError(t, wrote)
+		if deleted != nil {
+			requireCode(t, deleted, "PreconditionFailed")
+		}
+		require.Equal(t, "new", get(t, c, "race", "k"), "whichever came first")
+	}
 }
 
 func TestPutObject_WhatIsSaidOfIt(t *testing.T) {

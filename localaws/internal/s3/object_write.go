@@ -211,6 +211,7 @@ func (c *call) checksumAlgorithm(otherwise string) (string, error) {
 // deletion is one object to delete, and what became of it.
 type deletion struct {
 	key, versionID string
+	match          string // the ETag that the current version must have; empty for any or none
 	marker         bool   // a delete marker was made, or removed
 	markerID       string // its version
 	file           string // to be discarded once the deletion is committed
@@ -221,6 +222,11 @@ type deletion struct {
 // where the bucket has versioning. Deleting what is not there succeeds.
 func (d *deletion) apply(tx *bolt.Tx, c *call, b *bucketRecord) error {
 	d.marker, d.markerID, d.file = false, "", ""
+	if d.match != "" {
+		if err := checkMatch(tx, b.Name, d.key, d.match); err != nil {
+			return err
+		}
+	}
 	if d.versionID == "" && b.Versioning != "" {
 		m := &objectRecord{Key: d.key, DeleteMarker: true, Modified: c.Now.UTC()}
 		replaced, err := putVersion(tx, b, m)
@@ -287,12 +293,11 @@ func (c *call) deleteAll(ds []deletion) error {
 }
 
 func deleteObject(c *call) (*response, error) {
-	if c.HTTP.Header.Get("If-Match") != "" {
-		if err := c.s.db.View(c.checkWriteConditions); err != nil {
-			return nil, err
-		}
+	match := c.HTTP.Header.Get("If-Match")
+	if err := c.authorizeMatch(match, c.key); err != nil {
+		return nil, err
 	}
-	ds := []deletion{{key: c.key, versionID: c.query.Get("versionId")}}
+	ds := []deletion{{key: c.key, versionID: c.query.Get("versionId"), match: match}}
 	if err := c.deleteAll(ds); err != nil {
 		return nil, err
 	}
@@ -351,14 +356,15 @@ func deleteObjects(c *call) (*response, error) {
 	}
 	ds := make([]deletion, len(in.Objects))
 	for i, o := range in.Objects {
-		if o.ETag != "" {
-			return nil, wire.NotImplemented("s3", "DeleteObjects with an ETag")
-		}
 		action := "s3:DeleteObject"
 		if o.VersionID != "" {
 			action = "s3:DeleteObjectVersion"
 		}
-		ds[i] = deletion{key: o.Key, versionID: o.VersionID, err: c.authorize(action, objectARN(c.bucket, o.Key))}
+		err := c.authorize(action, objectARN(c.bucket, o.Key))
+		if err == nil {
+			err = c.authorizeMatch(o.ETag, o.Key)
+		}
+		ds[i] = deletion{key: o.Key, versionID: o.VersionID, match: o.ETag, err: err}
 	}
 	if err := c.deleteAll(ds); err != nil {
 		return nil, err

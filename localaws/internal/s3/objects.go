@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -182,20 +181,44 @@ func (c *call) checkWriteConditions(tx *bolt.Tx) error {
 	if noneMatch != "" && noneMatch != "*" {
 		return wire.Errf(http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented: If-None-Match with anything but *")
 	}
-	o, err := findVersion(tx, c.bucket, c.key, "")
-	exists := err == nil && !o.DeleteMarker
-	switch e, missing := asError(err); {
-	case err != nil && !missing:
-		return err
-	case noneMatch != "" && exists:
-		return errPrecondition("If-None-Match")
-	case match == "" || exists && matchesETag(match, o.ETag):
-		return nil
-	case exists:
-		return errPrecondition("If-Match")
-	default:
-		return cmp.Or(e, errNoSuchKey(c.key))
+	if noneMatch != "" {
+		err := checkMatch(tx, c.bucket, c.key, "*")
+		if err == nil {
+			return errPrecondition("If-None-Match")
+		}
+		if e, ok := asError(err); !ok || e.Code != "NoSuchKey" {
+			return err
+		}
 	}
+	if match == "" {
+		return nil
+	}
+	return checkMatch(tx, c.bucket, c.key, match)
+}
+
+// checkMatch refuses a request whose If-Match does not match the current version
+// of the object.
+func checkMatch(tx *bolt.Tx, bucket, key, match string) error {
+	o, err := findVersion(tx, bucket, key, "")
+	switch {
+	case err != nil:
+		return err
+	case o.DeleteMarker:
+		return errNoSuchKey(key)
+	case !matchesETag(match, o.ETag):
+		return errPrecondition("If-Match")
+	}
+	return nil
+}
+
+// authorizeMatch asks for the permission to read that a deletion on condition of
+// an ETag needs.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-deletes.html
+func (c *call) authorizeMatch(match, key string) error {
+	if match == "" || match == "*" {
+		return nil
+	}
+	return c.authorize("s3:GetObject", objectARN(c.bucket, key))
 }
 
 func errPrecondition(condition string) *wire.Error {
