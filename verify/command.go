@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -108,8 +110,6 @@ func newRoot(o *options) *cobra.Command {
 	f.StringVar(&o.caller, "caller", "", "ARN of the user or role that wrote and read the objects (default: the caller of this run)")
 	f.DurationVar(&o.timeout, "timeout", 0, "stop after this time, and report what was found until then (default: no limit)")
 	f.BoolVar(&o.allRegions, "all-regions", false, "check EBS encryption by default, and snapshot sharing, in every enabled Region")
-	f.BoolVar(&o.accessAnalyzer, "access-analyzer", false, "ask IAM Access Analyzer for a second opinion on the policies of the key and the bucket (AWS charges for each)")
-	f.BoolVar(&o.accountWide, "account-wide", false, "also check what the account has besides the stack: its public access block, volumes and snapshots")
 	f.IntVar(&o.concurrency, "concurrency", 32, "number of concurrent calls, 1 to 256")
 	f.BoolVar(&o.allowInconclusive, "allow-inconclusive", false, "exit with 0 if every check that did not pass is inconclusive")
 	f.BoolVar(&o.redact, "redact", false, "mask account IDs in the report")
@@ -153,6 +153,8 @@ func (o *options) addCheckFlags(c *cobra.Command) {
 	f.StringSliceVar(&o.only, "only", nil, "run only these checks: ids or groups, with wildcards (key.*, bucket)")
 	f.StringSliceVar(&o.skip, "skip", nil, "leave out these checks: ids or groups, with wildcards")
 	f.BoolVar(&o.canary, "canary", false, "upload objects, read them, find their events, and remove them: this writes to the bucket")
+	f.BoolVar(&o.accessAnalyzer, "access-analyzer", false, "ask IAM Access Analyzer for a second opinion on the policies of the key and the bucket (AWS charges for each)")
+	f.BoolVar(&o.accountWide, "account-wide", false, "also check what the account has besides the stack: its public access block, volumes and snapshots")
 	_ = c.RegisterFlagCompletionFunc("only", completeChecks) // the flag is there
 	_ = c.RegisterFlagCompletionFunc("skip", completeChecks)
 }
@@ -284,7 +286,9 @@ func (o *options) loadAWS(ctx context.Context, region string) (aws.Config, error
 		t.MaxIdleConnsPerHost = o.concurrency
 		t.ResponseHeaderTimeout = 30 * time.Second // a call without a response fails and is retried
 	})
+	role := &roleClient{}
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithAppID("kms-baseline-verify"),
+		config.WithAssumeRoleCredentialOptions(func(o *stscreds.AssumeRoleOptions) { role.next, o.Client = o.Client, role }),
 		config.WithLogger(logging.Nop{}), // the SDK's errors have the same information
 		config.WithRegion(region), config.WithSharedConfigProfile(o.profile))
 	if err != nil {
@@ -293,7 +297,24 @@ func (o *options) loadAWS(ctx context.Context, region string) (aws.Config, error
 		}
 		return cfg, hinted{fmt.Errorf("the AWS configuration: %w", err), "aws configure list"}
 	}
+	role.endpoint = sts.NewFromConfig(cfg).Options().BaseEndpoint
 	return cfg, nil
+}
+
+// roleClient assumes the role of a profile at the configured endpoint. The SDK
+// makes its client for that before it reads AWS_ENDPOINT_URL: a run against
+// another endpoint would send the role's request to AWS.
+type roleClient struct {
+	next     stscreds.AssumeRoleAPIClient
+	endpoint *string
+}
+
+func (c *roleClient) AssumeRole(ctx context.Context, in *sts.AssumeRoleInput, opts ...func(*sts.Options)) (*sts.AssumeRoleOutput, error) {
+	return c.next.AssumeRole(ctx, in, append(opts, func(o *sts.Options) {
+		if c.endpoint != nil {
+			o.BaseEndpoint = c.endpoint
+		}
+	})...)
 }
 
 // readyAWS is loadAWS for a command that runs no checks: it requires a Region and

@@ -18,10 +18,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/securethecloud/kms-baseline/localaws"
@@ -55,7 +57,8 @@ func fakePulumi() {
 // Besides testscript's own commands there are: exits N COMMAND..., which must
 // exit with N; await OPERATION, until localaws has answered one while a command
 // runs in the background; ended N, with which that command must have exited, once
-// waited for; hangup, which sends it SIGHUP; admin, which makes calls fail; stack, which changes the stack.
+// waited for; hangup, which sends it SIGHUP; admin, which makes calls fail; stack, which changes the stack;
+// role FILE, which makes the role that writes the object and has the IAM policy in FILE, and a profile for it.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -69,6 +72,7 @@ func TestScripts(t *testing.T) {
 			"ended":  ended,
 			"exits":  exits,
 			"hangup": hangup,
+			"role":   makeRole,
 		},
 	})
 }
@@ -83,6 +87,7 @@ const (
 // script is what a script's commands share.
 type script struct {
 	server     *localaws.Server
+	past       *atomic.Int64 // how far localaws's clock is behind
 	background *exec.Cmd
 }
 
@@ -92,10 +97,10 @@ func scriptOf(ts *testscript.TestScript) *script { return ts.Value(scriptKey{}).
 
 func setup(env *testscript.Env) error {
 	dir := filepath.Join(env.WorkDir, ".localaws")
-	// The stack is a minute old when a script begins: a canary's events are of
-	// another second than the write of the object.
+	// The stack is two hours old when a script begins: the events of what the script
+	// does cannot be of the write of the object.
 	var past atomic.Int64
-	past.Store(int64(time.Minute))
+	past.Store(int64(2 * time.Hour))
 	defer past.Store(0)
 	server, err := localaws.Open(localaws.Options{Dir: dir, TrailRate: 1000, Now: func() time.Time { return time.Now().Add(-time.Duration(past.Load())) }})
 	if err != nil {
@@ -105,7 +110,7 @@ func setup(env *testscript.Env) error {
 	if err := server.Start("127.0.0.1:0"); err != nil {
 		return err
 	}
-	env.Values[scriptKey{}] = &script{server: server}
+	env.Values[scriptKey{}] = &script{server: server, past: &past}
 	for _, v := range []string{
 		"AWS_ENDPOINT_URL=" + server.URL(), "AWS_CA_BUNDLE=" + server.CAFile(), "AWS_REGION=us-east-1",
 		"AWS_ACCESS_KEY_ID=764265373335", "AWS_SECRET_ACCESS_KEY=secret", "AWS_EC2_METADATA_DISABLED=true",
@@ -272,6 +277,27 @@ func changeStack(ts *testscript.TestScript, neg bool, args []string) {
 		err = fmt.Errorf("unknown change %q", args[0])
 	}
 	ts.Check(err)
+}
+
+// makeRole makes the role of whoever deploys the stack: a minute ago it wrote the
+// object, and now it has the IAM policy in a file. The profile "deployer" assumes it.
+func makeRole(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: role FILE")
+	}
+	const role = "arn:aws:iam::764265373335:role/ci/deployer"
+	ctx, x := context.Background(), scriptOf(ts)
+	ts.Check(x.server.SetRole(role, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"764265373335"},"Action":"sts:AssumeRole"}}`))
+	ts.Check(x.server.SetIdentityPolicy(role, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["s3:*","kms:*"],"Resource":"*"}}`))
+	x.past.Store(int64(time.Minute))
+	defer x.past.Store(0)
+	cfg, err := clientConfig(ctx, x.server)
+	ts.Check(err)
+	cfg.Credentials = stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), role)
+	_, err = s3.NewFromConfig(cfg).PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(testBucket), Key: aws.String(testObject), Body: strings.NewReader("hello kms day1\n")})
+	ts.Check(err)
+	ts.Check(x.server.SetIdentityPolicy(role, ts.ReadFile(args[0])))
+	ts.Check(os.WriteFile(ts.Getenv("AWS_CONFIG_FILE"), []byte("[profile base]\naws_access_key_id = 764265373335\naws_secret_access_key = secret\n[profile deployer]\nsource_profile = base\nrole_arn = "+role+"\nrole_session_name = run-17\n"), 0o600))
 }
 
 // await waits until localaws has answered an operation, or has begun to.

@@ -26,7 +26,7 @@ var objectChecks = []Check{
 		Why:       "the default of a bucket does not apply to objects from before it, or to uploads that name other encryption",
 		Expected:  "HeadObject returns aws:kms and the key",
 		Proves:    "S3 reports that the current version of each selected object is encrypted under the key; see below",
-		NotProven: "older versions, unless `--versions` selects them (which also needs `s3:GetObjectVersion` and `s3:ListBucketVersions`); objects that were not selected",
+		NotProven: "older versions, unless `--versions` selects them; objects that were not selected",
 		Remedy:    "copy the object over itself: aws s3 cp s3://BUCKET/OBJECT s3://BUCKET/OBJECT --sse aws:kms --sse-kms-key-id KEY",
 		Needs:     []Permission{{"s3:GetObject", onObjects}, {"s3:ListBucket", onBucket}, {"kms:DescribeKey", onKey}},
 		run:       withBucket(objectEncryption),

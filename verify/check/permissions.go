@@ -62,6 +62,10 @@ func Policy(cfg Config) ([]byte, error) {
 			actions[p.On] = append(actions[p.On], p.Action)
 		}
 	}
+	if cfg.Versions && selected["object.encryption"] {
+		actions[onObjects] = append(actions[onObjects], "s3:GetObjectVersion")
+		actions[onBucket] = append(actions[onBucket], "s3:ListBucketVersions")
+	}
 	if cfg.AccessAnalyzer && (selected["key.policy"] || selected["bucket.policy"]) {
 		actions[analyzerNeeds.On] = append(actions[analyzerNeeds.On], analyzerNeeds.Action)
 	}
