@@ -363,7 +363,11 @@ func keyPolicy(ctx context.Context, r *run, k *keyFacts) report.Result {
 	case unknown:
 		return inconclusive(why, remedy, seen)
 	}
-	x = pass(fmt.Sprintf("none of %d statements lets in accounts that it does not name", len(p.Statement)), seen)
+	text := fmt.Sprintf("none of %d statements lets in accounts that it does not name", len(p.Statement))
+	if services := p.servicesForAnyAccount(); len(services) > 0 {
+		text += "; it names " + strings.Join(services, ", ") + " without a condition on the account that the service acts for (aws:SourceAccount, aws:SourceArn)"
+	}
+	x = pass(text, seen)
 	return r.secondOpinion(ctx, x, analyzer.AccessCheckResourceTypeKmsKey, aws.ToString(a.out.Policy))
 }
 

@@ -217,17 +217,22 @@ func (p policyDocument) allowsPrincipal(arn, number, action, resource string) bo
 // that name an account, a role or a service admit whom they name: that is sharing.
 func (p policyDocument) openToStrangers(service string, resources ...string) (truth, string) {
 	open, why := no, ""
+	networks := p.strangersNetworks()
 	for i, s := range p.Statement {
-		if s.Effect != "Allow" || !s.concerns(service) {
+		concerns := s.concerns(service)
+		if s.Effect != "Allow" || concerns == no {
 			continue
 		}
 		for _, resource := range resources {
-			lets, reason := s.letsStranger()
+			lets, reason := s.letsStranger(networks)
+			if concerns == unknown {
+				reason += " an action that verify cannot evaluate (a policy variable)"
+			}
 			touches := s.touches(resource)
 			if touches == unknown {
 				reason += " on a resource that verify cannot evaluate (a policy variable)"
 			}
-			lets = lets.and(touches).and(p.deniedToStrangers(s, resource).not())
+			lets = lets.and(concerns).and(touches).and(p.deniedToStrangers(s, resource).not())
 			if lets > open {
 				open, why = lets, fmt.Sprintf("statement %s %s", s.name(i), reason)
 			}
@@ -236,39 +241,100 @@ func (p policyDocument) openToStrangers(service string, resources ...string) (tr
 	return open, why
 }
 
-// letsStranger reports whether some outside principal meets the statement's principals and
-// conditions.
-func (s statement) letsStranger() (truth, string) {
-	lets, reason := no, ""
-	if s.NotPrincipal != nil {
-		lets, reason = yes, "allows everyone except some (NotPrincipal)"
-	}
-	if s.Principal != nil {
-		for _, kind := range slices.Sorted(maps.Keys(*s.Principal)) {
-			for _, n := range (*s.Principal)[kind] {
-				t := strangerIs(kind, n)
-				if t > lets {
-					lets, reason = t, fmt.Sprintf("allows the principal %s %q", kind, n)
+// strangersNetworks is the networks of all statements that admit principals which
+// the policy does not name. They are judged together: many small networks are as
+// open as a large one.
+func (p policyDocument) strangersNetworks() texts {
+	var all texts
+	for _, s := range p.Statement {
+		if admits, _ := s.namesStranger(); s.Effect != "Allow" || admits == no {
+			continue
+		}
+		for op, keys := range s.Condition {
+			for key, networks := range keys {
+				if isNetworkCondition(op, key) {
+					all = append(all, networks...)
 				}
 			}
 		}
 	}
+	return all
+}
+
+// isNetworkCondition reports whether a condition admits the networks that it names.
+func isNetworkCondition(operator, key string) bool {
+	op := strings.ToLower(operator)
+	return strings.EqualFold(key, "aws:SourceIp") && (strings.HasSuffix(op, "ipaddress") || strings.HasSuffix(op, "ipaddressifexists")) && !strings.Contains(op, "notipaddress")
+}
+
+// namesStranger reports whether some outside principal is one of the statement's
+// principals.
+func (s statement) namesStranger() (truth, string) {
+	if s.NotPrincipal != nil {
+		return yes, "allows everyone except some (NotPrincipal)"
+	}
+	names, reason := no, ""
+	for _, kind := range slices.Sorted(maps.Keys(*s.Principal)) {
+		for _, n := range (*s.Principal)[kind] {
+			if t := strangerIs(kind, n); t > names {
+				names, reason = t, fmt.Sprintf("allows the principal %s %q", kind, n)
+			}
+		}
+	}
+	return names, reason
+}
+
+// letsStranger reports whether some outside principal meets the statement's
+// principals and conditions. networks are those of all such statements.
+func (s statement) letsStranger(networks texts) (truth, string) {
+	lets, reason := s.namesStranger()
 	if lets == no {
 		return no, ""
 	}
-	for _, op := range slices.Sorted(maps.Keys(s.Condition)) {
-		for _, key := range slices.Sorted(maps.Keys(s.Condition[op])) {
-			can, _ := evaluate(op, s.Condition[op][key], stranger(key))
-			if can == unknown {
-				reason += fmt.Sprintf(" under a condition that verify cannot evaluate (%s %s)", op, key)
-			}
-			lets = lets.and(can)
-		}
-	}
+	can, why := s.strangerMeetsConditions(networks)
+	lets, reason = lets.and(can), reason+why
 	if lets == yes {
 		reason += ", and no condition keeps other accounts out"
 	}
 	return lets, reason
+}
+
+// strangerMeetsConditions reports whether a request for another account can meet
+// every condition, and which of them cannot be evaluated.
+func (s statement) strangerMeetsConditions(networks texts) (meets truth, why string) {
+	meets = yes
+	for _, op := range slices.Sorted(maps.Keys(s.Condition)) {
+		for _, key := range slices.Sorted(maps.Keys(s.Condition[op])) {
+			values := s.Condition[op][key]
+			if isNetworkCondition(op, key) {
+				values = networks
+			}
+			can, _ := evaluate(op, values, stranger(key))
+			if can == unknown {
+				why += fmt.Sprintf(" under a condition that verify cannot evaluate (%s %s)", op, key)
+			}
+			meets = meets.and(can)
+		}
+	}
+	return meets, why
+}
+
+// servicesForAnyAccount is the AWS services that the policy admits by name without
+// a condition that ties their requests to an account, an organization or a resource.
+// They may use the resource for anyone: the confused deputy problem.
+// Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+func (p policyDocument) servicesForAnyAccount() []string {
+	var names []string
+	for _, s := range p.Statement {
+		if s.Effect != "Allow" || s.Principal == nil {
+			continue
+		}
+		if meets, _ := s.strangerMeetsConditions(p.strangersNetworks()); meets != no {
+			names = append(names, (*s.Principal)["Service"]...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // deniedToStrangers says whether Deny statements take back, from every
@@ -413,15 +479,22 @@ func overlaps(a, b string) bool {
 	return meet(0, 0)
 }
 
-// concerns says whether the statement has actions of the service.
-func (s statement) concerns(service string) bool {
+// concerns reports whether the statement has actions of the service.
+func (s statement) concerns(service string) truth {
+	if len(s.NotAction) > 0 {
+		return yes
+	}
+	t := no
 	for _, a := range s.Action {
 		of, _, _ := strings.Cut(strings.ToLower(a), ":")
-		if covers(of, service) {
-			return true
+		switch {
+		case strings.Contains(a, "${"):
+			t = t.or(unknown)
+		case covers(of, service):
+			t = yes
 		}
 	}
-	return len(s.NotAction) > 0
+	return t
 }
 
 // coversAction says whether a statement is about every action that the pattern

@@ -34,6 +34,10 @@ func TestPolicy_OpenToStrangers(t *testing.T) {
 		{"everybody, as text", allow(`"*"`, ""), yes},
 		{"everybody among others", allow(`{"AWS":["arn:aws:iam::111122223333:root","*"]}`, ""), yes},
 		{"everybody but one", `{"Statement":{"Effect":"Allow","NotPrincipal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}}`, yes},
+		{"a policy variable in an action", `{"Statement":{"Effect":"Allow","Principal":"*","Action":"kms${*}Decrypt","Resource":"*"}}`, unknown},
+		{"a small network", allow(world, `{"IpAddress":{"aws:SourceIp":"203.0.0.0/16"}}`), no},
+		{"small networks, each in its own statement", `{"Statement":[` + strings.TrimSuffix(strings.Repeat(`{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"203.0.0.0/16"}}},`, 2), ",") + `]}`, unknown},
+		{"a network of a named role beside a small one", `{"Statement":[{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"203.0.0.0/16"}}},{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:role/x"},"Action":"kms:*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"0.0.0.0/0"}}}]}`, no},
 		{"a pattern of principals", allow(`{"AWS":"arn:aws:iam::*:root"}`, ""), unknown},
 		{"a web identity provider", allow(`{"Federated":"accounts.google.com"}`, ""), unknown},
 		{"one statement, not a list", `{"Statement":{"Effect":"Allow","Principal":"*","Action":"kms:Decrypt","Resource":"*"}}`, yes},
@@ -119,6 +123,18 @@ func TestPolicy_OpenToStrangers(t *testing.T) {
 			require.Equal(t, tt.want == no, why == "")
 		})
 	}
+}
+
+func TestPolicy_ServicesForAnyAccount(t *testing.T) {
+	t.Parallel()
+	p, err := parsePolicy(`{"Statement":[
+{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"kms:*","Resource":"*"},
+{"Effect":"Allow","Principal":{"Service":["sqs.amazonaws.com","sns.amazonaws.com"]},"Action":"kms:*","Resource":"*","Condition":{"StringEquals":{"kms:ViaService":"s3.us-east-1.amazonaws.com"}}},
+{"Effect":"Allow","Principal":{"Service":"cloudtrail.amazonaws.com"},"Action":"kms:*","Resource":"*","Condition":{"StringEquals":{"aws:SourceArn":"arn:aws:cloudtrail:us-east-1:111122223333:trail/t"}}},
+{"Effect":"Allow","Principal":{"Service":"logs.amazonaws.com"},"Action":"kms:*","Resource":"*","Condition":{"StringEquals":{"aws:SourceAccount":"111122223333"}}},
+{"Effect":"Deny","Principal":{"Service":"events.amazonaws.com"},"Action":"kms:*","Resource":"*"}]}`)
+	require.NoError(t, err)
+	require.Equal(t, []string{"sns.amazonaws.com", "sqs.amazonaws.com"}, p.servicesForAnyAccount())
 }
 
 func TestPolicy_DeniesPlain(t *testing.T) {
