@@ -279,7 +279,7 @@ func changeStack(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-// makeRole makes the role of whoever deploys the stack: a minute ago it wrote the
+// makeRole makes the role of a pipeline that deploys the stack: a minute ago it wrote the
 // object, and now it has the IAM policy in a file. The profile "deployer" assumes it.
 func makeRole(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {

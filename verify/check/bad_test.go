@@ -87,7 +87,7 @@ func TestRun_BadStack(t *testing.T) {
 		}, wants{"bucket.encryption": f}, map[string]string{"bucket.encryption": "AWS-managed key (aws/s3)"}},
 		{"bucket default an alias", func(t *testing.T, s *stack) {
 			s.setDefault(t, s3types.ServerSideEncryptionAwsKms, alias, true)
-		}, wants{"bucket.encryption": f}, map[string]string{"bucket.encryption": "S3 looks an alias up in the account of whoever writes"}},
+		}, wants{"bucket.encryption": f}, map[string]string{"bucket.encryption": "S3 looks an alias up in the account of the writer"}},
 		{"bucket default a key id", func(t *testing.T, s *stack) {
 			s.setDefault(t, s3types.ServerSideEncryptionAwsKms, s.keyARN[len(s.keyARN)-36:], true)
 		}, wants{"bucket.encryption": f}, map[string]string{"bucket.encryption": "from this account it is the right key"}},
@@ -198,7 +198,7 @@ func TestRun_BadStack(t *testing.T) {
 }
 
 // Several objects and keys: the report names those that are not as they should
-// be, and a prefix finds what nobody named.
+// be, and a prefix finds what was not named.
 func TestRun_ManyObjects(t *testing.T) {
 	t.Parallel()
 	s := goodStack(t)

@@ -94,7 +94,7 @@ var bucketChecks = []Check{
 	}, {
 		ID: "bucket.tls", Title: "the bucket refuses requests without TLS", Severity: "high",
 		Why:       "S3 decrypts before it answers: without TLS the plaintext crosses the network",
-		Expected:  "the policy denies every action for everybody, on the bucket and every object, where aws:SecureTransport is false",
+		Expected:  "the policy denies every action to every principal, on the bucket and every object, where aws:SecureTransport is false",
 		Proves:    "one or more `Deny` statements refuse every action, for every principal, on the bucket and on every object, where `aws:SecureTransport` is false",
 		NotProven: "which version of TLS a client uses",
 		Remedy:    "deny s3:* for every principal where aws:SecureTransport is false: aws s3api put-bucket-policy",
@@ -336,13 +336,13 @@ func (r *run) notByARN(ctx context.Context, key, want string) string {
 	case key == "", strings.HasSuffix(key, "alias/aws/s3"):
 		return "with the AWS-managed key (aws/s3)"
 	case strings.Contains(key, "alias/"):
-		why := fmt.Sprintf("with the alias %s: S3 looks an alias up in the account of whoever writes, so a writer of another account encrypts under a key of its own", key)
+		why := fmt.Sprintf("with the alias %s: S3 looks an alias up in the account of the writer, so a writer of another account encrypts under a key of its own", key)
 		if arn, _, err := r.resolve(ctx, key); err == nil && arn != want {
 			why += "; from this account it is another key: " + arn
 		}
 		return why
 	case !strings.HasPrefix(key, "arn:"):
-		why := fmt.Sprintf("with the key id %s: an id says nothing of the account, and S3 looks it up in that of whoever writes", key)
+		why := fmt.Sprintf("with the key id %s: an id says nothing of the account, and S3 looks it up in that of the writer", key)
 		if arn, _, err := r.resolve(ctx, key); err == nil && arn == want {
 			why += "; from this account it is the right key"
 		} else if err == nil {
@@ -399,7 +399,7 @@ func bucketPolicyStatus(ctx context.Context, r *run) report.Result {
 		return r.failure("s3:GetBucketPolicyStatus", err)
 	}
 	if out.PolicyStatus == nil || out.PolicyStatus.IsPublic == nil {
-		return inconclusive("S3 did not say whether the policy is public", "aws s3api get-bucket-policy-status --bucket "+quote(r.cfg.Bucket), a.evidence)
+		return inconclusive("S3 did not report whether the policy is public", "aws s3api get-bucket-policy-status --bucket "+quote(r.cfg.Bucket), a.evidence)
 	}
 	if *out.PolicyStatus.IsPublic {
 		return fail("S3 calls the policy public", "name the principals that need the bucket in its policy, with aws s3api put-bucket-policy", a.saw("public"))
@@ -421,7 +421,7 @@ func bucketPolicyStatus(ctx context.Context, r *run) report.Result {
 	}
 	list, notes := p.access(arn, owner, "bucket policy")
 	r.addAccess(list, notes...)
-	if open, why := p.openToStrangers("s3", arn, arn+"/*"); open != no {
+	if open, why := p.openToOutsiders("s3", arn, arn+"/*"); open != no {
 		return inconclusive("S3 calls the policy not public, but verify's own analysis finds that "+why, remedy, seen)
 	}
 	return r.secondOpinion(ctx, pass("S3 calls the policy not public, and verify's own analysis agrees", seen), analyzer.AccessCheckResourceTypeS3Bucket, aws.ToString(policy.out.Policy))

@@ -19,7 +19,7 @@ import (
 var ebsChecks = []Check{
 	{
 		ID: "ebs.encryption", Title: "new EBS volumes are encrypted by default", Severity: "high",
-		Why:       "without the switch a volume is encrypted only if whoever makes it thinks of it",
+		Why:       "without it, a volume is encrypted only if the request that creates it asks for encryption",
 		Expected:  "encryption by default on",
 		Proves:    "encryption by default is on in the Region; with `--all-regions`, in every enabled Region",
 		NotProven: "that existing volumes and snapshots are encrypted",
@@ -28,7 +28,7 @@ var ebsChecks = []Check{
 		run:       withEBS(ebsEncryption),
 	}, {
 		ID: "ebs.key", Title: "the default key for EBS is the key", Severity: "high",
-		Why:       "the switch alone encrypts under the AWS-managed key, which nobody in the account controls",
+		Why:       "without a default key EBS uses the AWS-managed key, whose policy the account cannot change",
 		Expected:  "the Region's default key for EBS is the key",
 		Proves:    "the Region's default key for EBS is the key, named by ARN, id or alias",
 		NotProven: "other Regions: a key belongs to one Region",

@@ -18,8 +18,8 @@ import (
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// renamed changes a text in the answers to ListGrants: to grantees that a real
-// KMS answers with and that nobody can make in a grant of their own.
+// renamed changes a text in the answers to ListGrants: to grantees that KMS returns and that no
+// request can put into a grant.
 type renamed struct {
 	next     aws.HTTPClient
 	from, to string
@@ -56,12 +56,12 @@ func TestKeyGrants(t *testing.T) {
 		"a role of the account":            {grantees: []string{someone}, want: report.Pass, because: "none of 1 grants"},
 		"an account that the policy names": {grantees: []string{"arn:aws:iam::" + partner + ":role/app"}, want: report.Pass},
 		"an operation that the policy does not allow the account": {grantees: []string{"arn:aws:iam::" + partner + ":role/app"}, operation: kmstypes.GrantOperationEncrypt, want: report.Fail, because: "what the key policy does not allow it"},
-		"another account":                    {grantees: []string{someone, "arn:aws:iam::111122223333:root"}, want: report.Fail, because: "1 of 2 grants give an account what the key policy does not allow it: grant "},
-		"a session in another account":       {grantees: []string{someone}, shown: "arn:aws:sts::111122223333:assumed-role/app/session", want: report.Fail, because: "to arn:aws:sts::111122223333:assumed-role/app/session (Decrypt)"},
-		"a service":                          {grantees: []string{someone}, shown: "rds.us-east-1.amazonaws.com", want: report.Pass},
-		"a principal that was deleted":       {grantees: []string{someone}, shown: "AROAEXAMPLEID", want: report.Inconclusive, because: "AROAEXAMPLEID"},
-		"a service's name in another's ARN":  {grantees: []string{someone}, shown: "arn:aws:iam::111122223333:role/rds", want: report.Fail},
-		"nobody, as of a grant to a service": {grantees: []string{someone}, shown: "", want: report.Inconclusive, because: "cannot be told"},
+		"another account":                                {grantees: []string{someone, "arn:aws:iam::111122223333:root"}, want: report.Fail, because: "1 of 2 grants give an account what the key policy does not allow it: grant "},
+		"a session in another account":                   {grantees: []string{someone}, shown: "arn:aws:sts::111122223333:assumed-role/app/session", want: report.Fail, because: "to arn:aws:sts::111122223333:assumed-role/app/session (Decrypt)"},
+		"a service":                                      {grantees: []string{someone}, shown: "rds.us-east-1.amazonaws.com", want: report.Pass},
+		"a principal that was deleted":                   {grantees: []string{someone}, shown: "AROAEXAMPLEID", want: report.Inconclusive, because: "AROAEXAMPLEID"},
+		"a service's name in the ARN of another account": {grantees: []string{someone}, shown: "arn:aws:iam::111122223333:role/rds", want: report.Fail},
+		"an empty grantee, as of a grant to a service":   {grantees: []string{someone}, shown: "", want: report.Inconclusive, because: "cannot be told"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -74,7 +74,7 @@ func TestKeyGrants(t *testing.T) {
 				_, err := k.CreateGrant(t.Context(), &kms.CreateGrantInput{KeyId: &s.keyARN, GranteePrincipal: &g, Operations: []kmstypes.GrantOperation{cmp.Or(c.operation, kmstypes.GrantOperationDecrypt)}})
 				require.NoError(t, err)
 			}
-			if c.shown != "" || strings.HasPrefix(name, "nobody") {
+			if c.shown != "" || strings.HasPrefix(name, "an empty") {
 				s.config.AWS.HTTPClient = renamed{s.config.AWS.HTTPClient, someone, c.shown}
 			}
 			s.config.Only = []string{"key.grants"}

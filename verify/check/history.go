@@ -16,7 +16,7 @@ import (
 )
 
 // lookupRate is how many LookupEvents calls a second an account may make in one
-// Region, everybody in it together.
+// Region, all clients together.
 // Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html
 const lookupRate = 2
 

@@ -29,7 +29,7 @@ var keyChecks = []Check{
 		run:       eachKey(keyEnabled),
 	}, {
 		ID: "key.customer", Title: "the key is customer managed", Severity: "high",
-		Why:       "nobody in the account can change the policy of an AWS-managed key, or switch it off",
+		Why:       "the account can neither change the policy of an AWS-managed key nor disable it",
 		Expected:  "key manager CUSTOMER, in the account that was named",
 		Proves:    "the key is customer managed, not a key of an AWS service; with `--account`, it belongs to that account",
 		NotProven: "who may administer the key",
@@ -46,7 +46,7 @@ var keyChecks = []Check{
 		run:      eachKey(keySpec),
 	}, {
 		ID: "key.alias", Title: "the alias resolves to the key", Severity: "high",
-		Why:       "whoever names the alias encrypts under whatever key it points to",
+		Why:       "a program that names the alias encrypts under the key that it points to",
 		Expected:  "the alias points to the key that was named",
 		Proves:    "the alias points to the named key; not evaluated if the key itself was named by an alias",
 		NotProven: "that the alias stays: the bucket must name the key's ARN",
@@ -161,7 +161,7 @@ func (r *run) memberKey(ctx context.Context, arn string) report.Result {
 	}
 	list, notes := p.access(arn, accountOf(arn), "key policy")
 	r.addAccess(list, notes...)
-	switch open, why := p.openToStrangers("kms", arn); open {
+	switch open, why := p.openToOutsiders("kms", arn); open {
 	case yes:
 		return fail(why, remedy, b.evidence)
 	case unknown:
@@ -357,7 +357,7 @@ func keyPolicy(ctx context.Context, r *run, k *keyFacts) report.Result {
 	seen := a.saw("%d statements", len(p.Statement))
 	list, notes := p.access(arn, accountOf(arn), "key policy")
 	r.addAccess(list, append(notes, "identity policies of an account that a policy names decide which of its principals have access; verify does not read them")...)
-	switch open, why := p.openToStrangers("kms", arn); open {
+	switch open, why := p.openToOutsiders("kms", arn); open {
 	case yes:
 		return fail(why, remedy, seen)
 	case unknown:

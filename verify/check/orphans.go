@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Orphan is a key or a bucket that nobody has: a deployment that was cut off had
+// Orphan is a key or a bucket that no stack has: an interrupted deployment had
 // it made, and its stack never heard of it.
 type Orphan struct {
 	// Key is the key's ARN; empty for a bucket.
@@ -29,10 +29,10 @@ type Orphan struct {
 	Bucket string
 	// Made is when AWS made it.
 	Made time.Time
-	// By is the ARN of whoever had a key made; empty where the event history does
+	// By is the ARN of the principal that created the key; empty where the event history does
 	// not say (yet).
 	By string
-	// Doubt is why it may be somebody's after all; empty where nothing speaks for
+	// Doubt is why it may be in use; empty where nothing speaks for
 	// that.
 	Doubt string
 }
@@ -194,9 +194,9 @@ func orphanKey(ctx context.Context, client *kms.Client, trail *cloudtrail.Client
 	}
 	switch {
 	case use != "":
-		o.Doubt = "somebody uses it: " + use
+		o.Doubt = "it is in use: " + use
 	case now.Sub(o.Made) > eventHistory:
-		o.Doubt = "it is older than the event history, which cannot say that nobody has used it"
+		o.Doubt = "it is older than the event history, which cannot show that it was never used"
 	case !maps.Equal(tags, like.Tags):
 		o.Doubt = "its tags are not those of the stack's key"
 	}

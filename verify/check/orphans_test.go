@@ -21,7 +21,7 @@ const (
 	likeBucket = "ckms-764265373335-"
 )
 
-// Of all that an account may have, what nobody has is found, and nothing else.
+// Of all that an account may have, what no stack has is found, and nothing else.
 func TestOrphans(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -37,7 +37,7 @@ func TestOrphans(t *testing.T) {
 			require.NoError(t, err)
 			return arn
 		}},
-		"a key that somebody tried in vain to use": {make: func(t *testing.T, s *stack) string {
+		"a key whose use was refused": {make: func(t *testing.T, s *stack) string {
 			arn := s.likeKey(t, "ckms")
 			s.aws.Inject(localaws.Fault{Operation: "Encrypt", Status: http.StatusBadRequest, Code: "AccessDeniedException", Count: 1})
 			_, err := kms.NewFromConfig(s.cfg).Encrypt(t.Context(), &kms.EncryptInput{KeyId: &arn, Plaintext: []byte("x")})
@@ -49,13 +49,13 @@ func TestOrphans(t *testing.T) {
 			_, err := kms.NewFromConfig(s.cfg).Encrypt(t.Context(), &kms.EncryptInput{KeyId: &arn, Plaintext: []byte("x")})
 			require.NoError(t, err)
 			return arn
-		}, doubt: "somebody uses it: Encrypt by arn:aws:iam::764265373335:user/localaws"},
+		}, doubt: "it is in use: Encrypt by arn:aws:iam::764265373335:user/localaws"},
 		"a key with a grant": {make: func(t *testing.T, s *stack) string {
 			arn := s.likeKey(t, "ckms")
 			_, err := kms.NewFromConfig(s.cfg).CreateGrant(t.Context(), &kms.CreateGrantInput{KeyId: &arn, GranteePrincipal: aws.String("arn:aws:iam::" + owner + ":role/app"), Operations: []kmstypes.GrantOperation{kmstypes.GrantOperationDecrypt}})
 			require.NoError(t, err)
 			return arn
-		}, doubt: "somebody uses it: CreateGrant"},
+		}, doubt: "it is in use: CreateGrant"},
 		"a key with other tags": {make: func(t *testing.T, s *stack) string { return s.likeKey(t, "other") }, doubt: "tags"},
 		"a key older than the event history": {make: func(t *testing.T, s *stack) string { return s.likeKey(t, "ckms") },
 			later: 91 * 24 * time.Hour, doubt: "older than the event history"},
@@ -96,7 +96,7 @@ func TestOrphans(t *testing.T) {
 			require.NoError(t, err)
 			return ""
 		}},
-		"a bucket that somebody named": {make: func(t *testing.T, s *stack) string { s.likeBucket(t, likeBucket+"logs"); return "" }},
+		"a bucket that a person named": {make: func(t *testing.T, s *stack) string { s.likeBucket(t, likeBucket+"logs"); return "" }},
 		"a bucket of a longer prefix": {make: func(t *testing.T, s *stack) string {
 			s.likeBucket(t, likeBucket+"x-20260301101112131400000002")
 			return ""
@@ -153,7 +153,7 @@ func TestOrphans_AWSRefuses(t *testing.T) {
 
 func TestOrphans_NothingToLookFor(t *testing.T) {
 	t.Parallel()
-	s := goodStack(t) // its key has no description, and its bucket a name of somebody's choice
+	s := goodStack(t) // its key has no description, and its bucket a name that was chosen
 	_, err := LikenessOf(t.Context(), s.config)
 	require.ErrorContains(t, err, "no description")
 	s.config.Keys = nil

@@ -14,7 +14,7 @@ import (
 )
 
 // This file evaluates policy documents: whether a principal outside the accounts
-// that a policy names may use the resource (openToStrangers), whether a bucket
+// that a policy names may use the resource (openToOutsiders), whether a bucket
 // policy refuses every request without TLS (deniesPlain), and whether it refuses
 // uploads under another key (deniesOtherKeys). It evaluates which requests a
 // statement's principals and conditions admit, not its text. Every result has
@@ -123,7 +123,7 @@ type statement struct {
 }
 
 // principals is who a statement is about, by kind: "AWS", "Service". The
-// string "*" is everybody and means the same as {"AWS": "*"}.
+// string "*" is everyone and means the same as {"AWS": "*"}.
 type principals map[string]texts
 
 func (p *principals) UnmarshalJSON(b []byte) error {
@@ -211,20 +211,20 @@ func (p policyDocument) allowsPrincipal(arn, number, action, resource string) bo
 	})
 }
 
-// openToStrangers reports whether a principal in an account that the policy does
+// openToOutsiders reports whether a principal in an account that the policy does
 // not name, or an AWS service on behalf of one, may do anything of the service
 // (kms or s3) to one of the resources, and which statement admits it. Statements
 // that name an account, a role or a service admit whom they name: that is sharing.
-func (p policyDocument) openToStrangers(service string, resources ...string) (truth, string) {
+func (p policyDocument) openToOutsiders(service string, resources ...string) (truth, string) {
 	open, why := no, ""
-	networks := p.strangersNetworks()
+	networks := p.outsidersNetworks()
 	for i, s := range p.Statement {
 		concerns := s.concerns(service)
 		if s.Effect != "Allow" || concerns == no {
 			continue
 		}
 		for _, resource := range resources {
-			lets, reason := s.letsStranger(networks)
+			lets, reason := s.admitsOutsider(networks)
 			if concerns == unknown {
 				reason += " an action that verify cannot evaluate (a policy variable)"
 			}
@@ -232,7 +232,7 @@ func (p policyDocument) openToStrangers(service string, resources ...string) (tr
 			if touches == unknown {
 				reason += " on a resource that verify cannot evaluate (a policy variable)"
 			}
-			lets = lets.and(concerns).and(touches).and(p.deniedToStrangers(s, resource).not())
+			lets = lets.and(concerns).and(touches).and(p.deniedToOutsiders(s, resource).not())
 			if lets > open {
 				open, why = lets, fmt.Sprintf("statement %s %s", s.name(i), reason)
 			}
@@ -241,13 +241,13 @@ func (p policyDocument) openToStrangers(service string, resources ...string) (tr
 	return open, why
 }
 
-// strangersNetworks is the networks of all statements that admit principals which
+// outsidersNetworks is the networks of all statements that admit principals which
 // the policy does not name. They are judged together: many small networks are as
 // open as a large one.
-func (p policyDocument) strangersNetworks() texts {
+func (p policyDocument) outsidersNetworks() texts {
 	var all texts
 	for _, s := range p.Statement {
-		if admits, _ := s.namesStranger(); s.Effect != "Allow" || admits == no {
+		if admits, _ := s.namesOutsider(); s.Effect != "Allow" || admits == no {
 			continue
 		}
 		for op, keys := range s.Condition {
@@ -267,16 +267,16 @@ func isNetworkCondition(operator, key string) bool {
 	return strings.EqualFold(key, "aws:SourceIp") && (strings.HasSuffix(op, "ipaddress") || strings.HasSuffix(op, "ipaddressifexists")) && !strings.Contains(op, "notipaddress")
 }
 
-// namesStranger reports whether some outside principal is one of the statement's
+// namesOutsider reports whether some outside principal is one of the statement's
 // principals.
-func (s statement) namesStranger() (truth, string) {
+func (s statement) namesOutsider() (truth, string) {
 	if s.NotPrincipal != nil {
 		return yes, "allows everyone except some (NotPrincipal)"
 	}
 	names, reason := no, ""
 	for _, kind := range slices.Sorted(maps.Keys(*s.Principal)) {
 		for _, n := range (*s.Principal)[kind] {
-			if t := strangerIs(kind, n); t > names {
+			if t := outsiderIs(kind, n); t > names {
 				names, reason = t, fmt.Sprintf("allows the principal %s %q", kind, n)
 			}
 		}
@@ -284,14 +284,14 @@ func (s statement) namesStranger() (truth, string) {
 	return names, reason
 }
 
-// letsStranger reports whether some outside principal meets the statement's
+// admitsOutsider reports whether some outside principal meets the statement's
 // principals and conditions. networks are those of all such statements.
-func (s statement) letsStranger(networks texts) (truth, string) {
-	lets, reason := s.namesStranger()
+func (s statement) admitsOutsider(networks texts) (truth, string) {
+	lets, reason := s.namesOutsider()
 	if lets == no {
 		return no, ""
 	}
-	can, why := s.strangerMeetsConditions(networks)
+	can, why := s.outsiderMeetsConditions(networks)
 	lets, reason = lets.and(can), reason+why
 	if lets == yes {
 		reason += ", and no condition keeps other accounts out"
@@ -299,9 +299,9 @@ func (s statement) letsStranger(networks texts) (truth, string) {
 	return lets, reason
 }
 
-// strangerMeetsConditions reports whether a request for another account can meet
+// outsiderMeetsConditions reports whether a request for another account can meet
 // every condition, and which of them cannot be evaluated.
-func (s statement) strangerMeetsConditions(networks texts) (meets truth, why string) {
+func (s statement) outsiderMeetsConditions(networks texts) (meets truth, why string) {
 	meets = yes
 	for _, op := range slices.Sorted(maps.Keys(s.Condition)) {
 		for _, key := range slices.Sorted(maps.Keys(s.Condition[op])) {
@@ -309,7 +309,7 @@ func (s statement) strangerMeetsConditions(networks texts) (meets truth, why str
 			if isNetworkCondition(op, key) {
 				values = networks
 			}
-			can, _ := evaluate(op, values, stranger(key))
+			can, _ := evaluate(op, values, outsider(key))
 			if can == unknown {
 				why += fmt.Sprintf(" under a condition that verify cannot evaluate (%s %s)", op, key)
 			}
@@ -329,7 +329,7 @@ func (p policyDocument) servicesForAnyAccount() []string {
 		if s.Effect != "Allow" || s.Principal == nil {
 			continue
 		}
-		if meets, _ := s.strangerMeetsConditions(p.strangersNetworks()); meets != no {
+		if meets, _ := s.outsiderMeetsConditions(p.outsidersNetworks()); meets != no {
 			names = append(names, (*s.Principal)["Service"]...)
 		}
 	}
@@ -337,9 +337,9 @@ func (p policyDocument) servicesForAnyAccount() []string {
 	return slices.Compact(names)
 }
 
-// deniedToStrangers says whether Deny statements take back, from every
-// stranger, all that allow gives.
-func (p policyDocument) deniedToStrangers(allow statement, resource string) truth {
+// deniedToOutsiders reports whether Deny statements take back, from every
+// outsider, all that allow gives.
+func (p policyDocument) deniedToOutsiders(allow statement, resource string) truth {
 	given := allow.Action
 	if len(allow.NotAction) > 0 {
 		given = texts{"*"}
@@ -351,29 +351,29 @@ func (p policyDocument) deniedToStrangers(allow statement, resource string) trut
 			if s.Effect != "Deny" || !s.coversAction(action) || !s.coversResource(resource) {
 				continue
 			}
-			covered = covered.or(s.appliesTo(stranger, everyStranger))
+			covered = covered.or(s.appliesTo(outsider, everyOutsider))
 		}
 		all = all.and(covered)
 	}
 	return all
 }
 
-// everyStranger says whether a Deny's principals include all strangers.
-func everyStranger(s statement) truth {
+// everyOutsider reports whether a Deny's principals include all outsiders.
+func everyOutsider(s statement) truth {
 	if s.NotPrincipal != nil {
 		t := yes
 		for kind, names := range *s.NotPrincipal {
 			for _, n := range names {
-				t = t.and(strangerIs(kind, n).not())
+				t = t.and(outsiderIs(kind, n).not())
 			}
 		}
 		return t
 	}
-	return s.everybody()
+	return s.namesEveryone()
 }
 
-// everybody reports whether the statement names everyone, anonymous included.
-func (s statement) everybody() truth {
+// namesEveryone reports whether the statement names everyone, anonymous included.
+func (s statement) namesEveryone() truth {
 	if s.Principal == nil {
 		return no
 	}
@@ -385,8 +385,8 @@ func (s statement) everybody() truth {
 	return no
 }
 
-// appliesTo says whether a statement applies to every request of the kind that
-// seen describes: nobody can choose values that make a condition false.
+// appliesTo reports whether a statement applies to every request of the kind that
+// seen describes: no requester can choose values that make a condition false.
 func (s statement) appliesTo(seen func(key string) values, who func(statement) truth) truth {
 	t := who(s)
 	for op, keys := range s.Condition {
@@ -398,8 +398,8 @@ func (s statement) appliesTo(seen func(key string) values, who func(statement) t
 	return t
 }
 
-// strangerIs says whether a named principal may be a stranger.
-func strangerIs(kind, name string) truth {
+// outsiderIs reports whether a named principal may be an outsider.
+func outsiderIs(kind, name string) truth {
 	switch kind {
 	case "AWS":
 		if name == "*" {
@@ -408,7 +408,7 @@ func strangerIs(kind, name string) truth {
 		if strings.ContainsAny(name, "*?") {
 			return unknown // AWS refuses these; if one is here, it means something new
 		}
-		return no // an account, role or user that somebody chose to name
+		return no // an account, role or user that the policy names
 	case "Service":
 		return truthOf(strings.ContainsAny(name, "*?"))
 	case "CanonicalUser":
@@ -497,7 +497,7 @@ func (s statement) concerns(service string) truth {
 	return t
 }
 
-// coversAction says whether a statement is about every action that the pattern
+// coversAction reports whether a statement is about every action that the pattern
 // action names.
 func (s statement) coversAction(action string) bool {
 	action = strings.ToLower(action)
@@ -523,7 +523,7 @@ func (s statement) coversAction(action string) bool {
 	return false
 }
 
-// coversResource says whether a statement is about everything that the pattern
+// coversResource reports whether a statement is about everything that the pattern
 // resource names. NotResource is taken not to cover.
 func (s statement) coversResource(resource string) bool {
 	for _, r := range s.Resource {
@@ -534,11 +534,11 @@ func (s statement) coversResource(resource string) bool {
 	return false
 }
 
-// covers says whether pattern matches everything that specific matches; both
+// covers reports whether pattern matches everything that specific matches; both
 // may have the wildcards * and ?. It may miss a cover, and never invents one.
 func covers(pattern, specific string) bool {
 	if strings.Contains(pattern, "${") {
-		return false // a policy variable: nobody knows what it will be
+		return false // a policy variable, which may become anything
 	}
 	p, s, star, from := 0, 0, -1, 0
 	for s < len(specific) {
@@ -559,9 +559,9 @@ func covers(pattern, specific string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// deniesPlain says whether a bucket policy denies every request that does not
+// deniesPlain reports whether a bucket policy denies every request that does not
 // come over TLS: every action of S3, on the bucket and on every object, for
-// everybody. Where not, it says what is left open.
+// everyone. Where not, it returns what is left open.
 func (p policyDocument) deniesPlain(bucketARN string) (truth, string) {
 	result, why := yes, ""
 	for _, part := range []struct{ resource, name string }{{bucketARN, "the bucket itself"}, {bucketARN + "/*", "its objects"}} {
@@ -590,10 +590,10 @@ func (s statement) deniesPlainTo(resource string) (truth, string) {
 		return no, fmt.Sprintf("is not about %s", resource)
 	case !s.coversAction("s3:*"):
 		return no, "does not deny every action (s3:*)"
-	case s.everybody() == no:
-		return no, "does not deny everybody (Principal \"*\")"
+	case s.namesEveryone() == no:
+		return no, "does not deny everyone (Principal \"*\")"
 	}
-	t := s.appliesTo(plainRequest, statement.everybody)
+	t := s.appliesTo(plainRequest, statement.namesEveryone)
 	switch t {
 	case no:
 		return no, "has a condition that lets some requests without TLS through"
@@ -624,7 +624,7 @@ const (
 	likeARN                   // ArnLike: wildcards stay between two colons
 )
 
-// wild says whether the pattern has wildcards that count.
+// wild reports whether the pattern has wildcards that count.
 func (c comparison) wild(pattern string) bool {
 	return (c == like || c == likeARN) && strings.ContainsAny(pattern, "*?")
 }
@@ -633,7 +633,7 @@ func (c comparison) wild(pattern string) bool {
 // about.
 type values struct {
 	absent, present bool // may be missing; may be there
-	// match says whether a value can, and whether it can fail to, match a
+	// match reports whether a value can, and whether it can fail to, match a
 	// pattern.
 	match func(pattern string, how comparison) (can, cannot truth)
 	// networks reports whether match does not judge networks, which IpAddress
@@ -652,7 +652,7 @@ func alwaysFalse(pattern string, how comparison) (can, cannot truth) {
 	return fixed("false", pattern, how)
 }
 
-// notTheirs is a key that says who the requester is by a text that strangers
+// notTheirs is a key that says who the requester is by a text that outsiders
 // cannot choose: their account's number, their organization's id.
 func notTheirs(pattern string, how comparison) (can, cannot truth) {
 	id, _, _ := strings.Cut(pattern, "/") // an organization's path begins with its id
@@ -666,7 +666,7 @@ func notTheirs(pattern string, how comparison) (can, cannot truth) {
 	case strings.HasPrefix(id, "o-") && !how.wild(id):
 		return no, yes
 	}
-	return yes, yes // some stranger's number has these digits
+	return yes, yes // some outsider's number has these digits
 }
 
 // notTheirARN is a key that holds the requester's ARN. A pattern keeps outsiders
@@ -694,7 +694,7 @@ func notTheirARN(pattern string, how comparison) (can, cannot truth) {
 }
 
 // notTheirSourceARN is a key that holds the ARN of what a service acts for. An
-// ARN without an account, a bucket's, may be a pattern of a stranger's too.
+// ARN without an account, a bucket's, may be a pattern of an outsider's too.
 func notTheirSourceARN(pattern string, how comparison) (can, cannot truth) {
 	if part := strings.SplitN(pattern, ":", 6); len(part) == 6 && part[4] == "" && how.wild(part[5]) {
 		return unknown, yes
@@ -760,8 +760,8 @@ func publicNetworks(patterns texts) truth {
 	return no
 }
 
-// strangerKeys has the condition keys whose values a stranger cannot choose.
-var strangerKeys = map[string]values{
+// outsiderKeys has the condition keys whose values an outsider cannot choose.
+var outsiderKeys = map[string]values{
 	"kms:calleraccount":        {present: true, match: notTheirs},
 	"aws:principalaccount":     {absent: true, present: true, match: notTheirs},
 	"aws:principalarn":         {absent: true, present: true, match: notTheirARN},
@@ -793,13 +793,13 @@ var freeKeys = []string{
 	"kms:requestalias", "kms:retiringprincipal", "kms:viaservice",
 }
 
-// stranger is what a condition key may hold for somebody outside: an identity
+// outsider is what a condition key may hold in a request of an outsider: an identity
 // of their own, in an account of their own, in an organization of their own or
 // in none. kms:ViaService is theirs to choose: they may come through the same
 // service, for their own account.
-func stranger(key string) values {
+func outsider(key string) values {
 	key = strings.ToLower(key)
-	if v, ok := strangerKeys[key]; ok {
+	if v, ok := outsiderKeys[key]; ok {
 		return v
 	}
 	for _, free := range freeKeys {
@@ -840,7 +840,7 @@ var operators = map[string]struct {
 	"notipaddress":              {network: true, negated: true},
 }
 
-// evaluate says whether a condition can be true, and whether it can be false,
+// evaluate reports whether a condition can be true, and whether it can be false,
 // for the values that its key may hold.
 func evaluate(operator string, patterns texts, v values) (can, cannot truth) {
 	op := strings.ToLower(operator)
@@ -986,7 +986,7 @@ func (p policyDocument) denies(action, resource string, seen func(string) values
 	covered := no
 	for _, s := range p.Statement {
 		if s.Effect == "Deny" && s.coversAction(action) && s.coversResource(resource) {
-			covered = covered.or(s.appliesTo(seen, statement.everybody))
+			covered = covered.or(s.appliesTo(seen, statement.namesEveryone))
 		}
 	}
 	return covered

@@ -12,7 +12,7 @@ import (
 
 const testKey = "arn:aws:kms:us-east-1:111122223333:key/0"
 
-func TestPolicy_OpenToStrangers(t *testing.T) {
+func TestPolicy_OpenToOutsiders(t *testing.T) {
 	t.Parallel()
 	allow := func(principal, condition string) string {
 		s := `{"Effect":"Allow","Principal":` + principal + `,"Action":"kms:*","Resource":"*"`
@@ -30,10 +30,10 @@ func TestPolicy_OpenToStrangers(t *testing.T) {
 		{"another account by number", allow(`{"AWS":"444455556666"}`, ""), no},
 		{"a role of another account", allow(`{"AWS":["arn:aws:iam::444455556666:role/x"]}`, ""), no},
 		{"a service", allow(`{"Service":"logs.us-east-1.amazonaws.com"}`, ""), no},
-		{"everybody, as AWS", allow(world, ""), yes},
-		{"everybody, as text", allow(`"*"`, ""), yes},
-		{"everybody among others", allow(`{"AWS":["arn:aws:iam::111122223333:root","*"]}`, ""), yes},
-		{"everybody but one", `{"Statement":{"Effect":"Allow","NotPrincipal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}}`, yes},
+		{"everyone, as AWS", allow(world, ""), yes},
+		{"everyone, as text", allow(`"*"`, ""), yes},
+		{"everyone among others", allow(`{"AWS":["arn:aws:iam::111122223333:root","*"]}`, ""), yes},
+		{"everyone but one", `{"Statement":{"Effect":"Allow","NotPrincipal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Resource":"*"}}`, yes},
 		{"a policy variable in an action", `{"Statement":{"Effect":"Allow","Principal":"*","Action":"kms${*}Decrypt","Resource":"*"}}`, unknown},
 		{"a small network", allow(world, `{"IpAddress":{"aws:SourceIp":"203.0.0.0/16"}}`), no},
 		{"small networks, each in its own statement", `{"Statement":[` + strings.TrimSuffix(strings.Repeat(`{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"203.0.0.0/16"}}},`, 2), ",") + `]}`, unknown},
@@ -118,7 +118,7 @@ func TestPolicy_OpenToStrangers(t *testing.T) {
 			t.Parallel()
 			p, err := parsePolicy(tt.policy)
 			require.NoError(t, err)
-			got, why := p.openToStrangers("kms", testKey)
+			got, why := p.openToOutsiders("kms", testKey)
 			require.Equal(t, tt.want, got, why)
 			require.Equal(t, tt.want == no, why == "")
 		})
@@ -144,40 +144,40 @@ func TestPolicy_DeniesPlain(t *testing.T) {
 	deny := func(principal, action, resource, condition string) string {
 		return `{"Effect":"Deny",` + principal + `,` + action + `,` + resource + `,"Condition":` + condition + `}`
 	}
-	const everybody, all, tls = `"Principal":"*"`, `"Action":"s3:*"`, `{"Bool":{"aws:SecureTransport":"false"}}`
+	const everyone, all, tls = `"Principal":"*"`, `"Action":"s3:*"`, `{"Bool":{"aws:SecureTransport":"false"}}`
 	tests := []struct {
 		name, statements string
 		want             truth
 	}{
-		{"as it should be", deny(everybody, all, `"Resource":`+both, tls), yes},
+		{"as it should be", deny(everyone, all, `"Resource":`+both, tls), yes},
 		{"for AWS principals", deny(`"Principal":{"AWS":"*"}`, all, `"Resource":`+both, tls), yes},
-		{"in two statements", deny(everybody, all, `"Resource":"`+b+`"`, tls) + "," + deny(everybody, all, `"Resource":"`+b+`/*"`, tls), yes},
-		{"for every service", deny(everybody, `"Action":"*"`, `"Resource":"*"`, tls), yes},
-		{"with one pattern for both", deny(everybody, all, `"Resource":"`+b+`*"`, tls), yes},
-		{"as a boolean", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":false}}`), yes},
-		{"if it exists", deny(everybody, all, `"Resource":`+both, `{"BoolIfExists":{"aws:SecureTransport":"false"}}`), yes},
-		{"as text", deny(everybody, all, `"Resource":`+both, `{"StringEquals":{"aws:SecureTransport":"false"}}`), yes},
-		{"as text in the wrong case", deny(everybody, all, `"Resource":`+both, `{"StringEquals":{"aws:SecureTransport":"False"}}`), no},
-		{"not true", deny(everybody, all, `"Resource":`+both, `{"StringNotEquals":{"aws:SecureTransport":"true"}}`), yes},
-		{"all but actions of another service", deny(everybody, `"NotAction":"iam:*"`, `"Resource":`+both, tls), yes},
+		{"in two statements", deny(everyone, all, `"Resource":"`+b+`"`, tls) + "," + deny(everyone, all, `"Resource":"`+b+`/*"`, tls), yes},
+		{"for every service", deny(everyone, `"Action":"*"`, `"Resource":"*"`, tls), yes},
+		{"with one pattern for both", deny(everyone, all, `"Resource":"`+b+`*"`, tls), yes},
+		{"as a boolean", deny(everyone, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":false}}`), yes},
+		{"if it exists", deny(everyone, all, `"Resource":`+both, `{"BoolIfExists":{"aws:SecureTransport":"false"}}`), yes},
+		{"as text", deny(everyone, all, `"Resource":`+both, `{"StringEquals":{"aws:SecureTransport":"false"}}`), yes},
+		{"as text in the wrong case", deny(everyone, all, `"Resource":`+both, `{"StringEquals":{"aws:SecureTransport":"False"}}`), no},
+		{"not true", deny(everyone, all, `"Resource":`+both, `{"StringNotEquals":{"aws:SecureTransport":"true"}}`), yes},
+		{"all but actions of another service", deny(everyone, `"NotAction":"iam:*"`, `"Resource":`+both, tls), yes},
 
 		{"an allow instead", `{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":` + both + `,"Condition":{"Bool":{"aws:SecureTransport":"true"}}}`, no},
-		{"the wrong way round", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"true"}}`), no},
-		{"only the objects", deny(everybody, all, `"Resource":"`+b+`/*"`, tls), no},
-		{"only the bucket", deny(everybody, all, `"Resource":"`+b+`"`, tls), no},
-		{"only some objects", deny(everybody, all, `"Resource":["`+b+`","`+b+`/private/*"]`, tls), no},
-		{"another bucket", deny(everybody, all, `"Resource":["arn:aws:s3:::c","arn:aws:s3:::c/*"]`, tls), no},
-		{"only reads", deny(everybody, `"Action":"s3:Get*"`, `"Resource":`+both, tls), no},
-		{"all but some actions", deny(everybody, `"NotAction":"s3:GetObject"`, `"Resource":`+both, tls), no},
+		{"the wrong way round", deny(everyone, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"true"}}`), no},
+		{"only the objects", deny(everyone, all, `"Resource":"`+b+`/*"`, tls), no},
+		{"only the bucket", deny(everyone, all, `"Resource":"`+b+`"`, tls), no},
+		{"only some objects", deny(everyone, all, `"Resource":["`+b+`","`+b+`/private/*"]`, tls), no},
+		{"another bucket", deny(everyone, all, `"Resource":["arn:aws:s3:::c","arn:aws:s3:::c/*"]`, tls), no},
+		{"only reads", deny(everyone, `"Action":"s3:Get*"`, `"Resource":`+both, tls), no},
+		{"all but some actions", deny(everyone, `"NotAction":"s3:GetObject"`, `"Resource":`+both, tls), no},
 		{"for one account", deny(`"Principal":{"AWS":"111122223333"}`, all, `"Resource":`+both, tls), no},
 		{"for all but one", deny(`"NotPrincipal":{"AWS":"arn:aws:iam::111122223333:role/x"}`, all, `"Resource":`+both, tls), no},
-		{"unless from a network", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"false"},"NotIpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`), no},
-		{"unless with a header", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"false"},"Null":{"aws:Referer":"true"}}`), no},
-		{"with an old TLS", deny(everybody, all, `"Resource":`+both, `{"NumericLessThan":{"s3:TlsVersion":"1.2"}}`), no},
-		{"all resources but", deny(everybody, all, `"NotResource":"arn:aws:s3:::c/*"`, tls), unknown},
-		{"under a condition nobody knows", deny(everybody, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"false"},"StringMatches":{"aws:Referer":"x"}}`), unknown},
-		{"a loophole and a good one", deny(everybody, `"Action":"s3:Get*"`, `"Resource":`+both, tls) + "," + deny(everybody, all, `"Resource":`+both, tls), yes},
-		{"a variable in the resource", deny(everybody, all, `"Resource":["`+b+`","`+b+`/${aws:username}*"]`, tls), no},
+		{"unless from a network", deny(everyone, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"false"},"NotIpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`), no},
+		{"unless with a header", deny(everyone, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"false"},"Null":{"aws:Referer":"true"}}`), no},
+		{"with an old TLS", deny(everyone, all, `"Resource":`+both, `{"NumericLessThan":{"s3:TlsVersion":"1.2"}}`), no},
+		{"all resources but", deny(everyone, all, `"NotResource":"arn:aws:s3:::c/*"`, tls), unknown},
+		{"under an unknown condition", deny(everyone, all, `"Resource":`+both, `{"Bool":{"aws:SecureTransport":"false"},"StringMatches":{"aws:Referer":"x"}}`), unknown},
+		{"a loophole and a good one", deny(everyone, `"Action":"s3:Get*"`, `"Resource":`+both, tls) + "," + deny(everyone, all, `"Resource":`+both, tls), yes},
+		{"a variable in the resource", deny(everyone, all, `"Resource":["`+b+`","`+b+`/${aws:username}*"]`, tls), no},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -291,7 +291,7 @@ func FuzzPolicy(f *testing.F) {
 			require.False(t, strings.Contains(err.Error(), "\n"))
 			return
 		}
-		p.openToStrangers("kms", testKey)
+		p.openToOutsiders("kms", testKey)
 		p.deniesPlain("arn:aws:s3:::b")
 	})
 }

@@ -40,7 +40,7 @@ var trailChecks = []Check{
 		run:       trailRead,
 	}, {
 		ID: "trail.keys", Title: "the event history shows every key used", Severity: "medium",
-		Why:       "a key that nobody uses encrypts nothing, whatever the configuration says",
+		Why:       "a key that is not used encrypts nothing, whatever is configured",
 		Expected:  "GenerateDataKey under each key, by or for the caller",
 		Proves:    "with several `--key`: this caller requested a data key under each key within `--since`",
 		NotProven: "the purpose of the request",
@@ -494,7 +494,7 @@ func (rec trailRecord) keyARN() string {
 	return ""
 }
 
-// byS3 says whether S3 made the call. S3's name in records has changed over the
+// byS3 reports whether S3 made the call. S3's name in records has changed over the
 // years (s3.amazonaws.com, internal.amazonaws.com, fas.s3.amazonaws.com); a
 // caller of KMS cannot set it at all, whatever encryption context it makes up.
 func (rec trailRecord) byS3() bool {

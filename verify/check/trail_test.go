@@ -261,7 +261,7 @@ func TestTrail_TooOld(t *testing.T) {
 }
 
 // Events of no interest between the read and the write are not paged through.
-func TestTrail_SkipsWhatNobodyAsksFor(t *testing.T) {
+func TestTrail_SkipsTimeThatNoCheckNeeds(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
 	s := goodStackIn(t, localaws.Options{Now: clock.now})
