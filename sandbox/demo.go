@@ -75,10 +75,10 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := removeKilledDemos(dir); err != nil {
+	if err := removeKilled(dir); err != nil {
 		return err
 	}
-	place, err := os.MkdirTemp(dir, fmt.Sprintf("demo-%d-", os.Getpid()))
+	place, err := tempPlace(dir)
 	if err != nil {
 		return err
 	}
@@ -147,9 +147,14 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 	return nil
 }
 
-// removeKilledDemos removes the folders of demos whose process has ended without
-// removing them.
-func removeKilledDemos(dir string) error {
+// tempPlace makes a folder for a run of the demo or the course.
+func tempPlace(dir string) (string, error) {
+	return os.MkdirTemp(dir, fmt.Sprintf("demo-%d-", os.Getpid()))
+}
+
+// removeKilled removes the folders of runs whose process has ended without removing
+// them.
+func removeKilled(dir string) error {
 	left, err := filepath.Glob(filepath.Join(dir, "demo-*"))
 	if err != nil {
 		return err
@@ -255,11 +260,9 @@ func (d *demo) verify(ctx context.Context) (string, error) {
 // it printed.
 func (d *demo) runVerify(ctx context.Context, args ...string) (string, error) {
 	if d.prover == "" {
-		program := filepath.Join(d.root, "bin", "verify")
-		build := exec.CommandContext(ctx, "go", "build", "-o", program, "./verify")
-		build.Dir, build.Stdout, build.Stderr = d.root, d.progress, d.progress
-		if err := build.Run(); err != nil {
-			return "", fmt.Errorf("building verify: %w", err)
+		program, err := buildVerify(ctx, d.root, d.progress)
+		if err != nil {
+			return "", err
 		}
 		d.prover = program
 	}
@@ -275,6 +278,17 @@ func (d *demo) runVerify(ctx context.Context, args ...string) (string, error) {
 		return printed.String(), fmt.Errorf("verify: %w", err)
 	}
 	return printed.String(), nil
+}
+
+// buildVerify builds the real command, and returns its path.
+func buildVerify(ctx context.Context, root string, progress io.Writer) (string, error) {
+	program := filepath.Join(root, "bin", "verify")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./verify")
+	build.Dir, build.Stdout, build.Stderr = root, progress, progress
+	if err := build.Run(); err != nil {
+		return "", fmt.Errorf("building verify: %w", err)
+	}
+	return program, nil
 }
 
 func (d *demo) destroy(ctx context.Context) (string, error) {

@@ -103,6 +103,7 @@ func newCommand() *cobra.Command {
 		newDestroy(&at),
 		newRecover(&at),
 		newDemo(&at),
+		newCourse(&at),
 	)
 	return cmd
 }

@@ -53,7 +53,7 @@ func TestRun_Help(t *testing.T) {
 	t.Parallel()
 	code, stdout, _ := sandbox(t, "--help")
 	require.Zero(t, code)
-	for _, command := range []string{"install", "exec", "start", "status", "stop", "reset", "serve", "env", "up", "preview", "destroy", "recover", "demo"} {
+	for _, command := range []string{"install", "exec", "start", "status", "stop", "reset", "serve", "env", "up", "preview", "destroy", "recover", "demo", "course"} {
 		require.Contains(t, stdout, "\n  "+command)
 	}
 }
@@ -67,7 +67,7 @@ func TestRun_UnknownFlag(t *testing.T) {
 
 func TestRun_OutsideTheProject_StackCommandsSayWhere(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, command := range []string{"install", "up", "preview", "destroy", "recover", "demo"} {
+	for _, command := range []string{"install", "up", "preview", "destroy", "recover", "demo", "course"} {
 		code, _, stderr := sandbox(t, command)
 		require.Equal(t, 1, code, command)
 		require.Contains(t, stderr, "is not inside the kms-baseline project: change to a folder of it", command)
