@@ -1,7 +1,6 @@
 package components
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -82,31 +81,25 @@ type CustomerKeyArgs struct {
 	// that the arguments above make. It must leave the account in command of the
 	// key: a statement that allows kms:* to the account root.
 	Policy pulumi.StringInput `pulumi:"policy,optional"`
-	// GuardDeletion makes destroy, and a replacement, stop before the key is
-	// scheduled for deletion while EBS volumes, snapshots, the Region's EBS
-	// default or a bucket's default encryption still use it; the error names
-	// them. Objects are not looked for: a bucket that has encrypted with the key
-	// and does so no more is not found. destroy then needs --run-program, and
-	// stops before it has deleted anything without it. The default is false.
+	// GuardDeletion refuses to delete the key while EBS volumes, snapshots, the
+	// Region's EBS default or a bucket's default encryption outside the stack use
+	// it; the error names them. The preview of an up or a destroy asks, so that
+	// nothing is deleted, and so does the deletion of the key itself. Objects are
+	// not looked for: a bucket that has encrypted with the key and no longer does
+	// is not found. A Go program must call keyguard.Register first. destroy then
+	// needs --run-program, and without it stops before it has deleted anything.
+	// The default is false.
 	GuardDeletion bool `pulumi:"guardDeletion,optional"`
-	// KeyGuard looks for what uses the key; required with GuardDeletion:
-	// keyguard.Check.
-	KeyGuard KeyGuard
 	// Tags are the key's tags.
 	Tags pulumi.StringMapInput `pulumi:"tags,optional"`
 }
-
-// KeyGuard fails, and names what it found, where the key with this ARN is still
-// used, or where it could not find out. Package keyguard has one, apart from
-// this package for the AWS SDK it needs.
-type KeyGuard func(ctx context.Context, keyArn string) error
 
 // NewCustomerKey makes a customer managed key, or looks at an existing one.
 func NewCustomerKey(ctx *pulumi.Context, name string, args *CustomerKeyArgs, opts ...pulumi.ResourceOption) (*CustomerKey, error) {
 	if args == nil {
 		args = &CustomerKeyArgs{}
 	}
-	if err := args.validate(name); err != nil {
+	if err := errors.Join(args.validate(name), begin(ctx), args.needsGuard(ctx, name)); err != nil {
 		return nil, err
 	}
 	c := &CustomerKey{}
@@ -170,9 +163,6 @@ func (a *CustomerKeyArgs) check(name string) error {
 	for _, s := range a.Statements {
 		errs = append(errs, s.validate("Statements"))
 	}
-	if a.GuardDeletion && a.KeyGuard == nil {
-		errs = append(errs, errors.New("GuardDeletion: it needs KeyGuard: give keyguard.Check of this module"))
-	}
 	errs = append(errs, validateTags("Tags", a.Tags))
 	if a.Policy != nil {
 		if a.hasPolicyArgs() {
@@ -223,11 +213,7 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	}
 	opts := child(c, free, rotates, pulumi.HideDiffs([]string{"policy"})) // shown by the resource that sets it
 	if args.GuardDeletion {
-		guard, err := args.guard(ctx, name)
-		if err != nil {
-			return err
-		}
-		opts = append(opts, guard)
+		opts = append(opts, beforeDelete(ctx, guardHook))
 	}
 	key, err := kms.NewKey(ctx, name+"-key", &kms.KeyArgs{
 		Description:           pulumi.String(description),
@@ -276,27 +262,14 @@ func rotatesAfterUpdate(ctx *pulumi.Context, name string) (pulumi.ResourceOption
 	return pulumi.ResourceHooks(&pulumi.ResourceHookBinding{AfterUpdate: []*pulumi.ResourceHook{hook}}), nil
 }
 
-// guard is the option that asks KeyGuard before the key is deleted. By then,
-// destroy has deleted what else the stack had, so that whatever uses the key is
-// somebody else's.
-func (a *CustomerKeyArgs) guard(ctx *pulumi.Context, name string) (pulumi.ResourceOption, error) {
-	hook, err := ctx.RegisterResourceHook("guard key of "+name, func(h *pulumi.ResourceHookArgs) error {
-		// The program has ended by the time resources are deleted, and its context
-		// with it.
-		return a.askGuard(context.WithoutCancel(ctx.Context()), name, h)
-	}, nil)
-	if err != nil {
-		return nil, fmt.Errorf("preparing to guard the key of %s: %w", name, err)
+// needsGuard returns an error if the key is guarded and the program has no guard.
+func (a *CustomerKeyArgs) needsGuard(ctx *pulumi.Context, name string) error {
+	missing := false
+	ofProgram(ctx, func(p *program) { missing = a.GuardDeletion && p.guard == nil })
+	if missing {
+		return fmt.Errorf("CustomerKey %q: GuardDeletion: call keyguard.Register(ctx) of this module before the key is made", name)
 	}
-	return pulumi.ResourceHooks(&pulumi.ResourceHookBinding{BeforeDelete: []*pulumi.ResourceHook{hook}}), nil
-}
-
-func (a *CustomerKeyArgs) askGuard(ctx context.Context, name string, h *pulumi.ResourceHookArgs) error {
-	arn := h.OldOutputs["arn"]
-	if !arn.IsString() {
-		return fmt.Errorf("GuardDeletion: the ARN of the key of %s is not in the stack's state, so that nobody can tell what uses it", name)
-	}
-	return a.KeyGuard(ctx, arn.StringValue())
+	return nil
 }
 
 // newKeyPolicy sets the policy once the key is there, because the policy needs

@@ -1,13 +1,10 @@
 package components
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 	"testing"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
 )
@@ -287,39 +284,4 @@ func sids(t *testing.T, document string) []string {
 		out = append(out, s.Sid)
 	}
 	return out
-}
-
-func TestCustomerKey_GuardDeletion(t *testing.T) {
-	t.Parallel()
-	const keyType = "aws:kms/key:Key"
-	m := newMock()
-	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
-		for name, guarded := range map[string]bool{"guarded": true, "plain": false} {
-			_, err := NewCustomerKey(ctx, name, &CustomerKeyArgs{GuardDeletion: guarded, KeyGuard: func(context.Context, string) error { return nil }})
-			require.NoError(t, err)
-		}
-		return nil
-	}))
-	require.Len(t, m.get(t, keyType, "guarded-key").rpc.GetHooks().GetBeforeDelete(), 1)
-	require.Empty(t, m.get(t, keyType, "plain-key").rpc.GetHooks().GetBeforeDelete(), "a hook makes destroy need --run-program")
-
-	requireRefused(t, func(ctx *pulumi.Context) error {
-		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{GuardDeletion: true})
-		return err
-	}, "GuardDeletion: it needs KeyGuard: give keyguard.Check")
-	requireRefused(t, func(ctx *pulumi.Context) error {
-		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{ExistingKeyArn: pulumi.String(ownKey), GuardDeletion: true})
-		return err
-	}, "ExistingKeyArn and the arguments of a new key exclude each other")
-}
-
-func TestCustomerKey_AsksTheGuard(t *testing.T) {
-	t.Parallel()
-	used := errors.New("volume vol-1")
-	args := &CustomerKeyArgs{KeyGuard: func(_ context.Context, arn string) error {
-		require.Equal(t, ownKey, arn)
-		return used
-	}}
-	require.ErrorIs(t, args.askGuard(t.Context(), "app", &pulumi.ResourceHookArgs{OldOutputs: resource.PropertyMap{"arn": resource.NewProperty(ownKey)}}), used)
-	require.ErrorContains(t, args.askGuard(t.Context(), "app", &pulumi.ResourceHookArgs{}), "the ARN of the key of app is not in the stack's state")
 }

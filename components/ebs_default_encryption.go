@@ -1,8 +1,6 @@
 package components
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -46,20 +44,13 @@ const (
 
 // EBSSettings are an account's EBS defaults in a Region.
 type EBSSettings struct {
-	// Account is the account's number. It is known where OnDestroy is "restore"
-	// and empty otherwise.
+	// Account is the AWS account ID.
 	Account string
 	// Enabled says whether new volumes are encrypted by default.
 	Enabled bool
 	// KmsKeyArn is the default key's ARN, or "alias/aws/ebs".
 	KmsKeyArn string
 }
-
-// EBSRestorer sets the EBS defaults of before's account in region to before,
-// provided that the default key still is ours, the ARN of the key that this
-// stack had set; where it is another's by now, it leaves everything as it is.
-// Package ebsrestore has one, apart from this package for the AWS SDK it needs.
-type EBSRestorer func(ctx context.Context, region, ours string, before EBSSettings) error
 
 // EBSDefaultEncryptionArgs are the arguments of [NewEBSDefaultEncryption].
 type EBSDefaultEncryptionArgs struct {
@@ -75,14 +66,12 @@ type EBSDefaultEncryptionArgs struct {
 	// key that was the default before the first up. Without it preview names
 	// that key and stops. The default is false.
 	TakeOver bool `pulumi:"takeOver,optional"`
-	// OnDestroy says what destroy leaves: "keepOn" (encryption on, under the
-	// AWS-managed key), "switchOff", or "restore" (what was there before the
-	// first up; destroy then needs --run-program, and stops before it has
-	// deleted anything without it). The default is "keepOn".
+	// OnDestroy is what destroy leaves: "keepOn" (encryption on, under the
+	// AWS-managed key), "switchOff", or "restore" (the settings before the first
+	// up). For "restore" a Go program must call ebsrestore.Register first, and
+	// destroy needs --run-program; without it, destroy stops before it has deleted
+	// anything. The default is "keepOn".
 	OnDestroy string `pulumi:"onDestroy,optional"`
-	// Restorer puts the settings back; required with OnDestroy "restore":
-	// ebsrestore.Restore.
-	Restorer EBSRestorer
 }
 
 // NewEBSDefaultEncryption sets a Region's EBS defaults, or reads them.
@@ -90,7 +79,7 @@ func NewEBSDefaultEncryption(ctx *pulumi.Context, name string, args *EBSDefaultE
 	if args == nil {
 		args = &EBSDefaultEncryptionArgs{}
 	}
-	if err := args.validate(name); err != nil {
+	if err := errors.Join(args.validate(name), begin(ctx), args.needsRestorer(ctx, name)); err != nil {
 		return nil, err
 	}
 	c := &EBSDefaultEncryption{}
@@ -121,15 +110,22 @@ func (a *EBSDefaultEncryptionArgs) validate(name string) error {
 		errs = append(errs, errors.New("KmsKeyArn: it is required: the ARN of the key to encrypt with"))
 	}
 	switch a.OnDestroy {
-	case "", EBSKeepOn, EBSSwitchOff:
-	case EBSRestore:
-		if a.Restorer == nil {
-			errs = append(errs, errors.New(`OnDestroy: "restore" needs Restorer: give ebsrestore.Restore of this module`))
-		}
+	case "", EBSKeepOn, EBSSwitchOff, EBSRestore:
 	default:
 		errs = append(errs, invalid("OnDestroy", a.OnDestroy, `it must be "keepOn", "switchOff" or "restore"`))
 	}
 	return validateAll("EBSDefaultEncryption", name, errs...)
+}
+
+// needsRestorer returns an error if the settings are to be restored and the
+// program cannot.
+func (a *EBSDefaultEncryptionArgs) needsRestorer(ctx *pulumi.Context, name string) error {
+	missing := false
+	ofProgram(ctx, func(p *program) { missing = a.OnDestroy == EBSRestore && p.restorer == nil })
+	if missing {
+		return fmt.Errorf(`EBSDefaultEncryption %q: OnDestroy: "restore" needs ebsrestore.Register(ctx) of this module before the component is made`, name)
+	}
+	return nil
 }
 
 // ebsNow is what AWS says of the Region at this moment.
@@ -170,7 +166,7 @@ func (c *EBSDefaultEncryption) useExisting(current pulumi.Output, args *EBSDefau
 // volume is encrypted under the AWS-managed key in between; destroy goes the
 // other way.
 func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDefaultEncryptionArgs, current pulumi.Output) error {
-	before, err := c.remember(ctx, name, args, current)
+	before, err := c.remember(ctx, name, current)
 	if err != nil {
 		return err
 	}
@@ -178,7 +174,7 @@ func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDe
 		checked(args.KmsKeyArn, validateKeyArn),
 		pulumi.All(current, before.Output).ApplyT(func(v []any) (string, error) {
 			now := v[0].(ebsNow)
-			if err := c.claim(ctx, now.region, name); err != nil {
+			if err := c.claim(ctx, now.region, name, args.KmsKeyArn.ToStringOutput()); err != nil {
 				return "", err
 			}
 			before, err := recorded(v[1])
@@ -223,6 +219,9 @@ func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDe
 	if err != nil {
 		return fmt.Errorf("turning on EBS encryption by default for %s: %w", name, err)
 	}
+	if err := c.newRestorePoint(ctx, name, args, current, before, keyArn, enabled); err != nil {
+		return err
+	}
 	c.KmsKeyArn = key.KeyArn
 	c.Enabled = enabled.Enabled.ApplyT(func(b *bool) bool { return b == nil || *b }).(pulumi.BoolOutput)
 	return nil
@@ -231,73 +230,66 @@ func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDe
 // remember keeps in the stack's state what AWS had before the first up. The
 // input is ignored from then on: it shows what AWS has now, and every preview
 // would find it changed.
-func (c *EBSDefaultEncryption) remember(ctx *pulumi.Context, name string, args *EBSDefaultEncryptionArgs, current pulumi.Output) (*pulumi.Stash, error) {
-	opts := child(c,
-		pulumi.IgnoreChanges([]string{"input"}),
-		// Only for the order: on destroy, the settings are put back before the key
-		// goes. Its value must not become part of the record, which preview has to
-		// know before there is a key.
-		pulumi.DependsOnInputs(args.KmsKeyArn.ToStringOutput().ApplyT(func(string) []pulumi.Resource { return nil }).(pulumi.ResourceArrayOutput)),
-	)
-	account := pulumi.String("").ToStringOutput()
-	if args.OnDestroy == EBSRestore {
-		account = current.ApplyT(func(any) (string, error) { return c.account(ctx) }).(pulumi.StringOutput)
-		hook, err := ctx.RegisterResourceHook("restore EBS defaults of "+name, func(h *pulumi.ResourceHookArgs) error {
-			// The program has ended by the time resources are deleted, and its
-			// context with it.
-			return args.restore(context.WithoutCancel(ctx.Context()), name, account, h)
-		}, nil)
-		if err != nil {
-			return nil, fmt.Errorf("preparing to restore the EBS defaults of %s: %w", name, err)
-		}
-		opts = append(opts, pulumi.ResourceHooks(&pulumi.ResourceHookBinding{BeforeDelete: []*pulumi.ResourceHook{hook}}))
-	}
+func (c *EBSDefaultEncryption) remember(ctx *pulumi.Context, name string, current pulumi.Output) (*pulumi.Stash, error) {
 	before, err := pulumi.NewStash(ctx, name+"-before", &pulumi.StashArgs{
-		Input: pulumi.All(current, account).ApplyT(func(v []any) map[string]any {
-			now := v[0].(ebsNow)
-			record := map[string]any{"enabled": now.Enabled, "kmsKeyArn": now.KmsKeyArn}
-			if account := v[1].(string); account != "" {
-				record["account"] = account
-			}
-			return record
+		Input: current.ApplyT(func(v any) map[string]any {
+			now := v.(ebsNow)
+			return map[string]any{"enabled": now.Enabled, "kmsKeyArn": now.KmsKeyArn}
 		}),
-	}, opts...)
+	}, child(c, pulumi.IgnoreChanges([]string{"input"}))...)
 	if err != nil {
 		return nil, fmt.Errorf("remembering the EBS defaults before %s: %w", name, err)
 	}
 	return before, nil
 }
 
-// restore is the delete hook of what remember made. Whatever it cannot read,
-// it changes nothing.
+const restorePointSuffix = "-restore-point"
+
+// restorePoint is what the hook that restores the EBS defaults has to know.
+type restorePoint struct {
+	region, keyArn string
+	before         EBSSettings
+}
+
+// newRestorePoint records it in the stack's state, where the hook finds it even
+// if the component is no longer in the program. The record is there whatever
+// OnDestroy is: if it came and went with "restore", turning that off would delete
+// the record, and so run the hook.
 //
-// The account is the recorded one. It is not read off the key's ARN: a key may
-// be shared by another account. A record from before OnDestroy became "restore"
-// has none; then it is account, the one that this run of the program is in.
-func (a *EBSDefaultEncryptionArgs) restore(ctx context.Context, name string, account pulumi.StringOutput, h *pulumi.ResourceHookArgs) error {
-	before, err := recorded(h.OldOutputs["output"].Mappable())
+// It is the first to be deleted: while the defaults are not restored, neither
+// they nor the key that they need are removed.
+func (c *EBSDefaultEncryption) newRestorePoint(ctx *pulumi.Context, name string, args *EBSDefaultEncryptionArgs, current pulumi.Output, before *pulumi.Stash, keyArn pulumi.StringOutput, last pulumi.Resource) error {
+	opts := child(c, pulumi.DependsOn([]pulumi.Resource{last}))
+	account := pulumi.String("").ToStringOutput()
+	if args.OnDestroy == EBSRestore {
+		account = current.ApplyT(func(any) (string, error) { return c.account(ctx) }).(pulumi.StringOutput)
+		opts = append(opts, beforeDelete(ctx, restoreHook))
+	}
+	_, err := pulumi.NewStash(ctx, name+restorePointSuffix, &pulumi.StashArgs{
+		Input: pulumi.All(current, before.Output, keyArn, account).ApplyT(func(v []any) (map[string]any, error) {
+			before, err := recorded(v[1])
+			return map[string]any{"region": v[0].(ebsNow).region, "enabled": before.Enabled, "kmsKeyArn": before.KmsKeyArn, "ownKmsKeyArn": v[2], "account": v[3]}, err
+		}),
+	}, opts...)
 	if err != nil {
-		return fmt.Errorf("restoring the EBS defaults of %s: %w; nothing was changed", name, err)
+		return fmt.Errorf("recording how to restore the EBS defaults of %s: %w", name, err)
 	}
-	key, err := internals.UnsafeAwaitOutput(ctx, a.KmsKeyArn.ToStringOutput())
+	return nil
+}
+
+func readRestorePoint(v any) (restorePoint, error) {
+	before, err := recorded(v)
 	if err != nil {
-		return err
+		return restorePoint{}, err
 	}
-	ours, ok := key.Value.(string)
-	if !ok {
-		return fmt.Errorf("restoring the EBS defaults of %s: the key's ARN is not known; nothing was changed", name)
+	m, _ := v.(map[string]any)
+	region, _ := m["region"].(string)
+	key, _ := m["ownKmsKeyArn"].(string)
+	before.Account, _ = m["account"].(string)
+	if region == "" || key == "" || before.Account == "" {
+		return restorePoint{}, errors.New("the restore point in the stack's state has no Region, key or account")
 	}
-	k, err := parseKeyARN("KmsKeyArn", ours)
-	if err != nil {
-		return err
-	}
-	now, err := internals.UnsafeAwaitOutput(ctx, account)
-	if err != nil {
-		return err
-	}
-	number, _ := now.Value.(string)
-	before.Account = cmp.Or(before.Account, number)
-	return a.Restorer(ctx, k.region, ours, before)
+	return restorePoint{region: region, keyArn: key, before: before}, nil
 }
 
 // recorded reads what remember wrote. What it cannot read is an error, not
@@ -309,8 +301,7 @@ func recorded(v any) (EBSSettings, error) {
 	if !okEnabled || !okKey {
 		return EBSSettings{}, errors.New("the stack's record of the EBS defaults before the first up cannot be read")
 	}
-	account, _ := m["account"].(string)
-	return EBSSettings{Account: account, Enabled: enabled, KmsKeyArn: key}, nil
+	return EBSSettings{Enabled: enabled, KmsKeyArn: key}, nil
 }
 
 // mayTake refuses to take the default from a customer managed key that was
@@ -369,18 +360,19 @@ var awsVersion = sync.OnceValue(func() string {
 type claimant struct {
 	name      string
 	component *EBSDefaultEncryption
+	keyArn    pulumi.StringOutput
 }
 
 // claim refuses a second component that would set the same account's defaults
 // in the same Region: the two would undo each other at every up.
-func (c *EBSDefaultEncryption) claim(ctx *pulumi.Context, region, name string) error {
+func (c *EBSDefaultEncryption) claim(ctx *pulumi.Context, region, name string, keyArn pulumi.StringOutput) error {
 	var others []claimant
 	ofProgram(ctx, func(p *program) {
 		others = p.claims[region]
 		if p.inPlugin { // which may be asked for the same component again
 			others = slices.DeleteFunc(others, func(other claimant) bool { return other.name == name })
 		}
-		p.claims[region] = append(slices.Clone(others), claimant{name, c})
+		p.claims[region] = append(slices.Clone(others), claimant{name, c, keyArn})
 	})
 	if len(others) == 0 {
 		return nil

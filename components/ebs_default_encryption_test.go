@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
 )
@@ -23,8 +22,6 @@ func newEBS(args EBSDefaultEncryptionArgs) func(ctx *pulumi.Context) error {
 	}
 }
 
-func noRestorer(context.Context, string, string, EBSSettings) error { return nil }
-
 func TestEBSDefaultEncryption_Defaults(t *testing.T) {
 	t.Parallel()
 	m := newMock()
@@ -41,7 +38,8 @@ func TestEBSDefaultEncryption_Defaults(t *testing.T) {
 }
 
 // TestEBSDefaultEncryption_Order: the key of the stack, the record of what was
-// there, the default key, the switch; destroy goes the other way.
+// there, the default key, the switch, the restore point; destroy goes the other
+// way.
 func TestEBSDefaultEncryption_Order(t *testing.T) {
 	t.Parallel()
 	m := newMock()
@@ -53,7 +51,7 @@ func TestEBSDefaultEncryption_Order(t *testing.T) {
 	}))
 	key, before := m.get(t, "aws:kms/key:Key", "app-key"), m.get(t, stashType, "app-before")
 	defaultKey, onOff := m.get(t, defaultKeyType, "app-default-key"), m.get(t, switchType, "app-switch")
-	require.Contains(t, before.rpc.GetDependencies(), key.urn)
+	require.Contains(t, m.get(t, stashType, "app-restore-point").rpc.GetDependencies(), onOff.urn)
 	require.Contains(t, defaultKey.rpc.GetDependencies(), key.urn)
 	require.Contains(t, defaultKey.rpc.GetDependencies(), before.urn)
 	require.Contains(t, onOff.rpc.GetDependencies(), defaultKey.urn)
@@ -76,14 +74,19 @@ func TestEBSDefaultEncryption_OnDestroy(t *testing.T) {
 		t.Run("on destroy "+c.onDestroy, func(t *testing.T) {
 			t.Parallel()
 			m := newMock()
-			require.NoError(t, m.run(newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey), OnDestroy: c.onDestroy, Restorer: noRestorer})))
+			require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+				require.NoError(t, UseEBSRestorer(ctx, func(context.Context, string, string, EBSSettings) error { return nil }))
+				return newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey), OnDestroy: c.onDestroy})(ctx)
+			}))
 			require.Equal(t, c.retainsKey, m.get(t, defaultKeyType, "app-default-key").rpc.GetRetainOnDelete())
 			require.Equal(t, c.retainsSwitch, m.get(t, switchType, "app-switch").rpc.GetRetainOnDelete())
-			before := m.get(t, stashType, "app-before").rpc
-			require.False(t, before.GetRetainOnDelete())
-			require.Len(t, before.GetHooks().GetBeforeDelete(), c.hooks)
-			record := m.get(t, stashType, "app-before").input("input").(map[string]any)
-			require.Equal(t, c.onDestroy == EBSRestore, record["account"] == "111122223333", "asking for the account is a call that only a restore needs")
+			point := m.get(t, stashType, "app-restore-point")
+			require.Len(t, point.rpc.GetHooks().GetBeforeDelete(), c.hooks)
+			account := ""
+			if c.onDestroy == EBSRestore { // asking for it is a call that only a restore needs
+				account = "111122223333"
+			}
+			require.Equal(t, map[string]any{"region": "us-east-1", "enabled": false, "kmsKeyArn": "alias/aws/ebs", "ownKmsKeyArn": ownKey, "account": account}, point.input("input"))
 		})
 	}
 }
@@ -181,45 +184,6 @@ func TestEBSDefaultEncryption_UnreadableRecord(t *testing.T) {
 	for _, v := range []any{nil, "x", map[string]any{}, map[string]any{"enabled": true}, map[string]any{"enabled": "true", "kmsKeyArn": "x"}} {
 		_, err := recorded(v)
 		require.Error(t, err)
-	}
-}
-
-func TestEBSDefaultEncryption_Restore(t *testing.T) {
-	t.Parallel()
-	record := func(v any) resource.PropertyMap { return resource.PropertyMap{"output": resource.NewPropertyValue(v)} }
-	good := record(map[string]any{"account": "444455556666", "enabled": true, "kmsKeyArn": foreignKey})
-	for _, c := range []struct {
-		name    string
-		state   resource.PropertyMap
-		key     string
-		account string // that the Restorer is called with; empty: it is not called
-		want    string
-	}{
-		{"a record", good, ownKey, "444455556666", ""},
-		{"a record without an account", record(map[string]any{"enabled": true, "kmsKeyArn": foreignKey}), ownKey, "777788889999", ""},
-		{"no record", resource.PropertyMap{}, ownKey, "", "nothing was changed"},
-		{"a record that cannot be read", record("x"), ownKey, "", "nothing was changed"},
-		{"a secret record", resource.PropertyMap{"output": resource.MakeSecret(good["output"])}, ownKey, "", "nothing was changed"},
-		{"no key", good, "", "", "KmsKeyArn"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			called := false
-			args := &EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(c.key), Restorer: func(_ context.Context, region, ours string, before EBSSettings) error {
-				called = true
-				require.Equal(t, "us-east-1", region)
-				require.Equal(t, ownKey, ours)
-				require.Equal(t, EBSSettings{Account: c.account, Enabled: true, KmsKeyArn: foreignKey}, before, "the account is not the key's: a key may be shared")
-				return nil
-			}}
-			err := args.restore(t.Context(), "app", pulumi.String("777788889999").ToStringOutput(), &pulumi.ResourceHookArgs{OldOutputs: c.state})
-			require.Equal(t, c.account != "", called)
-			if c.want == "" {
-				require.NoError(t, err)
-			} else {
-				require.ErrorContains(t, err, c.want)
-			}
-		})
 	}
 }
 
@@ -381,7 +345,7 @@ func TestEBSDefaultEncryption_Refuses(t *testing.T) {
 		"no key":                  {EBSDefaultEncryptionArgs{}, []string{`EBSDefaultEncryption "app": KmsKeyArn: it is required`}},
 		"alias":                   {EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String("alias/x")}, []string{`KmsKeyArn: "alias/x"`, "it is an alias"}},
 		"on destroy":              {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: "off"}, []string{`OnDestroy: "off"`, `"keepOn", "switchOff" or "restore"`}},
-		"restore":                 {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: EBSRestore}, []string{"OnDestroy", "ebsrestore.Restore"}},
+		"restore":                 {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: EBSRestore}, []string{"OnDestroy", "ebsrestore.Register(ctx)"}},
 		"existing and take over":  {EBSDefaultEncryptionArgs{Existing: true, TakeOver: true}, []string{"Existing and TakeOver or OnDestroy exclude each other"}},
 		"existing and on destroy": {EBSDefaultEncryptionArgs{Existing: true, OnDestroy: EBSKeepOn}, []string{"Existing and TakeOver or OnDestroy exclude each other"}},
 		"existing's key":          {EBSDefaultEncryptionArgs{Existing: true, KmsKeyArn: pulumi.String("x")}, []string{`KmsKeyArn: "x"`}},

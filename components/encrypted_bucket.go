@@ -144,7 +144,7 @@ func NewEncryptedBucket(ctx *pulumi.Context, name string, args *EncryptedBucketA
 	if args == nil {
 		args = &EncryptedBucketArgs{}
 	}
-	if err := args.validate(name); err != nil {
+	if err := errors.Join(args.validate(name), begin(ctx)); err != nil {
 		return nil, err
 	}
 	c := &EncryptedBucket{}
@@ -316,6 +316,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 	if err != nil {
 		return fmt.Errorf("creating the bucket of %s: %w", name, err)
 	}
+	ofProgram(ctx, func(p *program) { p.buckets = append(p.buckets, bucket.Bucket) })
 	var last pulumi.Resource = bucket
 	next := func() []pulumi.ResourceOption {
 		return child(c, pulumi.DependsOn([]pulumi.Resource{last}), pulumi.DeletedWith(bucket))

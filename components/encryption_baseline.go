@@ -59,7 +59,7 @@ func NewEncryptionBaseline(ctx *pulumi.Context, name string, args *EncryptionBas
 	if args == nil {
 		args = &EncryptionBaselineArgs{}
 	}
-	if err := args.Validate(name); err != nil {
+	if err := errors.Join(args.Validate(name), begin(ctx)); err != nil {
 		return nil, err
 	}
 	b := &EncryptionBaseline{}

@@ -20,6 +20,13 @@ type program struct {
 	claims map[string][]claimant
 	// hooks has how many hooks were given each name.
 	hooks map[string]int
+	// deleteHooks are the program's delete hooks by name, and guard and restorer
+	// what they call; nil while nothing has registered one.
+	deleteHooks map[string]*pulumi.ResourceHook
+	guard       KeyGuard
+	restorer    EBSRestorer
+	// buckets are the names of the buckets that the program's components make.
+	buckets []pulumi.StringOutput
 }
 
 // programs are those that run in this process. A Go program is forgotten when
@@ -29,8 +36,8 @@ var programs = struct {
 	of map[any]*program
 }{of: map[any]*program{}}
 
-// ofProgram calls f with the program that ctx belongs to, and with nobody else's
-// f at the same time.
+// ofProgram calls f with the program that ctx belongs to, while holding the lock
+// of all programs.
 func ofProgram(ctx *pulumi.Context, f func(*program)) {
 	key := ctx.Value(ProgramKey{})
 	inPlugin := key != nil
@@ -56,8 +63,8 @@ func ofProgram(ctx *pulumi.Context, f func(*program)) {
 
 // hookName is name, with a number where the program has a hook of that name
 // already: components below different parents may be called the same, and the
-// engine refuses two hooks of one name. It is not for delete hooks, which the
-// state remembers by their names.
+// engine refuses two hooks of one name. It is not for delete hooks, whose names
+// the state keeps: see [begin].
 func hookName(ctx *pulumi.Context, name string) (unique string) {
 	ofProgram(ctx, func(p *program) {
 		p.hooks[name]++

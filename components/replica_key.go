@@ -69,7 +69,7 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	if args.PrimaryKeyArn == nil {
 		missing = errors.New("PrimaryKeyArn: it is required: the KeyArn of a CustomerKey with MultiRegion")
 	}
-	if err := validateAll("ReplicaKey", name, missing, checkPlain(args.PrimaryKeyArn, validatePrimary), key.check(name)); err != nil {
+	if err := validateAll("ReplicaKey", name, missing, checkPlain(args.PrimaryKeyArn, validatePrimary), key.check(name), begin(ctx)); err != nil {
 		return nil, err
 	}
 	window, err := days("DeletionWindowInDays", args.DeletionWindowInDays, 7, 30, 30)

@@ -40,6 +40,14 @@ func TestGuard_DestroyKeepsAKeyThatIsUsed(t *testing.T) {
 	_, ebsKey := c.ebs(t)
 	require.Equal(t, key, ebsKey, "nothing has been deleted")
 
+	t.Log("the preview of a destroy refuses, knows what is the stack's own, and deletes nothing")
+	before := account(t, l, "")
+	_, err = s.PreviewDestroy(t.Context(), optdestroy.RunProgram(true))
+	require.ErrorContains(t, err, "still encrypts 1 resource outside this stack: volume "+*volume.VolumeId)
+	require.ErrorContains(t, err, "--skip-preview")
+	require.Equal(t, before, account(t, l, ""))
+
+	t.Log("without a preview, the deletion of the key itself is refused")
 	out, err = s.TryDestroy(t.Context(), optdestroy.RunProgram(true))
 	require.Error(t, err)
 	require.Contains(t, out, "still encrypts 1 resource outside this stack: volume "+*volume.VolumeId)
@@ -47,6 +55,8 @@ func TestGuard_DestroyKeepsAKeyThatIsUsed(t *testing.T) {
 	require.Equal(t, kmstypes.KeyStateEnabled, state())
 
 	_, err = c.ec2.DeleteVolume(t.Context(), &ec2.DeleteVolumeInput{VolumeId: volume.VolumeId})
+	require.NoError(t, err)
+	_, err = s.PreviewDestroy(t.Context(), optdestroy.RunProgram(true))
 	require.NoError(t, err)
 	s.Destroy(t, optdestroy.RunProgram(true))
 	require.Equal(t, kmstypes.KeyStatePendingDeletion, state())

@@ -9,8 +9,6 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
 
 	"github.com/securethecloud/kms-baseline/components"
-	"github.com/securethecloud/kms-baseline/components/ebsrestore"
-	"github.com/securethecloud/kms-baseline/components/keyguard"
 )
 
 // settings are the stack's configuration, with the course's values where
@@ -149,7 +147,7 @@ func (s *settings) key() *components.CustomerKeyArgs {
 	k := &components.CustomerKeyArgs{
 		AliasName: s.aliasName, Description: s.description, RotationPeriodInDays: s.rotation, DeletionWindowInDays: s.deletionWindow,
 		Accounts: s.accounts, Services: s.services, AllowAutoScaling: s.autoScaling, MultiRegion: s.multiRegion,
-		GuardDeletion: s.guardDeletion, KeyGuard: keyguard.Check,
+		GuardDeletion: s.guardDeletion,
 	}
 	if len(s.administrators) > 0 {
 		k.Administrators = pulumi.ToStringArray(s.administrators)
@@ -191,5 +189,5 @@ func (s *settings) ebs() *components.EBSDefaultEncryptionArgs {
 	if s.ebsExisting {
 		return &components.EBSDefaultEncryptionArgs{Existing: true}
 	}
-	return &components.EBSDefaultEncryptionArgs{TakeOver: s.ebsTakeOver, OnDestroy: s.ebsOnDestroy, Restorer: ebsrestore.Restore}
+	return &components.EBSDefaultEncryptionArgs{TakeOver: s.ebsTakeOver, OnDestroy: s.ebsOnDestroy}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/securethecloud/kms-baseline/components"
+	"github.com/securethecloud/kms-baseline/components/ebsrestore"
+	"github.com/securethecloud/kms-baseline/components/keyguard"
 )
 
 // The course's proof object.
@@ -29,6 +31,11 @@ func Deploy(ctx *pulumi.Context) error {
 		Key: c.key(), Bucket: c.bucket(), EBS: c.ebs(), SkipEBS: c.skipEBS, Tags: tags,
 	}
 	if err := errors.Join(err, withCures(args.Validate("ckms"))); err != nil {
+		return err
+	}
+	// Whatever the settings are: an earlier up may have had others, and what it has
+	// made may be removed by this one.
+	if err := errors.Join(keyguard.Register(ctx), ebsrestore.Register(ctx)); err != nil {
 		return err
 	}
 	baseline, err := components.NewEncryptionBaseline(ctx, "ckms", args, c.options()...)

@@ -186,7 +186,7 @@ var settingCases = map[string]struct {
 		require.True(t, m.get(t, objectType, "proof").rpc.GetRetainOnDelete())
 	}},
 	"ebsOnDestroy": {value: "restore", check: func(t *testing.T, m *mock) {
-		require.Len(t, m.get(t, stashType, "ckms-ebs-before").rpc.GetHooks().GetBeforeDelete(), 1)
+		require.Len(t, m.get(t, stashType, "ckms-ebs-restore-point").rpc.GetHooks().GetBeforeDelete(), 1)
 	}},
 	"ebsTakeOver": {value: "true", check: func(t *testing.T, m *mock) {
 		require.Equal(t, keyARN, m.get(t, defaultKeyType, "ckms-ebs-default-key").inputs["keyArn"])

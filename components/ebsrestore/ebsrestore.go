@@ -1,7 +1,7 @@
 // Package ebsrestore puts a Region's EBS defaults back to what they were before
-// a stack set them. It is for the delete hook of
-// components.EBSDefaultEncryption and stands apart from package components
-// because it needs the AWS SDK, which only those who opt in should pay for.
+// a stack set them. It serves components.EBSDefaultEncryptionArgs' OnDestroy
+// "restore". It is not part of package components because it needs the AWS SDK,
+// which only programs that opt in should link.
 package ebsrestore
 
 import (
@@ -13,11 +13,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/securethecloud/kms-baseline/components"
 )
 
 var _ components.EBSRestorer = Restore
+
+// Register makes [Restore] the program's function that restores EBS defaults.
+// Call it at the beginning of the program, and keep the call until an up has
+// removed the last component with OnDestroy "restore".
+func Register(ctx *pulumi.Context) error { return components.UseEBSRestorer(ctx, Restore) }
 
 // Restore sets the EBS defaults of region to before, with the credentials of
 // the environment (AWS_PROFILE, SSO, AWS_ENDPOINT_URL and so on; not those that

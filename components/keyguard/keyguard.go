@@ -1,7 +1,7 @@
 // Package keyguard finds what a KMS key still encrypts, before the key is
-// deleted and all of that lost with it. It is for components.CustomerKeyArgs'
-// KeyGuard and stands apart from package components because it needs the AWS
-// SDK, which only those who opt in should pay for.
+// deleted and all of that lost with it. It serves components.CustomerKeyArgs'
+// GuardDeletion. It is not part of package components because it needs the AWS
+// SDK, which only programs that opt in should link.
 //
 // It finds what AWS can be asked for at little cost. It does not look at
 // objects, nor at services other than EC2 and S3, nor at other Regions and
@@ -29,6 +29,7 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/securethecloud/kms-baseline/components"
@@ -42,14 +43,19 @@ const (
 	together = 8
 )
 
+// Register makes [Check] the program's guard of keys with GuardDeletion. Call it
+// at the beginning of the program, and keep the call until an up has removed the
+// last guarded key.
+func Register(ctx *pulumi.Context) error { return components.UseKeyGuard(ctx, Check) }
+
 // Check fails where EBS volumes or snapshots, the Region's EBS default or a
 // bucket's default encryption uses the key with this ARN, and names the first
-// ten. It also fails where it could not look, since what was not seen may be
+// ten; those in own do not count. It also fails where it could not look, since what was not seen may be
 // there. It uses the credentials of the environment, which have to be of the
 // key's account.
-func Check(ctx context.Context, keyArn string) error {
+func Check(ctx context.Context, keyArn string, own components.OwnUses) error {
 	const kept = "the key was not scheduled for deletion"
-	found, err := uses(ctx, keyArn)
+	found, err := uses(ctx, keyArn, own)
 	if err != nil {
 		return fmt.Errorf("looking for what %s still encrypts: %w: %s", keyArn, err, kept)
 	}
@@ -72,9 +78,10 @@ type key struct {
 	names   []string
 	region  string
 	account string
+	own     components.OwnUses
 }
 
-func uses(ctx context.Context, keyArn string) ([]string, error) {
+func uses(ctx context.Context, keyArn string, own components.OwnUses) ([]string, error) {
 	part := strings.Split(keyArn, ":")
 	if len(part) != 6 || part[2] != "kms" {
 		return nil, fmt.Errorf("%q is not a key's ARN", keyArn)
@@ -101,6 +108,7 @@ func uses(ctx context.Context, keyArn string) ([]string, error) {
 			k.names = append(k.names, *a.AliasArn, *a.AliasName)
 		}
 	}
+	k.own = own
 	var found []string
 	for _, look := range []func(context.Context, aws.Config, key) ([]string, error){ebsDefault, volumes, snapshots, buckets} {
 		more, err := look(ctx, cfg, k)
@@ -120,7 +128,7 @@ func ebsDefault(ctx context.Context, cfg aws.Config, k key) ([]string, error) {
 	if err != nil {
 		return nil, readable("ec2:GetEbsDefaultKmsKeyId", err)
 	}
-	if k.is(out.KmsKeyId) {
+	if k.is(out.KmsKeyId) && !k.own.EBSDefault {
 		return []string{"the EBS default key of " + k.region}, nil
 	}
 	return nil, nil
@@ -176,7 +184,9 @@ func buckets(ctx context.Context, cfg aws.Config, k key) ([]string, error) {
 			return nil, readable("s3:ListAllMyBuckets", err)
 		}
 		for _, b := range page.Buckets {
-			names = append(names, *b.Name)
+			if !slices.Contains(k.own.Buckets, *b.Name) {
+				names = append(names, *b.Name)
+			}
 		}
 	}
 	var (

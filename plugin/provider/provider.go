@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"errors"
 	"strings"
 
 	p "github.com/pulumi/pulumi-go-provider"
@@ -69,11 +70,11 @@ func inferred() (p.Provider, error) {
 		WithGoImportPath("github.com/securethecloud/kms-baseline/plugin/sdk/go/kmsbaseline").
 		WithModuleMap(map[tokens.ModuleName]tokens.ModuleName{"components": "index"}).
 		WithComponents(
-			infer.ComponentF(newCustomerKey),
-			infer.ComponentF(components.NewReplicaKey),
-			infer.ComponentF(components.NewEncryptedBucket),
-			infer.ComponentF(newEBSDefaultEncryption),
-			infer.ComponentF(newEncryptionBaseline),
+			infer.ComponentF(withHooks(components.NewCustomerKey)),
+			infer.ComponentF(withHooks(components.NewReplicaKey)),
+			infer.ComponentF(withHooks(components.NewEncryptedBucket)),
+			infer.ComponentF(withHooks(components.NewEBSDefaultEncryption)),
+			infer.ComponentF(withHooks(components.NewEncryptionBaseline)),
 		).
 		Build()
 }
@@ -87,36 +88,14 @@ func Run(ctx context.Context) error {
 	return provider.Run(ctx, Name, Version())
 }
 
-// newCustomerKey gives the component its KeyGuard: a function cannot be passed
-// from another language.
-func newCustomerKey(ctx *pulumi.Context, name string, args *components.CustomerKeyArgs, opts ...pulumi.ResourceOption) (*components.CustomerKey, error) {
-	args.KeyGuard = guard
-	return components.NewCustomerKey(ctx, name, args, opts...)
-}
-
-// newEBSDefaultEncryption gives the component its Restorer.
-func newEBSDefaultEncryption(ctx *pulumi.Context, name string, args *components.EBSDefaultEncryptionArgs, opts ...pulumi.ResourceOption) (*components.EBSDefaultEncryption, error) {
-	args.Restorer = restore
-	return components.NewEBSDefaultEncryption(ctx, name, args, opts...)
-}
-
-// newEncryptionBaseline does both for the components inside.
-func newEncryptionBaseline(ctx *pulumi.Context, name string, args *components.EncryptionBaselineArgs, opts ...pulumi.ResourceOption) (*components.EncryptionBaseline, error) {
-	if args.EBS != nil {
-		args.EBS.Restorer = restore
+// withHooks is construct in a program that has the guard and the restorer, which
+// a program in another language cannot register.
+func withHooks[A any, R pulumi.ComponentResource](construct func(*pulumi.Context, string, A, ...pulumi.ResourceOption) (R, error)) func(*pulumi.Context, string, A, ...pulumi.ResourceOption) (R, error) {
+	return func(ctx *pulumi.Context, name string, args A, opts ...pulumi.ResourceOption) (R, error) {
+		if err := errors.Join(keyguard.Register(ctx), ebsrestore.Register(ctx)); err != nil {
+			var none R
+			return none, err
+		}
+		return construct(ctx, name, args, opts...)
 	}
-	if args.Key != nil {
-		args.Key.KeyGuard = guard
-	}
-	return components.NewEncryptionBaseline(ctx, name, args, opts...)
-}
-
-// guard and restore run when the component is destroyed. The request that made
-// the component is answered by then, and its context ended with it.
-func guard(ctx context.Context, keyARN string) error {
-	return keyguard.Check(context.WithoutCancel(ctx), keyARN)
-}
-
-func restore(ctx context.Context, region, ours string, before components.EBSSettings) error {
-	return ebsrestore.Restore(context.WithoutCancel(ctx), region, ours, before)
 }
