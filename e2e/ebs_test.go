@@ -299,3 +299,20 @@ func TestEBS_HalfMade(t *testing.T) {
 	require.Equal(t, outputs["keyArn"], key)
 	require.True(t, s.Preview(t).Clean())
 }
+
+// The check for two setters of one account's defaults is per program, whatever
+// context a component is given.
+func TestEBS_ASecondSetterBehindWithValue(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	type key struct{}
+	_, err := l.Stack(t, "sandbox", func(ctx *pulumi.Context) error {
+		for _, name := range []string{"one", "two"} {
+			if _, err := components.NewEncryptionBaseline(ctx.WithValue(key{}, name), name, &components.EncryptionBaselineArgs{SkipBucket: true}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil).Stack.Preview(t.Context())
+	require.ErrorContains(t, err, "sets the EBS defaults of us-east-1 in account "+engine.AccountID+" already")
+}
