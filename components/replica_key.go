@@ -96,7 +96,7 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 		DeletionWindowInDays: pulumi.Int(window),
 		Enabled:              pulumi.Bool(true),
 		Tags:                 args.Tags,
-	}, child(c, free)...)
+	}, child(c, free, pulumi.HideDiffs([]string{"policy"}))...) // shown by the resource that sets it
 	if err != nil {
 		return nil, fmt.Errorf("creating the replica key of %s: %w", name, err)
 	}
