@@ -20,7 +20,7 @@ func TestBucketPolicy_Document(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		partition, region string
-	}{{"aws", "us-east-1"}, {"aws-cn", "cn-north-1"}, {"aws-us-gov", "us-gov-west-1"}} {
+	}{{"aws", "us-east-1"}, {"aws-cn", "cn-north-1"}, {"aws-us-gov", "us-gov-west-1"}, {"aws-eusc", "eusc-de-east-1"}, {"aws-iso-b", "us-isob-east-1"}} {
 		t.Run(c.partition, func(t *testing.T) {
 			t.Parallel()
 			key, err := parseKeyARN("k", "arn:"+c.partition+":kms:"+c.region+":111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")

@@ -293,11 +293,14 @@ func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource,
 				return "", err
 			}
 			p := args.keyPolicy(v[1].([]string), v[2].([]string))
-			for _, a := range p.administrators {
-				err = errors.Join(err, validatePrincipal("Administrators", a))
-			}
-			for _, a := range p.users {
-				err = errors.Join(err, validatePrincipal("Users", a))
+			for field, list := range map[string][]string{"Administrators": p.administrators, "Users": p.users} {
+				for _, a := range list {
+					if e := validatePrincipal(field, a); e != nil {
+						err = errors.Join(err, e)
+					} else {
+						err = errors.Join(err, samePartition(field, a, arn))
+					}
+				}
 			}
 			if err != nil {
 				return "", err

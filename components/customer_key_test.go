@@ -285,3 +285,22 @@ func sids(t *testing.T, document string) []string {
 	}
 	return out
 }
+
+// A key of any partition gets a policy of that partition, and a principal of
+// another one is named before KMS refuses the whole policy.
+func TestCustomerKey_Partition(t *testing.T) {
+	t.Parallel()
+	const european = "arn:aws-eusc:iam::111122223333:role/admin"
+	for name, want := range map[string]string{adminRole: "", european: `Administrators: "` + european + `" is not valid: it is in the partition aws-eusc`} {
+		m := newMock()
+		err := m.run(func(ctx *pulumi.Context) error {
+			_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{Administrators: pulumi.StringArray{pulumi.String(name)}})
+			return err
+		})
+		if want == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, want)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func fullPolicy(partition string) keyPolicy {
 // is a change in every user's preview.
 func TestKeyPolicy_Documents(t *testing.T) {
 	t.Parallel()
-	for partition, region := range map[string]string{"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"} {
+	for partition, region := range map[string]string{"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1", "aws-eusc": "eusc-de-east-1", "aws-iso-b": "us-isob-east-1"} {
 		t.Run(partition, func(t *testing.T) {
 			t.Parallel()
 			key, err := parseKeyARN("k", "arn:"+partition+":kms:"+region+":111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")

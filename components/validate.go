@@ -25,8 +25,9 @@ var (
 	bucketPattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*[a-z0-9]$`)
 	prefixPattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*$`)
 	ipv4Pattern      = regexp.MustCompile(`^\d+\.\d+\.\d+\.\d+$`)
-	principalPattern = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):(iam::\d{12}:(root|user/.+|role/.+)|sts::\d{12}:assumed-role/.+)$`)
-	servicePattern   = regexp.MustCompile(`^[a-z0-9.-]+\.amazonaws\.com(\.cn)?$`)
+	partitionPattern = regexp.MustCompile(`^aws(-[a-z]+)*$`)
+	principalPattern = regexp.MustCompile(`^arn:aws(-[a-z]+)*:(iam::\d{12}:(root|user/.+|role/.+)|sts::\d{12}:assumed-role/.+)$`)
+	servicePattern   = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`) // not every partition's end in amazonaws.com
 )
 
 // validateAliasName holds name to what KMS accepts.
@@ -69,10 +70,8 @@ func parseKeyARN(field, arn string) (keyARN, error) {
 	if len(p) != 6 || p[0] != "arn" || p[2] != "kms" || !regionPattern.MatchString(p[3]) || !accountPattern.MatchString(p[4]) || !keyIDPattern.MatchString(p[5]) {
 		return keyARN{}, invalid(field, arn, `it must be a KMS key's ARN, as in "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"`)
 	}
-	switch p[1] {
-	case "aws", "aws-cn", "aws-us-gov":
-	default:
-		return keyARN{}, invalid(field, arn, fmt.Sprintf("the partition %q is not one of aws, aws-cn and aws-us-gov", p[1]))
+	if !partitionPattern.MatchString(p[1]) {
+		return keyARN{}, invalid(field, arn, fmt.Sprintf("%q is not a partition of AWS, as in aws, aws-cn or aws-eusc", p[1]))
 	}
 	return keyARN{arn: arn, partition: p[1], region: p[3], account: p[4]}, nil
 }
@@ -138,6 +137,15 @@ func days(field string, v *int, low, high, otherwise int) (int, error) {
 func validatePrincipal(field, arn string) error {
 	if !principalPattern.MatchString(arn) || strings.ContainsAny(arn, "*? ") {
 		return invalid(field, arn, `it must be the ARN of an IAM role, user or account root, without wildcards, as in "arn:aws:iam::111122223333:role/admin"`)
+	}
+	return nil
+}
+
+// samePartition returns an error if the principal, a valid ARN, is in another
+// partition than the key: neither KMS nor S3 knows it.
+func samePartition(field, arn string, key keyARN) error {
+	if partition := strings.Split(arn, ":")[1]; partition != key.partition {
+		return invalid(field, arn, fmt.Sprintf("it is in the partition %s, and %s is in %s", partition, key.arn, key.partition))
 	}
 	return nil
 }

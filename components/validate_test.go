@@ -47,7 +47,11 @@ func TestValidators(t *testing.T) {
 		{"key", "arn:aws:s3:::bucket", "must be a KMS key's ARN"},
 		{"key", ownKey + "\n", "must be a KMS key's ARN"},
 		{"key", ownKey + ":more", "must be a KMS key's ARN"},
-		{"key", "arn:aws-moon:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", `partition "aws-moon"`},
+		{"key", "arn:aws-eusc:kms:eusc-de-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", ""},
+		{"key", "arn:aws-iso:kms:us-iso-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", ""},
+		{"key", "arn:aws-iso-b:kms:us-isob-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", ""},
+		{"key", "arn:aws-iso-f:kms:us-isof-south-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", ""},
+		{"key", "arn:moon:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", `"moon" is not a partition`},
 
 		{"primary", primaryKey, ""},
 		{"primary", ownKey, "not a multi-Region key"},
@@ -85,6 +89,9 @@ func TestValidators(t *testing.T) {
 		{"principal", "arn:aws:iam::111122223333:root", ""},
 		{"principal", "arn:aws:iam::111122223333:user/path/x@y", ""},
 		{"principal", "arn:aws-cn:iam::111122223333:role/x", ""},
+		{"principal", "arn:aws-eusc:iam::111122223333:role/x", ""},
+		{"principal", "arn:aws-iso-b:iam::111122223333:role/x", ""},
+		{"principal", "arn:moon:iam::111122223333:role/x", "IAM role, user or account root"},
 		{"principal", "arn:aws:sts::111122223333:assumed-role/x/session", ""},
 		{"principal", "*", "IAM role, user or account root"},
 		{"principal", "111122223333", "IAM role, user or account root"},
@@ -96,6 +103,7 @@ func TestValidators(t *testing.T) {
 
 		{"service", "cloudtrail.amazonaws.com", ""},
 		{"service", "s3.cn-north-1.amazonaws.com.cn", ""},
+		{"service", "cloudtrail.c2s.ic.gov", ""},
 		{"service", "cloudtrail", "service principal"},
 		{"service", "*", "service principal"},
 
