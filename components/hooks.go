@@ -62,9 +62,19 @@ func UseEBSRestorer(ctx *pulumi.Context, restorer EBSRestorer) error {
 	return begin(ctx)
 }
 
-// begin registers the delete hooks, once in a program. Every constructor calls
-// it first.
+// MinimumPulumiVersion is the oldest version of the Pulumi CLI that runs these
+// components, whose constructors refuse older ones. Resource hooks need 3.183 and
+// pulumi:index:Stash a version of December 2025; 3.219.0 is the first that honors
+// requiredPulumiVersion in Pulumi.yaml.
+// Source: https://github.com/pulumi/pulumi/releases/tag/v3.219.0
+const MinimumPulumiVersion = "3.219.0"
+
+// begin requires a Pulumi CLI that is not too old, and registers the delete
+// hooks, once in a program. Every constructor calls it first.
 func begin(ctx *pulumi.Context) error {
+	if err := ctx.RequirePulumiVersion(">=" + MinimumPulumiVersion); err != nil {
+		return fmt.Errorf("kms-baseline needs Pulumi %s or later, see https://www.pulumi.com/docs/install/: %w", MinimumPulumiVersion, err)
+	}
 	var hooks []*pulumi.ResourceHook
 	var err error
 	ofProgram(ctx, func(p *program) {

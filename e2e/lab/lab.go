@@ -82,6 +82,18 @@ func (l *Lab) Stack(t testing.TB, name string, program pulumi.RunFunc, settings 
 	return &Stack{Stack: s}
 }
 
+// Bare opens a stack of a project without a Pulumi.yaml, whose configuration is
+// that of Pulumi.sandbox.yaml.
+func (l *Lab) Bare(t testing.TB, name string, program pulumi.RunFunc) *Stack {
+	t.Helper()
+	s, err := engine.OpenStack(t.Context(), engine.StackOptions{
+		Tools: l.Tools, Paths: l.Paths, Env: l.Env, Project: "bare",
+		ConfigFile: filepath.Join(l.Root, "Pulumi.sandbox.yaml"), Stack: name, Program: program,
+	})
+	require.NoError(t, err)
+	return &Stack{Stack: s}
+}
+
 // Stack is a stack and what the engine says of it, as a reader would see it.
 type Stack struct {
 	auto.Stack
