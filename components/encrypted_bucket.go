@@ -3,6 +3,7 @@ package components
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/s3"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -305,9 +306,13 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 	if args.ObjectLock != nil {
 		bucketArgs.ObjectLockEnabled = pulumi.Bool(true)
 	}
+	tagged, err := taggedAfterUpdate(ctx, name)
+	if err != nil {
+		return err
+	}
 	// A bucket with data in it is not replaced because a prefix has changed, or
 	// is not known yet.
-	bucket, err := s3.NewBucketV2(ctx, name+"-bucket", bucketArgs, child(c,
+	bucket, err := s3.NewBucketV2(ctx, name+"-bucket", bucketArgs, child(c, tagged,
 		pulumi.IgnoreChanges([]string{"bucketPrefix"}),
 		// The provider reads the settings back into the bucket as well; each is
 		// shown once, by the resource that sets it.
@@ -433,6 +438,30 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 	c.BucketName, c.KmsKeyArn = ready, readyKey
 	c.BucketArn = pulumi.All(bucket.Arn, ready).ApplyT(func(v []any) string { return v[0].(string) }).(pulumi.StringOutput)
 	return nil
+}
+
+// taggedAfterUpdate is the option that fails an up that leaves the bucket without
+// its tags, for the reason of [rotatesAfterUpdate].
+func taggedAfterUpdate(ctx *pulumi.Context, name string) (pulumi.ResourceOption, error) {
+	hook, err := ctx.RegisterResourceHook(hookName(ctx, "tags of the bucket of "+name), func(h *pulumi.ResourceHookArgs) error {
+		want, got := h.NewInputs["tags"], h.NewOutputs["tags"]
+		if !want.IsObject() || want.ContainsUnknowns() {
+			return nil
+		}
+		for k, v := range want.ObjectValue() {
+			if strings.HasPrefix(string(k), "__") { // the provider's own
+				continue
+			}
+			if !got.IsObject() || !got.ObjectValue()[k].DeepEquals(v) {
+				return fmt.Errorf("the bucket of %s was half made by an up that failed, and does not have its tags yet: run pulumi up again", name)
+			}
+		}
+		return nil
+	}, nil)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to look at the tags of the bucket of %s: %w", name, err)
+	}
+	return pulumi.ResourceHooks(&pulumi.ResourceHookBinding{AfterUpdate: []*pulumi.ResourceHook{hook}}), nil
 }
 
 // inRegion is keyArn, refused where the bucket is in another Region: S3 takes

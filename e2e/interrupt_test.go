@@ -584,3 +584,22 @@ func TestInterrupt_KeyWithoutRotation(t *testing.T) {
 	require.True(t, status.KeyRotationEnabled)
 	require.True(t, s.Preview(t).Clean())
 }
+
+// Nor does a bucket that could be made and not be tagged.
+func TestInterrupt_BucketWithoutTags(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	s := l.Stack(t, "sandbox", stack.Deploy, nil)
+	l.AWS.Inject(localaws.Fault{Operation: "PutBucketTagging", Count: 1, Status: 403, Code: "AccessDenied"})
+	out, err := s.TryUp(t.Context())
+	require.Error(t, err)
+	require.Contains(t, out, "AccessDenied")
+	out, err = s.TryUp(t.Context())
+	require.Error(t, err)
+	require.Contains(t, out, "does not have its tags yet: run pulumi up again")
+	bucket := s.Up(t)["bucketName"].(string)
+	tags, err := look(t, l).s3.GetBucketTagging(t.Context(), &s3.GetBucketTaggingInput{Bucket: &bucket})
+	require.NoError(t, err)
+	require.Len(t, tags.TagSet, 1)
+	require.True(t, s.Preview(t).Clean())
+}
