@@ -154,7 +154,7 @@ func (o *options) addCheckFlags(c *cobra.Command) {
 	f.StringSliceVar(&o.skip, "skip", nil, "leave out these checks: ids or groups, with wildcards")
 	f.BoolVar(&o.canary, "canary", false, "upload objects, read them, find their events, and remove them: this writes to the bucket")
 	f.BoolVar(&o.accessAnalyzer, "access-analyzer", false, "ask IAM Access Analyzer for a second opinion on the policies of the key and the bucket (AWS charges for each)")
-	f.BoolVar(&o.accountWide, "account-wide", false, "also check what the account has besides the stack: its public access block, volumes and snapshots")
+	f.BoolVar(&o.accountWide, "account-wide", false, "also check what the account has besides the stack: its public access block, volumes, snapshots and trails")
 	_ = c.RegisterFlagCompletionFunc("only", completeChecks) // the flag is there
 	_ = c.RegisterFlagCompletionFunc("skip", completeChecks)
 }

@@ -39,7 +39,7 @@ type Check struct {
 
 // Catalogue has every check, in the order of the report.
 var Catalogue = withGroups(slices.Concat(
-	accountChecks, keyChecks, bucketChecks, objectChecks, ebsChecks, ebsDataChecks, trailChecks, canaryChecks,
+	accountChecks, keyChecks, bucketChecks, objectChecks, ebsChecks, ebsDataChecks, trailChecks, trailLoggingChecks, canaryChecks,
 ))
 
 func withGroups(checks []Check) []Check {
