@@ -29,9 +29,7 @@ func WriteTable(w io.Writer, r *Report, o Options) error {
 	}
 	for _, g := range r.groups() {
 		fmt.Fprintf(t, "\n%s\n", t.paint(bold, g.Title))
-		for _, x := range g.Results {
-			t.result(x, idWidth)
-		}
+		t.group(g.Results, idWidth)
 	}
 	t.access(r)
 	t.problems(r)
@@ -126,8 +124,49 @@ func (t table) problems(r *Report) {
 	}
 }
 
+const statusWidth = 14 // "? inconclusive"
+
+// group writes the results of a group. Without -v the checks that passed are
+// only named, and those that were skipped for one reason stand together: what did
+// not pass stands out.
+func (t table) group(results []Result, idWidth int) {
+	var passed []string
+	skipped := map[string][]string{} // by the reason
+	var reasons []string
+	for _, x := range results {
+		switch {
+		case t.Verbose, x.Status != Pass && x.Status != Skipped:
+			t.result(x, idWidth)
+		case x.Status == Pass:
+			passed = append(passed, x.ID)
+		default:
+			if skipped[x.Actual] == nil {
+				reasons = append(reasons, x.Actual)
+			}
+			skipped[x.Actual] = append(skipped[x.Actual], x.ID)
+		}
+	}
+	t.named(Pass, passed, "")
+	for _, why := range reasons {
+		t.named(Skipped, skipped[why], ": "+why)
+	}
+}
+
+// named writes the ids of checks with one status in a line or a few.
+func (t table) named(s Status, ids []string, rest string) {
+	if len(ids) == 0 {
+		return
+	}
+	status := fmt.Sprintf("%s %-*s", s.sign(), statusWidth-2, s)
+	for i, line := range wrap(strings.Join(ids, ", ")+rest, t.Width-statusWidth-4) {
+		if i > 0 {
+			status = strings.Repeat(" ", statusWidth)
+		}
+		fmt.Fprintf(t, "  %s  %s\n", t.paint(colorOf(s), status), line)
+	}
+}
+
 func (t table) result(x Result, idWidth int) {
-	const statusWidth = 14 // "✗ inconclusive"
 	status := fmt.Sprintf("%s %-*s", x.Status.sign(), statusWidth-2, x.Status)
 	indent := 2 + statusWidth + 2 + idWidth + 2
 	first := fmt.Sprintf("  %s  %s", t.paint(colorOf(x.Status), status), x.ID)
