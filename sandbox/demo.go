@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +29,8 @@ import (
 )
 
 func newDemo(at *place) *cobra.Command {
-	return &cobra.Command{
+	var verbose bool
+	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "The course's whole day: up, the evidence, drift, repair, proof, destroy",
 		Long: `Brings the stack up in an account of its own, shows the evidence (what AWS
@@ -41,10 +44,12 @@ nothing running.`,
 			if err != nil {
 				return err
 			}
-			d := &demo{out: cmd.OutOrStdout(), progress: cmd.ErrOrStderr(), root: root, start: time.Now()}
+			d := &demo{out: cmd.OutOrStdout(), progress: cmd.ErrOrStderr(), root: root, start: time.Now(), verbose: verbose}
 			return d.run(cmd.Context(), paths.Dir)
 		},
 	}
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show all that the engine prints")
+	return cmd
 }
 
 // demo is one run of the demonstration.
@@ -52,6 +57,7 @@ type demo struct {
 	out, progress io.Writer
 	root          string
 	start         time.Time
+	verbose       bool
 
 	aws    *localaws.Server
 	env    engine.Environment
@@ -60,7 +66,6 @@ type demo struct {
 	key    string // ARN
 	bucket string
 	prover string // the verify command, once it is built
-	report string // what verify printed
 
 	steps  []string // one line each, for the summary
 	failed int
@@ -121,7 +126,7 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 		{"verify: the proof", d.verify},
 		{"pulumi destroy, and a look at what is left", d.destroy},
 	} {
-		fmt.Fprintf(d.out, "\n== %d. %s\n\n", i+1, step.title)
+		fmt.Fprintf(d.out, "\n== %d. %s\n", i+1, step.title)
 		said, err := step.do(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -132,13 +137,10 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 			sign, said = "FAIL", err.Error()
 			fmt.Fprintf(d.out, "not as it should be: %v\n", err)
 		}
-		d.steps = append(d.steps, fmt.Sprintf("  %s  %s: %s", sign, step.title, said))
+		d.steps = append(d.steps, fmt.Sprintf("  %s  %d. %s", sign, i+1, said))
 		if err != nil && d.bucket == "" {
 			break // nothing that follows could work
 		}
-	}
-	if d.report != "" {
-		fmt.Fprintf(d.out, "\n== The report of verify, once more\n\n%s", d.report)
 	}
 	fmt.Fprintf(d.out, "\n== Summary (%s)\n\n%s\n", time.Since(d.start).Round(time.Second), strings.Join(d.steps, "\n"))
 	if d.failed > 0 {
@@ -171,8 +173,50 @@ func removeKilled(dir string) error {
 	return nil
 }
 
+// engineOut is where the engine's progress goes: in full with --verbose, else a
+// line for each AWS resource that was changed.
+func (d *demo) engineOut() io.Writer {
+	if d.verbose {
+		return d.out
+	}
+	return &compactProgress{out: d.out}
+}
+
+// color is the engine's color: compactProgress reads its lines.
+func (d *demo) color() string {
+	if d.verbose {
+		return color(d.out)
+	}
+	return "never"
+}
+
+// compactProgress passes on the engine's lines about AWS resources that it has
+// created, updated or deleted, and drops the rest.
+type compactProgress struct {
+	out  io.Writer
+	line []byte
+}
+
+var changedResource = regexp.MustCompile(`^ *([-+~]) +(aws:\S+) (\S+) (?:created|updated|deleted)\b`)
+
+func (p *compactProgress) Write(b []byte) (int, error) {
+	p.line = append(p.line, b...)
+	for {
+		line, rest, ok := bytes.Cut(p.line, []byte("\n"))
+		if !ok {
+			return len(b), nil
+		}
+		if m := changedResource.FindSubmatch(line); m != nil {
+			if _, err := fmt.Fprintf(p.out, "  %s %-60s %s\n", m[1], m[2], m[3]); err != nil {
+				return 0, err
+			}
+		}
+		p.line = rest
+	}
+}
+
 func (d *demo) up(ctx context.Context) (string, error) {
-	r, err := d.stack.Up(ctx, optup.ProgressStreams(d.out), optup.ErrorProgressStreams(d.progress), optup.Color(color(d.out)))
+	r, err := d.stack.Up(ctx, optup.ProgressStreams(d.engineOut()), optup.ErrorProgressStreams(d.progress), optup.Color(d.color()))
 	if err != nil {
 		return "", brief(err)
 	}
@@ -199,7 +243,9 @@ func (d *demo) preview(ctx context.Context) (changes int, err error) {
 		}
 	}
 	_, resources, _ := strings.Cut(r.StdOut, "Resources:\n")
-	fmt.Fprintf(d.out, "Resources:\n%s", resources)
+	for line := range strings.Lines(strings.TrimSpace(resources)) {
+		fmt.Fprintf(d.out, "  %s\n", strings.TrimSpace(line))
+	}
 	return changes, nil
 }
 
@@ -212,7 +258,7 @@ func (d *demo) clean(ctx context.Context) (string, error) {
 }
 
 func (d *demo) drift(ctx context.Context) (string, error) {
-	fmt.Fprintf(d.out, "$ aws s3api put-bucket-encryption --bucket %s ...SSEAlgorithm=AES256\n\n", d.bucket)
+	fmt.Fprintf(d.out, "$ aws s3api put-bucket-encryption --bucket %s ...SSEAlgorithm=AES256\n", d.bucket)
 	_, err := d.look.s3.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: &d.bucket,
 		ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{Rules: []types.ServerSideEncryptionRule{{
 			ApplyServerSideEncryptionByDefault: &types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAes256},
@@ -228,7 +274,7 @@ func (d *demo) drift(ctx context.Context) (string, error) {
 }
 
 func (d *demo) repair(ctx context.Context) (string, error) {
-	if _, err := d.stack.Up(ctx, optup.Refresh(), optup.ProgressStreams(d.out), optup.ErrorProgressStreams(d.progress), optup.Color(color(d.out))); err != nil {
+	if _, err := d.stack.Up(ctx, optup.Refresh(), optup.ProgressStreams(d.engineOut()), optup.ErrorProgressStreams(d.progress), optup.Color(d.color())); err != nil {
 		return "", brief(err)
 	}
 	e, err := d.look.s3.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &d.bucket})
@@ -244,40 +290,37 @@ func (d *demo) repair(ctx context.Context) (string, error) {
 
 // seeEnvelope has the whole exchange done before the reader's eyes.
 func (d *demo) seeEnvelope(ctx context.Context) (string, error) {
-	_, err := d.runVerify(ctx, "envelope", "--key", "alias/masterclass-cmk")
+	err := d.runVerify(ctx, "envelope", "--key", "alias/masterclass-cmk")
 	return "a wrong encryption context is refused", err
 }
 
 // verify proves the stack, as an auditor would.
 func (d *demo) verify(ctx context.Context) (string, error) {
-	var err error
-	d.report, err = d.runVerify(ctx, "--key", d.key, "--alias", "alias/masterclass-cmk", "--account", engine.AccountID,
+	err := d.runVerify(ctx, "--key", d.key, "--alias", "alias/masterclass-cmk", "--account", engine.AccountID,
 		"--bucket", d.bucket, "--object", "test/hello.txt", "--canary", "--wait", "1m")
 	return "every check passes", err
 }
 
-// runVerify runs the real command, which the first run builds, and returns what
-// it printed.
-func (d *demo) runVerify(ctx context.Context, args ...string) (string, error) {
+// runVerify runs the real command, which the first run builds.
+func (d *demo) runVerify(ctx context.Context, args ...string) error {
 	if d.prover == "" {
 		program, err := buildVerify(ctx, d.root, d.progress)
 		if err != nil {
-			return "", err
+			return err
 		}
 		d.prover = program
 	}
-	fmt.Fprintf(d.out, "$ verify %s\n\n", strings.Join(args, " "))
-	var printed strings.Builder
+	fmt.Fprintf(d.out, "$ verify %s\n", strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, d.prover, args...)
 	cmd.Env = d.env.Environ(os.Environ())
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(d.out, &printed), d.progress
+	cmd.Stdout, cmd.Stderr = d.out, d.progress
 	// A canceled canary removes what it has written before it ends.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = time.Minute
 	if err := cmd.Run(); err != nil {
-		return printed.String(), fmt.Errorf("verify: %w", err)
+		return fmt.Errorf("verify: %w", err)
 	}
-	return printed.String(), nil
+	return nil
 }
 
 // buildVerify builds the real command, and returns its path.
@@ -292,8 +335,14 @@ func buildVerify(ctx context.Context, root string, progress io.Writer) (string, 
 }
 
 func (d *demo) destroy(ctx context.Context) (string, error) {
-	if _, err := d.stack.Destroy(ctx, optdestroy.ProgressStreams(d.out), optdestroy.ErrorProgressStreams(d.progress), optdestroy.Color(color(d.out))); err != nil {
+	out := io.Discard // the resources are those that up has shown
+	if d.verbose {
+		out = d.out
+	}
+	r, err := d.stack.Destroy(ctx, optdestroy.ProgressStreams(out), optdestroy.ErrorProgressStreams(d.progress), optdestroy.Color(d.color()))
+	if err != nil {
 		return "", brief(err)
 	}
+	fmt.Fprintf(d.out, "  resources deleted:         %d\n", (*r.Summary.ResourceChanges)["delete"])
 	return d.leftovers(ctx)
 }

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -97,7 +99,7 @@ func (d *demo) evidence(ctx context.Context) (string, error) {
 		lines = append(lines, fmt.Sprintf("%s  %-22s %s", e.EventTime.UTC().Format("15:04:05"), *e.EventName, *e.Username))
 		used = used || *e.EventName == "GenerateDataKey"
 	}
-	fmt.Fprintf(d.out, "$ aws cloudtrail lookup-events --lookup-attributes AttributeKey=ResourceName,AttributeValue=%s\n  (without the provider's Get, List and Describe)\n  %s\n\n", d.key, strings.Join(lines, "\n  "))
+	fmt.Fprintf(d.out, "$ aws cloudtrail lookup-events --lookup-attributes AttributeKey=ResourceName,AttributeValue=%s\n  (without the provider's Get, List and Describe)\n  %s\n", d.key, strings.Join(lines, "\n  "))
 	expect(used, "the trail has no GenerateDataKey of the key")
 
 	if err := d.envelope(); err != nil {
@@ -123,13 +125,18 @@ func (d *demo) envelope() error {
 	if err := json.Unmarshal(header, &fields); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "The envelope: test/hello.txt (\"hello kms day1\") as a thief of the disk would find it.\n\n")
-	pretty, err := json.MarshalIndent(fields, "  ", "  ")
-	if err != nil {
-		return err
+	fmt.Fprintf(d.out, "test/hello.txt (\"hello kms day1\") on the disk: the data key, encrypted under the KMS key,\n")
+	for _, name := range []string{"kmsKeyArn", "wrappedDataKey", "encryptionContext"} {
+		value, err := json.Marshal(fields[name])
+		if err != nil {
+			return err
+		}
+		if len(value) > 90 {
+			value = append(value[:87], "..."...)
+		}
+		fmt.Fprintf(d.out, "  %-18s %s\n", name, value)
 	}
-	fmt.Fprintf(d.out, "  first line of the file: the data key, wrapped under the KMS key, and how it was used\n  %s\n\n", pretty)
-	fmt.Fprintf(d.out, "  the rest: ciphertext\n  %s\n", strings.ReplaceAll(strings.TrimRight(hex.Dump(e.Ciphertext), "\n"), "\n", "\n  "))
+	fmt.Fprintf(d.out, "and the ciphertext:\n  %s\n", strings.ReplaceAll(strings.TrimRight(hex.Dump(e.Ciphertext), "\n"), "\n", "\n  "))
 	if strings.Contains(string(e.Ciphertext), "hello") || strings.Contains(string(e.Ciphertext), base64.StdEncoding.EncodeToString([]byte("hello"))) {
 		return errors.New("the object lies on the disk in the clear")
 	}
@@ -137,11 +144,14 @@ func (d *demo) envelope() error {
 }
 
 func (d *demo) show(command string, answer map[string]any) {
-	b, err := json.MarshalIndent(answer, "  ", "  ")
-	if err != nil {
-		b = []byte(err.Error())
+	fmt.Fprintf(d.out, "$ %s\n", command)
+	for _, name := range slices.Sorted(maps.Keys(answer)) {
+		value, err := json.Marshal(answer[name])
+		if err != nil {
+			value = []byte(err.Error())
+		}
+		fmt.Fprintf(d.out, "  %-23s %s\n", name, value)
 	}
-	fmt.Fprintf(d.out, "$ %s\n  %s\n\n", command, b)
 }
 
 func (d *demo) ebs(ctx context.Context) (enabled bool, key string, err error) {
@@ -171,7 +181,7 @@ func (d *demo) leftovers(ctx context.Context) (string, error) {
 		return "", err
 	}
 	state := described.KeyMetadata.KeyState
-	fmt.Fprintf(d.out, "\n  buckets:                   %d\n  EBS encryption by default: %t, under %s\n  the key:                   %s", len(buckets.Buckets), enabled, key, state)
+	fmt.Fprintf(d.out, "  buckets:                   %d\n  EBS encryption by default: %t, under %s\n  the key:                   %s", len(buckets.Buckets), enabled, key, state)
 	if date := described.KeyMetadata.DeletionDate; date != nil {
 		fmt.Fprintf(d.out, " (until %s it can be rescued: aws kms cancel-key-deletion)", date.UTC().Format("2006-01-02"))
 	}

@@ -13,8 +13,9 @@ import (
 // all that the report carries.
 const shownFailures = 10
 
-// WriteTable writes r for a person at a terminal: the checks by group, then
-// those that did not pass once more, the most severe first, and the verdict
+// WriteTable writes r for a person at a terminal: the checks by group (with
+// [Options.Verbose] all of them, else those that did not pass, and the names of the
+// others), then those that did not pass once more, the most severe first, and the verdict
 // last, where the eye is when the command ends.
 func WriteTable(w io.Writer, r *Report, o Options) error {
 	if o.Width < 40 {
@@ -28,9 +29,16 @@ func WriteTable(w io.Writer, r *Report, o Options) error {
 		idWidth = max(idWidth, columns(x.ID))
 	}
 	for _, g := range r.groups() {
+		results := slices.DeleteFunc(slices.Clone(g.Results), t.onlyNamed)
+		if len(results) == 0 {
+			continue
+		}
 		fmt.Fprintf(t, "\n%s\n", t.paint(bold, g.Title))
-		t.group(g.Results, idWidth)
+		for _, x := range results {
+			t.result(x, idWidth)
+		}
 	}
+	t.names(r)
 	t.access(r)
 	t.problems(r)
 	fmt.Fprintln(t)
@@ -126,17 +134,19 @@ func (t table) problems(r *Report) {
 
 const statusWidth = 14 // "? inconclusive"
 
-// group writes the results of a group. Without -v the checks that passed are
-// only named, and those that were skipped for one reason stand together: what did
-// not pass stands out.
-func (t table) group(results []Result, idWidth int) {
-	var passed []string
-	skipped := map[string][]string{} // by the reason
-	var reasons []string
-	for _, x := range results {
+// onlyNamed reports whether a check is only named: without -v those that passed
+// and those that were skipped are, so that what did not pass stands out.
+func (t table) onlyNamed(x Result) bool {
+	return !t.Verbose && (x.Status == Pass || x.Status == Skipped)
+}
+
+// names names the checks that passed, and those that were skipped by the reason.
+func (t table) names(r *Report) {
+	var passed, reasons []string
+	skipped := map[string][]string{}
+	for _, x := range r.Results {
 		switch {
-		case t.Verbose, x.Status != Pass && x.Status != Skipped:
-			t.result(x, idWidth)
+		case !t.onlyNamed(x):
 		case x.Status == Pass:
 			passed = append(passed, x.ID)
 		default:
@@ -145,6 +155,9 @@ func (t table) group(results []Result, idWidth int) {
 			}
 			skipped[x.Actual] = append(skipped[x.Actual], x.ID)
 		}
+	}
+	if len(passed)+len(reasons) > 0 {
+		fmt.Fprintln(t)
 	}
 	t.named(Pass, passed, "")
 	for _, why := range reasons {
