@@ -20,7 +20,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/stretchr/testify/require"
 )
 
@@ -111,15 +110,7 @@ func TestKill_LosesNoAcknowledgedWrite(t *testing.T) {
 	done := &acknowledged{objects: map[string][]byte{}, keys: map[string]string{}}
 
 	p := startProcess(t, dir)
-	key := newKey(t, p.cfg, "alias/survivor")
-	_, err := s3.NewFromConfig(p.cfg).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)})
-	require.NoError(t, err)
-	_, err = s3.NewFromConfig(p.cfg).PutBucketEncryption(t.Context(), &s3.PutBucketEncryptionInput{Bucket: aws.String(bucket),
-		ServerSideEncryptionConfiguration: &s3types.ServerSideEncryptionConfiguration{Rules: []s3types.ServerSideEncryptionRule{{
-			ApplyServerSideEncryptionByDefault: &s3types.ServerSideEncryptionByDefault{SSEAlgorithm: s3types.ServerSideEncryptionAwsKms, KMSMasterKeyID: &key}}}}})
-	require.NoError(t, err)
-	_, err = ec2.NewFromConfig(p.cfg).EnableEbsEncryptionByDefault(t.Context(), nil)
-	require.NoError(t, err)
+	key := prepareWrites(t, p.cfg, bucket)
 
 	for round := range 5 {
 		before := done.count()
@@ -133,6 +124,18 @@ func TestKill_LosesNoAcknowledgedWrite(t *testing.T) {
 	}
 	t.Logf("%d acknowledged writes in 5 rounds", done.count())
 	p.kill(t)
+}
+
+// prepareWrites makes the bucket that the writers write to, with its key.
+func prepareWrites(t *testing.T, cfg aws.Config, bucket string) (key string) {
+	t.Helper()
+	key = newKey(t, cfg, "alias/survivor")
+	c := s3.NewFromConfig(cfg)
+	makeBucket(t, c, bucket)
+	encryptWith(t, c, bucket, key, false)
+	_, err := ec2.NewFromConfig(cfg).EnableEbsEncryptionByDefault(t.Context(), nil)
+	require.NoError(t, err)
+	return key
 }
 
 // startWriters writes to every service until the server is gone.

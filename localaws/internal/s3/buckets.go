@@ -347,6 +347,7 @@ func (s *Service) discard(files ...string) {
 	for _, f := range files {
 		if f != "" {
 			_ = os.Remove(s.path(f))
+			s.disk.wrote(f, false)
 		}
 	}
 }

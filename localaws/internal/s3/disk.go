@@ -2,6 +2,7 @@ package s3
 
 import (
 	"os"
+	"path/filepath"
 	"sync"
 )
 
@@ -12,8 +13,9 @@ type disk struct {
 	syncAll  func(dir string) error // what all files share
 
 	mu      sync.Mutex
-	next    *syncRound // the round that a new caller joins
-	running sync.Mutex // held during syncAll
+	onWrite func(file string, synced bool) // see Service.OnWrite
+	next    *syncRound                     // the round that a new caller joins
+	running sync.Mutex                     // held during syncAll
 }
 
 // syncRound is one call of syncAll, for all callers that joined it.
@@ -24,12 +26,32 @@ type syncRound struct {
 
 func newDisk(dir string) disk { return disk{dir: dir, syncFile: syncFile, syncAll: syncAll} }
 
+// OnWrite has f called after each write to the directory of objects: a file was
+// synced, and its name, or a file was removed. Tests of power failures set it,
+// before the first call.
+func (s *Service) OnWrite(f func(file string, synced bool)) { s.disk.onWrite = f }
+
+// wrote reports a write.
+func (d *disk) wrote(file string, synced bool) {
+	if d.onWrite != nil {
+		d.onWrite(file, synced)
+	}
+}
+
 // persist returns once the file's content and its name are on disk. Callers that
 // wait at the same time share one syncAll.
 func (d *disk) persist(f *os.File) error {
-	if err := d.syncFile(f); err != nil {
-		return err
+	err := d.syncFile(f)
+	if err == nil {
+		err = d.joinSync()
 	}
+	if err == nil {
+		d.wrote(filepath.Base(f.Name()), true)
+	}
+	return err
+}
+
+func (d *disk) joinSync() error {
 	d.mu.Lock()
 	round := d.next
 	if round != nil {
