@@ -1,14 +1,21 @@
 package components
 
-// bucketPolicy is what a bucket refuses, whoever asks.
+import "fmt"
+
+// bucketPolicy is what a bucket refuses, whoever asks, and what else it is told.
 type bucketPolicy struct {
 	denyInsecureTransport bool
 	denyForeignKeys       bool
 	reencryption          []string // ARNs of the roles and users that replicate into the bucket or change keys in place
+	statements            []policyStatement
 }
 
-// document writes the policy of the bucket with this ARN. It only ever denies,
-// so it opens nothing.
+// maxBucketPolicy is the largest bucket policy that S3 takes, in bytes.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/access-policy-language-overview.html
+const maxBucketPolicy = 20 * 1024
+
+// document writes the policy of the bucket with this ARN. Without
+// statements it only denies, so it opens nothing.
 //
 // A request that names no encryption is not refused: it gets the bucket's
 // default. "StringNotEquals" alone would refuse it too, since a key that is
@@ -49,5 +56,22 @@ func (p bucketPolicy) document(bucketARN string, key keyARN) (string, error) {
 		d.add(statement{Sid: "DenyReencryption", Effect: "Deny", Principal: "*", Action: oneOrMany{"s3:ReplicateObject", "s3:UpdateObjectEncryption"},
 			Resource: []string{objects}, Condition: others})
 	}
-	return d.json()
+	for _, s := range p.statements {
+		resources := []string{bucketARN, objects}
+		if len(s.objects) > 0 {
+			resources = nil
+			for _, o := range sorted(s.objects) {
+				resources = append(resources, bucketARN+"/"+o)
+			}
+		}
+		d.add(s.statement(key.partition, resources))
+	}
+	if err := uniqueSids(d.Statement); err != nil {
+		return "", err
+	}
+	out, err := d.json()
+	if err == nil && len(out) > maxBucketPolicy {
+		err = fmt.Errorf("the bucket policy has %d bytes, and S3 takes %d: name fewer principals, or an organization", len(out), maxBucketPolicy)
+	}
+	return out, err
 }

@@ -68,7 +68,13 @@ type CustomerKeyArgs struct {
 	// key through S3 and EC2, as far as their own IAM policies let them.
 	Accounts []string `pulumi:"accounts,optional"`
 	// Services are service principals that may use the key on this account's
-	// behalf, as in "cloudtrail.amazonaws.com".
+	// behalf, as in "cloudtrail.amazonaws.com". CloudTrail, CloudWatch Logs
+	// ("logs.REGION.amazonaws.com"), log delivery ("delivery.logs.amazonaws.com"),
+	// Config, SNS, SQS, EventBridge ("events.amazonaws.com") and S3's event
+	// notifications get the actions and conditions that AWS documents for them; any
+	// other service may use the key for resources of this account
+	// (aws:SourceAccount), and up says that it has no statement of its own. S3
+	// replication and AWS Backup use roles: name those.
 	Services []string `pulumi:"services,optional"`
 	// AllowAutoScaling lets the Auto Scaling service-linked role use the key,
 	// which Auto Scaling groups need to launch instances with encrypted volumes.
@@ -160,9 +166,7 @@ func (a *CustomerKeyArgs) check(name string) error {
 	for _, p := range a.Services {
 		errs = append(errs, validateService("Services", p))
 	}
-	for _, s := range a.Statements {
-		errs = append(errs, s.validate("Statements"))
-	}
+	errs = append(errs, validateStatements("kms", a.Statements))
 	errs = append(errs, validateTags("Tags", a.Tags))
 	if a.Policy != nil {
 		if a.hasPolicyArgs() {
@@ -171,16 +175,16 @@ func (a *CustomerKeyArgs) check(name string) error {
 		errs = append(errs, checkPlain(a.Policy, func(s string) error { return validateKeyPolicy("Policy", s, "") }))
 	} else {
 		// Names used twice and a policy too large show with any key's ARN.
-		_, err := a.keyPolicy(plainStrings(a.Administrators), plainStrings(a.Users)).document(keyARN{partition: "aws", region: "us-east-1", account: "111122223333"})
+		_, err := a.keyPolicy(plainStrings(a.Administrators), plainStrings(a.Users), plainStatements(a.Statements)).document(keyARN{partition: "aws", region: "us-east-1", account: "111122223333"})
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func (a *CustomerKeyArgs) keyPolicy(administrators, users []string) keyPolicy {
+func (a *CustomerKeyArgs) keyPolicy(administrators, users []string, statements []policyStatement) keyPolicy {
 	return keyPolicy{
 		administrators: administrators, users: users, accounts: a.Accounts, services: a.Services,
-		allowAutoScaling: a.AllowAutoScaling, statements: a.Statements,
+		allowAutoScaling: a.AllowAutoScaling, statements: statements,
 	}
 }
 
@@ -200,6 +204,14 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	description := args.Description
 	if description == "" {
 		description = "customer managed key of " + name
+	}
+	for _, service := range args.Services {
+		if _, ok := presetOf(service); !ok {
+			hint := fmt.Sprintf("Services: AWS's documentation may ask for other actions or conditions for %s than the general ones (the use of the key with aws:SourceAccount): compare, and give Statements instead where they differ", service)
+			if err := ctx.Log.Info(hint, &pulumi.LogArgs{Resource: c}); err != nil {
+				return err
+			}
+		}
 	}
 	free, err := aliasIsFree(ctx, c, name, args.alias(name), func(key kms.LookupKeyResult) bool {
 		return key.MultiRegion == args.MultiRegion // where not, it is ours and is being replaced
@@ -287,12 +299,13 @@ func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource,
 			return document, validateKeyPolicy("Policy", document, arn.account)
 		}).(pulumi.StringOutput)
 	} else {
-		policy = pulumi.All(keyArn, orEmpty(args.Administrators), orEmpty(args.Users)).ApplyT(func(v []any) (string, error) {
+		policy = pulumi.All(keyArn, orEmpty(args.Administrators), orEmpty(args.Users), statementValues(args.Statements)).ApplyT(func(v []any) (string, error) {
 			arn, err := parseKeyARN("KeyArn", v[0].(string))
 			if err != nil {
 				return "", err
 			}
-			p := args.keyPolicy(v[1].([]string), v[2].([]string))
+			p := args.keyPolicy(v[1].([]string), v[2].([]string), v[3].([]policyStatement))
+			err = checkStatements("kms", p.statements, arn)
 			for field, list := range map[string][]string{"Administrators": p.administrators, "Users": p.users} {
 				for _, a := range list {
 					if e := validatePrincipal(field, a); e != nil {

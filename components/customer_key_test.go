@@ -48,7 +48,7 @@ func TestCustomerKey_EveryArgument(t *testing.T) {
 			Accounts:         []string{"444455556666"},
 			Services:         []string{"cloudtrail.amazonaws.com"},
 			AllowAutoScaling: true,
-			Statements:       []PolicyStatement{{Sid: "More", Principals: []string{adminRole}, Actions: []string{"kms:Sign"}}},
+			Statements:       []PolicyStatement{{Sid: "More", Principals: pulumi.ToStringArray([]string{adminRole}), Actions: []string{"kms:Sign"}}},
 			Tags:             pulumi.StringMap{"project": pulumi.String("p")},
 		}, pulumi.Protect(true))
 		return err
@@ -61,7 +61,7 @@ func TestCustomerKey_EveryArgument(t *testing.T) {
 	require.True(t, key.rpc.GetProtect(), "Protect of the component is its children's too")
 	require.Equal(t, "alias/team/app", m.get(t, "aws:kms/alias:Alias", "app-alias").input("name"))
 	require.Equal(t,
-		[]string{"AccountRoot", "Administrators", "Users", "UsersGrants", "Accounts", "AccountsGrants", "Services", "AutoScaling", "AutoScalingGrants", "More"},
+		[]string{"AccountRoot", "Administrators", "Users", "UsersGrants", "Accounts", "AccountsGrants", "CloudTrail", "CloudTrailDescribe", "AutoScaling", "AutoScalingGrants", "More"},
 		sids(t, m.get(t, "aws:kms/keyPolicy:KeyPolicy", "app-key-policy").input("policy").(string)))
 }
 
@@ -107,7 +107,7 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		many[i] = "arn:aws:iam::111122223333:role/" + strings.Repeat("r", i+1)
 	}
 	statement := func(change func(*PolicyStatement)) *CustomerKeyArgs {
-		s := PolicyStatement{Sid: "More", Principals: []string{adminRole}, Actions: []string{"kms:Sign"}}
+		s := PolicyStatement{Sid: "More", Principals: pulumi.ToStringArray([]string{adminRole}), Actions: []string{"kms:Sign"}}
 		change(&s)
 		return &CustomerKeyArgs{Statements: []PolicyStatement{s}}
 	}
@@ -138,15 +138,17 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		"statement's Sid is taken":  {statement(func(s *PolicyStatement) { s.Sid = "AccountRoot" }), []string{"Statements", `named "AccountRoot"`}},
 		"statement's effect":        {statement(func(s *PolicyStatement) { s.Effect = "allow" }), []string{`Statements.Effect: "allow"`, "Allow or Deny"}},
 		"statement for nobody":      {statement(func(s *PolicyStatement) { s.Principals = nil }), []string{`"More" names nobody`}},
-		"statement for everybody":   {statement(func(s *PolicyStatement) { s.Principals = []string{"*"} }), []string{`Statements.Principals: "*"`}},
-		"statement's service":       {statement(func(s *PolicyStatement) { s.Services = []string{"x"} }), []string{`Statements.Services: "x"`}},
+		"statement for everybody":   {statement(func(s *PolicyStatement) { s.Principals = pulumi.ToStringArray([]string{"*"}) }), []string{`Statements.Principals: "*"`}},
+		"statement's service":       {statement(func(s *PolicyStatement) { s.Services = pulumi.ToStringArray([]string{"x"}) }), []string{`Statements.Services: "x"`}},
 		"statement without actions": {statement(func(s *PolicyStatement) { s.Actions = nil }), []string{`"More" has no Actions`}},
 		"statement's action":        {statement(func(s *PolicyStatement) { s.Actions = []string{"s3:GetObject"} }), []string{`Statements.Actions: "s3:GetObject"`}},
 		"statement's empty action":  {statement(func(s *PolicyStatement) { s.Actions = []string{"kms:"} }), []string{`Statements.Actions: "kms:"`}},
-		"condition without key":     {statement(func(s *PolicyStatement) { s.Conditions = map[string]map[string][]string{"Bool": {}} }), []string{`condition "Bool" without a condition key`}},
-		"condition without value":   {statement(func(s *PolicyStatement) { s.Conditions = map[string]map[string][]string{"Bool": {"aws:x": nil}} }), []string{`"aws:x" without a value`}},
+		"condition without key":     {statement(func(s *PolicyStatement) { s.Conditions = map[string]map[string]pulumi.StringArrayInput{"Bool": {}} }), []string{`condition "Bool" without a condition key`}},
+		"condition without value": {statement(func(s *PolicyStatement) {
+			s.Conditions = map[string]map[string]pulumi.StringArrayInput{"Bool": {"aws:x": nil}}
+		}), []string{`"aws:x" without a value`}},
 		"statement locks out": {statement(func(s *PolicyStatement) {
-			s.Effect, s.Principals = "Deny", []string{"arn:aws:iam::111122223333:root"}
+			s.Effect, s.Principals = "Deny", pulumi.ToStringArray([]string{"arn:aws:iam::111122223333:root"})
 		}), []string{"lock the account out"}},
 		"policy is not JSON":         {&CustomerKeyArgs{Policy: pulumi.String("{")}, []string{"Policy: not a JSON policy document"}},
 		"policy locks out":           {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`)}, []string{"Policy: the policy would lock the account out"}},

@@ -73,6 +73,10 @@ type EncryptedBucketArgs struct {
 	// to everyone else, because no condition key is documented for the key that
 	// they choose. The default is none.
 	ReencryptionPrincipals pulumi.StringArrayInput `pulumi:"reencryptionPrincipals,optional"`
+	// Statements are further statements of the bucket policy, beside the denials
+	// above: S3 allows a bucket one policy. A bucket whose public access is blocked
+	// takes none that is public. The default is none.
+	Statements []PolicyStatement `pulumi:"statements,optional"`
 	// LifecycleRules say when objects move to another storage class or expire.
 	// The default is none.
 	LifecycleRules []LifecycleRule `pulumi:"lifecycleRules,optional"`
@@ -169,7 +173,7 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 	}
 	if a.ExistingBucketName != nil {
 		if a.BucketName != nil || a.BucketPrefix != nil || a.BucketKeyEnabled != nil || a.Versioning != nil || a.ForceDestroy || a.DenyInsecureTransport != nil ||
-			a.DenyForeignKeys != nil || a.ReencryptionPrincipals != nil || a.LifecycleRules != nil || a.Logging != nil || a.ObjectLock != nil || a.Tags != nil {
+			a.DenyForeignKeys != nil || a.ReencryptionPrincipals != nil || a.Statements != nil || a.LifecycleRules != nil || a.Logging != nil || a.ObjectLock != nil || a.Tags != nil {
 			errs = append(errs, errors.New("ExistingBucketName and the arguments of a new bucket exclude each other: give one or the other"))
 		}
 		errs = append(errs, checkPlain(a.ExistingBucketName, func(s string) error { return validateBucketName("ExistingBucketName", s) }))
@@ -181,6 +185,10 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 	if a.ReencryptionPrincipals != nil && !orTrue(a.DenyForeignKeys) {
 		errs = append(errs, errors.New("ReencryptionPrincipals: they are exceptions of DenyForeignKeys, which is off"))
 	}
+	errs = append(errs, validateStatements("s3", a.Statements))
+	// Names used twice and a policy too large show with any bucket's ARN.
+	_, err := a.policy(plainStrings(a.ReencryptionPrincipals), plainStatements(a.Statements)).document("arn:aws:s3:::"+name, keyARN{partition: "aws"})
+	errs = append(errs, err)
 	if a.KmsKeyArn == nil {
 		errs = append(errs, errors.New("KmsKeyArn: it is required: the ARN of the key to encrypt with"))
 	}
@@ -218,6 +226,10 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 		errs = append(errs, a.ObjectLock.validate())
 	}
 	return validateAll("EncryptedBucket", name, errs...)
+}
+
+func (a *EncryptedBucketArgs) policy(reencryption []string, statements []policyStatement) bucketPolicy {
+	return bucketPolicy{orTrue(a.DenyInsecureTransport), orTrue(a.DenyForeignKeys), reencryption, statements}
 }
 
 func validateKeyArn(s string) error {
@@ -413,18 +425,23 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		}
 		last, ready = logging, logging.Bucket
 	}
-	policy := bucketPolicy{denyInsecureTransport: orTrue(args.DenyInsecureTransport), denyForeignKeys: orTrue(args.DenyForeignKeys)}
-	if policy.denyInsecureTransport || policy.denyForeignKeys {
+	if orTrue(args.DenyInsecureTransport) || orTrue(args.DenyForeignKeys) || len(args.Statements) > 0 {
 		bp, err := s3.NewBucketPolicy(ctx, name+"-policy", &s3.BucketPolicyArgs{
 			Bucket: bucket.Bucket,
-			Policy: pulumi.All(bucket.Arn, keyArn, orEmpty(args.ReencryptionPrincipals)).ApplyT(func(v []any) (string, error) {
+			Policy: pulumi.All(bucket.Arn, keyArn, orEmpty(args.ReencryptionPrincipals), statementValues(args.Statements)).ApplyT(func(v []any) (string, error) {
 				key, err := parseKeyARN("KmsKeyArn", v[1].(string))
-				policy := policy
-				policy.reencryption = v[2].([]string)
-				for _, p := range policy.reencryption {
-					err = errors.Join(err, validatePrincipal("ReencryptionPrincipals", p))
-				}
 				if err != nil {
+					return "", err
+				}
+				policy := args.policy(v[2].([]string), v[3].([]policyStatement))
+				for _, p := range policy.reencryption {
+					if e := validatePrincipal("ReencryptionPrincipals", p); e != nil {
+						err = errors.Join(err, e)
+					} else {
+						err = errors.Join(err, samePartition("ReencryptionPrincipals", p, key))
+					}
+				}
+				if err := errors.Join(err, checkStatements("s3", policy.statements, key)); err != nil {
 					return "", err
 				}
 				return policy.document(v[0].(string), key)

@@ -1,79 +1,12 @@
 package components
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 )
-
-// PolicyStatement is one statement of a key policy, for what the arguments of
-// [CustomerKeyArgs] do not say. The key itself is its resource.
-type PolicyStatement struct {
-	// Sid names the statement: letters and digits. Required, and unlike any
-	// other in the policy.
-	Sid string `pulumi:"sid"`
-	// Effect is "Allow" or "Deny". The default is "Allow".
-	Effect string `pulumi:"effect,optional"`
-	// Principals are ARNs of IAM roles, users or account roots.
-	Principals []string `pulumi:"principals,optional"`
-	// Services are service principals: "cloudtrail.amazonaws.com".
-	Services []string `pulumi:"services,optional"`
-	// Actions are KMS actions: "kms:Decrypt", "kms:GenerateDataKey*". Required.
-	Actions []string `pulumi:"actions"`
-	// Conditions narrow it: operator -> condition key -> values, as in
-	// {"StringEquals": {"kms:CallerAccount": ["111122223333"]}}.
-	Conditions map[string]map[string][]string `pulumi:"conditions,optional"`
-}
-
-var kmsActionPattern = regexp.MustCompile(`^kms:[A-Za-z*?]+$`)
-
-func (s PolicyStatement) validate(field string) error {
-	switch {
-	case s.Sid == "" || strings.ContainsFunc(s.Sid, func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
-	}):
-		return invalid(field+".Sid", s.Sid, "it must be letters and digits, and not empty")
-	case s.Effect != "" && s.Effect != "Allow" && s.Effect != "Deny":
-		return invalid(field+".Effect", s.Effect, "it must be Allow or Deny")
-	case len(s.Principals)+len(s.Services) == 0:
-		return fmt.Errorf("%s: statement %q names nobody: give Principals or Services", field, s.Sid)
-	case len(s.Actions) == 0:
-		return fmt.Errorf("%s: statement %q has no Actions", field, s.Sid)
-	}
-	for _, p := range s.Principals {
-		if err := validatePrincipal(field+".Principals", p); err != nil {
-			return err
-		}
-	}
-	for _, p := range s.Services {
-		if err := validateService(field+".Services", p); err != nil {
-			return err
-		}
-	}
-	for _, a := range s.Actions {
-		if !kmsActionPattern.MatchString(a) {
-			return invalid(field+".Actions", a, `it must be a KMS action, as in "kms:Decrypt" or "kms:GenerateDataKey*"`)
-		}
-	}
-	for op, keys := range s.Conditions {
-		if len(keys) == 0 {
-			return fmt.Errorf("%s: statement %q has a condition %q without a condition key", field, s.Sid, op)
-		}
-		for k, values := range keys {
-			if len(values) == 0 {
-				return fmt.Errorf("%s: statement %q has a condition %q on %q without a value", field, s.Sid, op, k)
-			}
-		}
-	}
-	if s.Effect == "Deny" && len(s.Conditions) == 0 && slices.ContainsFunc(s.Principals, func(p string) bool { return strings.HasSuffix(p, ":root") }) {
-		return fmt.Errorf("%s: statement %q would deny the account root without a condition, and so lock the account out of its key", field, s.Sid)
-	}
-	return nil
-}
 
 // Actions as the AWS console's default key policy groups them.
 // Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
@@ -94,7 +27,7 @@ type keyPolicy struct {
 	accounts         []string
 	services         []string
 	allowAutoScaling bool
-	statements       []PolicyStatement
+	statements       []policyStatement
 }
 
 // document writes the policy of key. The same policy gives the same bytes:
@@ -128,10 +61,26 @@ func (p keyPolicy) document(key keyARN) (string, error) {
 		}
 		use("Accounts", roots)
 	}
-	if len(p.services) > 0 {
+	var others []string
+	presets, services := map[string]servicePreset{}, map[string][]string{}
+	for _, service := range p.services {
+		if preset, ok := presetOf(service); ok {
+			presets[preset.sid], services[preset.sid] = preset, append(services[preset.sid], service)
+		} else {
+			others = append(others, service)
+		}
+	}
+	for _, sid := range slices.Sorted(maps.Keys(presets)) {
+		preset, who := presets[sid], principals{"Service": services[sid]}
+		d.allow(sid, who, preset.actions, preset.conditions(key))
+		if preset.describeConditions != nil {
+			d.allow(sid+"Describe", who, []string{"kms:DescribeKey"}, preset.describeConditions(key))
+		}
+	}
+	if len(others) > 0 {
 		// Without the source account, a service could be made to use the key on
 		// behalf of a stranger: the confused deputy.
-		d.allow("Services", principals{"Service": p.services}, useActions, conditions{"StringEquals": {"aws:SourceAccount": {key.account}}})
+		d.allow("Services", principals{"Service": others}, useActions, sourceAccount(key))
 	}
 	if p.allowAutoScaling {
 		// Source: https://docs.aws.amazon.com/autoscaling/ec2/userguide/key-policy-requirements-EBS-encryption.html
@@ -140,21 +89,10 @@ func (p keyPolicy) document(key keyARN) (string, error) {
 		d.allow("AutoScalingGrants", role, []string{"kms:CreateGrant"}, conditions{"Bool": {"kms:GrantIsForAWSResource": {"true"}}})
 	}
 	for _, s := range p.statements {
-		pr := principals{}
-		if len(s.Principals) > 0 {
-			pr["AWS"] = s.Principals
-		}
-		if len(s.Services) > 0 {
-			pr["Service"] = s.Services
-		}
-		d.add(statement{Sid: s.Sid, Effect: cmp.Or(s.Effect, "Allow"), Principal: pr.json(), Action: s.Actions, Resource: []string{"*"}, Condition: conditions(s.Conditions)})
+		d.add(s.statement(key.partition, []string{"*"}))
 	}
-	seen := map[string]bool{}
-	for _, s := range d.Statement {
-		if seen[s.Sid] {
-			return "", fmt.Errorf("Statements: two statements of the key policy are named %q", s.Sid)
-		}
-		seen[s.Sid] = true
+	if err := uniqueSids(d.Statement); err != nil {
+		return "", err
 	}
 	out, err := d.json()
 	if err == nil && len(out) > maxKeyPolicy {

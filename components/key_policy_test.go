@@ -18,10 +18,10 @@ func fullPolicy(partition string) keyPolicy {
 		accounts:         []string{"444455556666"},
 		services:         []string{"cloudtrail.amazonaws.com"},
 		allowAutoScaling: true,
-		statements: []PolicyStatement{{
-			Sid: "Break", Effect: "Deny", Principals: []string{arn("111122223333:role/b")}, Services: []string{"x.amazonaws.com"},
-			Actions:    []string{"kms:ReEncrypt*", "kms:Decrypt"},
-			Conditions: map[string]map[string][]string{"StringEquals": {"kms:CallerAccount": {"2", "1"}}, "Bool": {"aws:MultiFactorAuthPresent": {"false"}}},
+		statements: []policyStatement{{
+			sid: "Break", effect: "Deny", principals: []string{arn("111122223333:role/b")}, services: []string{"x.amazonaws.com"},
+			actions:    []string{"kms:ReEncrypt*", "kms:Decrypt"},
+			conditions: conditions{"StringEquals": {"kms:CallerAccount": {"2", "1"}}, "Bool": {"aws:MultiFactorAuthPresent": {"false"}}},
 		}},
 	}
 }

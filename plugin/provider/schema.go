@@ -81,7 +81,8 @@ type source struct {
 type field struct {
 	name  string
 	doc   string
-	input bool // it may be an output of another resource
+	input bool // it, or what its maps hold, may be an output of another resource
+	maps  int  // so many maps of maps hold the input
 }
 
 func readSource(dir string) (*source, error) {
@@ -136,9 +137,13 @@ func (s *source) addFields(typeName string, st *ast.StructType) {
 		if property == "" {
 			continue
 		}
-		selector, ok := f.Type.(*ast.SelectorExpr)
+		maps, typ := 0, f.Type
+		for m, ok := typ.(*ast.MapType); ok; m, ok = typ.(*ast.MapType) {
+			maps, typ = maps+1, m.Value
+		}
+		selector, ok := typ.(*ast.SelectorExpr)
 		name := f.Names[0].Name
-		s.fields[typeName][property] = field{name: name, doc: above, input: ok && strings.HasSuffix(selector.Sel.Name, "Input")}
+		s.fields[typeName][property] = field{name: name, doc: above, input: ok && strings.HasSuffix(selector.Sel.Name, "Input"), maps: maps}
 		s.names[name] = property
 	}
 }
@@ -162,7 +167,13 @@ func (s *source) complete(typeName string, properties map[string]schema.Property
 			return fmt.Errorf("property %s of the schema is no field of %s", name, typeName)
 		}
 		property.Description = s.prose(typeName, f.name, f.doc)
-		setPlain(&property.TypeSpec, inputs && !f.input)
+		setPlain(&property.TypeSpec, inputs && (!f.input || f.maps > 0))
+		if element := &property.TypeSpec; inputs && f.input && f.maps > 0 {
+			for range f.maps {
+				element = element.AdditionalProperties
+			}
+			setPlain(element, false)
+		}
 		properties[name] = property
 	}
 	return nil
