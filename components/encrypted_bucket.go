@@ -125,8 +125,9 @@ type LifecycleTransition struct {
 // AccessLogging sends a bucket's access log elsewhere.
 type AccessLogging struct {
 	// TargetBucket is the bucket that takes the log, in the same Region and
-	// account. Its policy must let logging.s3.amazonaws.com write there, and it
-	// must be encrypted with SSE-S3 or a key that the log service may use.
+	// account. Its policy must let logging.s3.amazonaws.com write there, and its
+	// default encryption must be SSE-S3, so that it cannot be an EncryptedBucket.
+	// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
 	TargetBucket pulumi.StringInput `pulumi:"targetBucket"`
 	// TargetPrefix is what the log's keys begin with. The default is the name of
 	// the component and "/".
