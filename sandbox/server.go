@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -129,29 +130,35 @@ localaws if it is not running, and exits with the command's exit code.
 			if err := at.ensureRunning(cmd, paths); err != nil {
 				return err
 			}
-			var host string
 			if root, err := engine.FindRoot("."); err == nil && filepath.Base(args[0]) == "pulumi" {
-				tools, err := engine.Install(cmd.Context(), root, cmd.ErrOrStderr())
-				if err != nil {
+				if err := installFor(cmd, root); err != nil {
 					return err
-				}
-				if tools.PulumiSource == "modules" { // the only engine without hosts
-					if host, err = engine.InstallGoHost(cmd.Context(), root, cmd.ErrOrStderr()); err != nil {
-						return err
-					}
 				}
 			}
 			env, err := at.environment(paths)
 			if err != nil {
 				return err
 			}
-			if host != "" { // last, so that an official host on PATH comes first
-				env = env.With("PATH", env.Get("PATH")+string(os.PathListSeparator)+host)
-			}
 			return runIn(cmd, env, args)
 		},
 	}
 }
+
+// installFor installs what pulumi needs for the program in the working directory.
+func installFor(cmd *cobra.Command, root string) error {
+	tools, err := engine.Install(cmd.Context(), root, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	project, err := os.ReadFile("Pulumi.yaml")
+	if err != nil || tools.PulumiSource != "modules" || !yamlRuntime.Match(project) {
+		return nil //nolint:nilerr // pulumi reports a missing project itself
+	}
+	_, err = engine.InstallYAMLHost(cmd.Context(), root, cmd.ErrOrStderr())
+	return err
+}
+
+var yamlRuntime = regexp.MustCompile(`(?m)^runtime:\s*yaml\s*$`)
 
 // runIn runs a command as a shell would, in the environment env.
 func runIn(cmd *cobra.Command, env engine.Environment, args []string) error {

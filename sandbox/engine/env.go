@@ -86,7 +86,7 @@ func Env(tools *Tools, paths Paths, url, caFile string) Environment {
 			"PULUMI_CONFIG_PASSPHRASE":                    passphrase,
 			"PULUMI_SKIP_UPDATE_CHECK":                    "true",
 			"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-			"PATH": firstOnPath(tools.Bin, os.Getenv("PATH")),
+			"PATH": strings.Join(append([]string{firstOnPath(tools.Bin, os.Getenv("PATH"))}, tools.Hosts...), string(os.PathListSeparator)),
 		})
 	}
 	return Environment{vars: vars}

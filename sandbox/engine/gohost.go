@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 )
 
+const goHostFolder = "langhost"
+
 // InstallGoHost builds sandbox/langhost, the project's host for Go programs, and
 // returns its folder. The official CLI includes Pulumi's own host, so this one is
 // for an engine built from modules. Like Install, it may run in several processes
@@ -27,7 +29,7 @@ func InstallGoHost(ctx context.Context, root string, progress io.Writer) (string
 	in := newInstaller(root, progress)
 	a := artifact{
 		name:    "go host",
-		path:    "langhost",
+		path:    goHostFolder,
 		program: "pulumi-language-go",
 		key:     key,
 		sources: []source{{name: "modules", verb: "building it from this project", get: func(ctx context.Context, dst string) error {

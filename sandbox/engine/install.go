@@ -21,12 +21,16 @@ type Tools struct {
 	Bin        string // folder of the pulumi CLI, to stand first on PATH
 	Pulumi     string // the pulumi CLI
 	PulumiHome string // PULUMI_HOME: its plugins folder holds the AWS provider
+	// Hosts are the folders of the language hosts, to stand last on PATH: the hosts
+	// of an official CLI come first. A folder may be missing.
+	Hosts []string
 
 	PulumiSource   string // where the CLI is from: "PATH", "download" or "modules"
 	ProviderSource string // where the provider is from: "download" or "modules"
 }
 
-// Install puts the Pulumi engine and the AWS provider in root/.sandbox, where
+// Install puts the Pulumi engine and the AWS provider in root/.sandbox (and, beside
+// an engine that is built from modules, the host for Go programs), where
 // root is the folder of this project's go.mod. Each comes from the first of its
 // sources that works: the official CLI on PATH, the official release, or a build
 // from Go modules, which takes minutes.
@@ -59,6 +63,11 @@ func Install(ctx context.Context, root string, progress io.Writer) (*Tools, erro
 	if err != nil {
 		return nil, err
 	}
+	if cliSource == "modules" { // the only CLI without language hosts
+		if _, err := InstallGoHost(ctx, root, progress); err != nil {
+			return nil, err
+		}
+	}
 	tools := ToolsIn(root)
 	tools.PulumiSource, tools.ProviderSource = cliSource, providerSource
 	return tools, nil
@@ -72,6 +81,7 @@ func ToolsIn(root string) *Tools {
 		Bin:        bin,
 		Pulumi:     filepath.Join(bin, "pulumi"),
 		PulumiHome: filepath.Join(Dir(root), "pulumi-home"),
+		Hosts:      []string{filepath.Join(Dir(root), goHostFolder), filepath.Join(Dir(root), yamlHostFolder)},
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"path/filepath"
 )
 
-// InstallYAMLHost builds Pulumi's host for YAML programs for tests and returns the
-// folder it is in. The official CLI brings it along. It is safe to call as
+const yamlHostFolder = "yaml"
+
+// InstallYAMLHost builds Pulumi's host for YAML programs and returns the folder it
+// is in. The official CLI brings it along. It is safe to call as
 // Install is, and as fast the second time.
 func InstallYAMLHost(ctx context.Context, root string, progress io.Writer) (string, error) {
 	root, err := filepath.Abs(root)
@@ -22,7 +24,7 @@ func InstallYAMLHost(ctx context.Context, root string, progress io.Writer) (stri
 	in := newInstaller(root, progress)
 	a := artifact{
 		name:    "yaml host",
-		path:    "yaml",
+		path:    yamlHostFolder,
 		program: "pulumi-language-yaml",
 		key:     key,
 		sources: []source{{name: "modules", verb: "building it from Go modules", get: func(ctx context.Context, dst string) error {
