@@ -426,7 +426,10 @@ func (s *Service) ResolveKey(tx *bolt.Tx, account, region, keyID string) (arn, s
 		arn, state = k.arn(), k.State
 		return e
 	})
-	if e != nil {
+	switch {
+	case errors.Is(e, errFirstUse): // the caller asks again, otherwise
+		return "", "", wire.Errf(http.StatusInternalServerError, "InternalFailure", "%v", e)
+	case e != nil:
 		return "", "", wire.AsError(e)
 	}
 	return arn, state, nil

@@ -85,11 +85,27 @@ func (c *call) start(who wire.Identity, lasts time.Duration, response map[string
 		return credentials{}, err
 	}
 	c.recorded = true
+	c.s.forgetExpired(c.Now)
 	c.s.sessions.Store(who.AccessKey, who)
 	return credentials{
 		AccessKeyID: who.AccessKey, SecretAccessKey: base64.StdEncoding.EncodeToString(token[:30]),
 		SessionToken: who.Session.Token, Expiration: who.Session.Expires.UTC().Format(time.RFC3339),
 	}, nil
+}
+
+// expiredKept is how long a session is remembered after it expired, so that its
+// user learns that the token expired and not that the key does not exist.
+const expiredKept = 24 * time.Hour
+
+// forgetExpired forgets the sessions that expired long ago. Their records go when
+// the state is next opened.
+func (s *Service) forgetExpired(now time.Time) {
+	s.sessions.Range(func(key, v any) bool {
+		if who, ok := v.(wire.Identity); ok && now.Sub(who.Session.Expires) > expiredKept {
+			s.sessions.Delete(key)
+		}
+		return true
+	})
 }
 
 // Limits of GetSessionToken, in seconds.

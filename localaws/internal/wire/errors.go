@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"log"
 	"net/http"
 )
 
@@ -32,11 +33,13 @@ func NotImplemented(service, what string) *Error {
 	return Errf(http.StatusNotImplemented, "NotImplemented", "localaws does not implement %s of %s", what, service)
 }
 
-// AsError turns an unexpected error into AWS's InternalFailure.
+// AsError turns an unexpected error into AWS's InternalFailure, and logs it: what
+// went wrong inside is not for callers.
 func AsError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
 		return e
 	}
-	return Errf(http.StatusInternalServerError, "InternalFailure", "%v", err)
+	log.Printf("localaws: internal failure: %v", err)
+	return Errf(http.StatusInternalServerError, "InternalFailure", "The request processing has failed because of an unknown error, exception or failure.")
 }
