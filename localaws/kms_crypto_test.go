@@ -60,7 +60,7 @@ func TestKMS_CiphertextIsAuthenticated(t *testing.T) {
 	for i, b := range changed {
 		status, code, message := raw(s, "alice", "Decrypt", `{"CiphertextBlob":"`+base64.StdEncoding.EncodeToString(b)+`"}`)
 		require.Equal(t, 400, status, "%d: %s %s", i, code, message)
-		require.Contains(t, []string{"InvalidCiphertextException", "NotFoundException"}, code, "%d: %s", i, message)
+		require.Contains(t, []string{"InvalidCiphertextException", "AccessDeniedException"}, code, "%d: %s", i, message)
 	}
 	requireDecrypts(t, c, blob, nil, "secret")
 }
@@ -83,7 +83,7 @@ func TestKMS_Decrypt_NamedKey(t *testing.T) {
 	_, err = c.Decrypt(t.Context(), &kms.DecryptInput{CiphertextBlob: blob, KeyId: other.KeyId})
 	requireCode(t, err, "IncorrectKeyException")
 	_, err = kmsClient(t, s, "alice", inRegion("eu-west-1")).Decrypt(t.Context(), &kms.DecryptInput{CiphertextBlob: blob})
-	requireCode(t, err, "NotFoundException")
+	requireCode(t, err, "AccessDeniedException")
 }
 
 func TestKMS_DataKeys(t *testing.T) {

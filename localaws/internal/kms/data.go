@@ -2,9 +2,12 @@ package kms
 
 import (
 	"crypto/rand"
+	"errors"
 	"strconv"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
 // The use of keys. What goes into a blob and how it is sealed is in
@@ -131,11 +134,15 @@ func (c *call) open(operation, id string, blob []byte, context map[string]string
 	if !ok {
 		return out, kmsError("InvalidCiphertextException", "")
 	}
+	named := id != ""
 	err = c.view(func(tx *bolt.Tx) error {
-		if id == "" {
+		if !named {
 			id = keyARN(h.account, c.r.Region, h.keyID)
 		}
 		k, err := c.find(tx, id, anyName)
+		if e := new(wire.Error); !named && errors.As(err, &e) && e.Code == "NotFoundException" {
+			return kmsError("AccessDeniedException", "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
+		}
 		if err != nil {
 			return err
 		}

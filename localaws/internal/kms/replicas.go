@@ -141,6 +141,8 @@ func replicateKey(c *call, in replicateKeyInput) (any, error) {
 		}
 		out.ReplicaPolicy, out.ReplicaTags = replica.Policy, append([]tag{}, replica.Tags...)
 		out.ReplicaKeyMetadata, err = c.metadata(tx, replica)
+		// The replica is enabled at once here, and in AWS after a few seconds.
+		out.ReplicaKeyMetadata.KeyState, out.ReplicaKeyMetadata.Enabled = "Creating", false
 		return err
 	})
 	if err != nil {

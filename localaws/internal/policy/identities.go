@@ -91,6 +91,13 @@ func (i *Identities) Set(principalARN, document string) error {
 	return nil
 }
 
+// Mentions reports whether the caller's own identity policy has a key that begins
+// with prefix, in lower case.
+func (i *Identities) Mentions(who wire.Identity, prefix string) bool {
+	p := i.of(who.PolicyARN())
+	return p != nil && p.Mentions(prefix)
+}
+
 // Decide is what the caller's own identity policy says; Allowed if it has none.
 func (i *Identities) Decide(a Access) Decision {
 	p := i.of(a.Who.PolicyARN())

@@ -317,6 +317,17 @@ func (p *Policy) IsPublic() bool {
 	})
 }
 
+// Mentions reports whether a condition, or a policy variable, has a key that
+// begins with prefix, in lower case.
+func (p *Policy) Mentions(prefix string) bool {
+	variable := func(text string) bool { return strings.Contains(strings.ToLower(text), "${"+prefix) }
+	return slices.ContainsFunc(p.Statements, func(st Statement) bool {
+		return slices.ContainsFunc(st.Resources, variable) || slices.ContainsFunc(st.Conditions, func(c Condition) bool {
+			return strings.HasPrefix(c.Key, prefix) || slices.ContainsFunc(c.Values, variable)
+		})
+	})
+}
+
 // MatchesAbsent reports whether the policy compares, with ForAllValues, a key
 // that begins with one of prefixes and has one value at most: a request without
 // the key matches, which nobody means. KMS refuses such a policy.

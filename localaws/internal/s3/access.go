@@ -2,9 +2,15 @@ package s3
 
 import (
 	"crypto/tls"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
 	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
@@ -22,8 +28,18 @@ var s3HeaderKeys = []string{
 
 // s3OtherKeys are the rest of S3's condition keys that are known here.
 var s3OtherKeys = []string{
-	"authtype", "delimiter", "if-match", "if-none-match", "locationconstraint", "max-keys", "object-lock-legal-hold",
-	"object-lock-mode", "object-lock-retain-until-date", "prefix", "resourceaccount", "signatureversion", "tlsversion", "versionid",
+	"authtype", "delimiter", "if-match", "if-none-match", "max-keys", "object-lock-legal-hold", "object-lock-mode",
+	"object-lock-retain-until-date", "objectcreationoperation", "prefix", "requestobjecttagkeys", "resourceaccount",
+	"signatureage", "signatureversion", "tlsversion", "versionid",
+	// Of access points and access grants, which localaws does not have: absent.
+	"accessgrantsinstancearn", "accesspointnetworkorigin", "dataaccesspointaccount", "dataaccesspointarn",
+}
+
+// s3Unserved are S3's condition keys that are not evaluated.
+var s3Unserved = []string{
+	"inventoryaccessibleoptionalfields", "isreplicationpauserequest", "jobsuspendedcause", "locationconstraint",
+	"object-lock-remaining-retention-days", "requestjoboperation", "requestjobpriority", "existingjoboperation", "existingjobpriority",
+	"bucketnamespace", "buckettag/", "destinationregion",
 }
 
 // authorize asks the caller's policy and the bucket's whether the call may do
@@ -45,7 +61,11 @@ func (c *call) authorize(action, resource string) error {
 		}
 		public = c.Who.Account != account && c.s.restricting(c.b, p)
 	}
-	reason, ok := c.s.identities.Authorize(policy.Access{Who: c.Who, Action: action, Resource: resource, Context: c.conditions()}, p, account)
+	a := policy.Access{Who: c.Who, Action: action, Resource: resource, Context: c.conditions(), Lists: map[string][]string{}}
+	if err := c.tagConditions(&a, p); err != nil {
+		return err
+	}
+	reason, ok := c.s.identities.Authorize(a, p, account)
 	if public && ok {
 		reason, ok = "because public policies are restricted by the RestrictPublicBuckets block public access setting", false
 	}
@@ -56,6 +76,68 @@ func (c *call) authorize(action, resource string) error {
 		return errAccessDenied()
 	}
 	return wire.Errf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: %s on resource: %q %s", c.Who.ARN, action, resource, reason)
+}
+
+// existingTagActions are the actions that the tags of an existing object decide
+// about.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/tagging-and-policies.html
+var existingTagActions = []string{
+	"s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectAcl", "s3:GetObjectVersionAcl", "s3:PutObjectAcl", "s3:PutObjectVersionAcl",
+	"s3:GetObjectTagging", "s3:GetObjectVersionTagging", "s3:PutObjectTagging", "s3:PutObjectVersionTagging",
+	"s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging",
+}
+
+// tagConditions adds the condition keys of tags, and of what PutObject is part of.
+func (c *call) tagConditions(a *policy.Access, p *policy.Policy) error {
+	const existing = "s3:existingobjecttag/"
+	reads := slices.Contains(existingTagActions, a.Action) && c.b != nil && c.key != "" && c.Operation != "CreateMultipartUpload" && c.Operation != "PutObject"
+	mentioned := p != nil && p.Mentions(existing) || c.s.identities.Mentions(c.Who, existing)
+	writes := a.Action == "s3:PutObject" || strings.HasPrefix(a.Action, "s3:PutObject") && strings.HasSuffix(a.Action, "Tagging")
+	if !writes && !(reads && mentioned) {
+		return nil
+	}
+	a.Context = maps.Clone(a.Context)
+	if reads && mentioned {
+		var o objectRecord
+		err := c.s.db.View(func(tx *bolt.Tx) (err error) {
+			o, err = findVersion(tx, c.bucket, c.key, c.query.Get("versionId"))
+			return err
+		})
+		if e, ok := asError(err); err != nil && (!ok || e.Status >= http.StatusInternalServerError) {
+			return err
+		}
+		for _, t := range o.Tags { // none, if there is no object
+			a.Context[existing+strings.ToLower(t.Key)] = t.Value
+		}
+	}
+	if a.Action == "s3:PutObject" {
+		creates := !slices.Contains([]string{"CreateMultipartUpload", "UploadPart", "UploadPartCopy"}, c.Operation)
+		a.Context["s3:objectcreationoperation"] = strconv.FormatBool(creates)
+	}
+	if writes {
+		for _, t := range c.requestTags() {
+			a.Context["s3:requestobjecttag/"+strings.ToLower(t.Key)] = t.Value
+			a.Lists["s3:requestobjecttagkeys"] = append(a.Lists["s3:requestobjecttagkeys"], t.Key)
+		}
+	}
+	return nil
+}
+
+// requestTags are the tags that the request gives to an object: in its header, or
+// in its body, which PutObjectTagging has read.
+func (c *call) requestTags() []s3Tag {
+	if c.tags != nil {
+		return c.tags
+	}
+	var out []s3Tag
+	values, err := url.ParseQuery(c.header("X-Amz-Tagging"))
+	if err != nil {
+		return nil // describeAccess refuses it
+	}
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		out = append(out, s3Tag{k, values.Get(k)})
+	}
+	return out
 }
 
 // conditions are the condition keys that the request carries. A header that
@@ -97,6 +179,9 @@ func (c *call) conditions() map[string]string {
 		if c.query.Has("X-Amz-Signature") {
 			m["s3:authtype"] = "REST-QUERY-STRING"
 		}
+		if at, err := time.Parse("20060102T150405Z", c.header("X-Amz-Date")); err == nil {
+			m["s3:signatureage"] = strconv.FormatInt(c.Now.Sub(at).Milliseconds(), 10)
+		}
 	}
 	c.keys = m
 	return m
@@ -122,7 +207,11 @@ func (c *call) checkBucketPolicy(p *policy.Policy) error {
 			}
 		}
 	}
-	if p.UnknownKey(KnownKey) != "" {
+	if key := p.UnknownKey(KnownKey); key != "" {
+		name := strings.TrimPrefix(key, "s3:")
+		if slices.ContainsFunc(s3Unserved, func(k string) bool { return name == k || strings.HasSuffix(k, "/") && strings.HasPrefix(name, k) }) {
+			return wire.NotImplemented("s3", "the condition key "+key+" in a bucket policy")
+		}
 		return malformed("Policy has an invalid condition key")
 	}
 	return nil

@@ -59,6 +59,9 @@ func Open(db *bolt.DB, identities *policy.Identities, events *trail.Service, key
 	if err := s.loadAccounts(); err != nil {
 		return nil, err
 	}
+	if err := s.db.Update(forgetCompleted); err != nil {
+		return nil, err
+	}
 	files := map[string]bool{}
 	err := s.db.View(func(tx *bolt.Tx) error {
 		err := store.Each(tx, BucketBucket, "", func(_ string, b bucketRecord) error { s.buckets[b.Name] = &b; return nil })
@@ -236,7 +239,7 @@ func createBucket(c *call) (*response, error) {
 		return nil, wire.NotImplemented("s3", "CreateBucket with the ACL "+acl)
 	}
 	b := bucketRecord{
-		ID: wire.NewUUID(), Name: c.bucket, Region: c.Region, Account: c.Who.Account, Created: c.Now.UTC(), Key: make([]byte, 32),
+		ID: wire.NewUUID(), Name: c.bucket, Region: cmp.Or(in.LocationConstraint, c.Region), Account: c.Who.Account, Created: c.Now.UTC(), Key: make([]byte, 32),
 		Encryption: bucketEncryption{Algorithm: sseS3}, Ownership: ownership, Tags: in.Tags,
 		PublicAccess: &publicAccessBlock{true, true, true, true},
 	}
@@ -253,7 +256,7 @@ func createBucket(c *call) (*response, error) {
 			return err
 		case ok && old.Account != c.Who.Account:
 			return errBucketExists("BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.", c.bucket)
-		case ok && (c.Region != "us-east-1" || old.Region != "us-east-1"):
+		case ok && (b.Region != "us-east-1" || old.Region != "us-east-1"):
 			return errBucketExists("BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.", c.bucket)
 		case ok: // us-east-1 says yes again, and changes nothing
 			return nil
@@ -280,7 +283,7 @@ func checkLocation(region, constraint string) error {
 		e := wire.Errf(http.StatusBadRequest, "InvalidLocationConstraint", "The specified location-constraint is not valid")
 		e.Extra = map[string]string{"LocationConstraint": constraint}
 		return e
-	case constraint == "" && region == "us-east-1", constraint == region:
+	case region == "us-east-1", constraint == region: // us-east-1 is the global endpoint's, too
 		return nil
 	}
 	return wire.Errf(http.StatusBadRequest, "IllegalLocationConstraintException", "The %s location constraint is incompatible for the region specific endpoint this request was sent to.", cmp.Or(constraint, "unspecified"))

@@ -83,7 +83,7 @@ func TestPersist_CoversEveryFileThatWasMadeBefore(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 				t.Error(err)
 			}
-			if err := d.persist(nil); err != nil {
+			if err := d.joinSync(); err != nil {
 				t.Error(err)
 			}
 			if _, ok := synced.Load(name); !ok {

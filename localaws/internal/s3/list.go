@@ -61,31 +61,35 @@ func (l *listing) walk(tx *bolt.Tx, bucket, after, afterID string, versions bool
 		return nil
 	}
 	root := bucket + "/"
-	from, skipping := root+l.prefix, false
+	from := root + l.prefix
 	switch {
 	case after == "" || root+after < from:
 	case l.commonPrefix(after) == after:
 		from = pastPrefix(root + after)
+	case afterID == "null":
+		from = pastNull(tx, bucket, after)
 	case afterID != "":
-		from, skipping = versionsPrefix(bucket, after), true
+		number, _ := versionNumber(afterID) // checked by the caller
+		from = versionKey(bucket, after, number) + "\x00"
 	default:
 		from = pastKey(root + after)
 	}
+	// Versions before the page were the latest, if there are any.
 	previous := ""
 	cursor := tx.Bucket(ObjectBucket).Cursor()
 	k, v := cursor.Seek([]byte(from))
+	if afterID != "" {
+		if first, _ := cursor.Seek([]byte(versionsPrefix(bucket, after))); string(first) < from {
+			previous = after
+		}
+		k, v = cursor.Seek([]byte(from))
+	}
 	for k != nil && strings.HasPrefix(string(k), root+l.prefix) {
 		e := listedVersion{}
 		if err := json.Unmarshal(v, &e.objectRecord); err != nil {
 			return fmt.Errorf("localaws: damaged record %s %q: %w", ObjectBucket, k, err)
 		}
 		e.latest, previous = e.Key != previous, e.Key
-		if skipping && e.Key == after {
-			skipping = e.VersionID != afterID
-			k, v = cursor.Next()
-			continue
-		}
-		skipping = false
 		if !versions && e.DeleteMarker {
 			k, v = cursor.Seek([]byte(pastKey(root + e.Key)))
 			continue
@@ -109,6 +113,17 @@ func (l *listing) walk(tx *bolt.Tx, bucket, after, afterID string, versions bool
 		}
 	}
 	return nil
+}
+
+// pastNull is the place after a key's version null. Where that was deleted since,
+// nobody knows: the place is before all versions of the key, so that none is
+// left out.
+func pastNull(tx *bolt.Tx, bucket, key string) string {
+	record, _, err := findRecord(tx, bucket, key, "null")
+	if err != nil {
+		return versionsPrefix(bucket, key)
+	}
+	return record + "\x00"
 }
 
 // commonPrefix is the prefix under which a key is rolled up; empty for a key
@@ -247,6 +262,9 @@ func listObjectVersions(c *call) (*response, error) {
 	marker, id := c.query.Get("key-marker"), c.query.Get("version-id-marker")
 	if id != "" && marker == "" {
 		return nil, errInvalidArgument("version-id-marker", id, "A version-id marker cannot be specified without a key marker.")
+	}
+	if err := checkVersionID("version-id-marker", id); err != nil {
+		return nil, err
 	}
 	if err := c.s.db.View(func(tx *bolt.Tx) error { return l.walk(tx, c.bucket, marker, id, true) }); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"cmp"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -34,7 +35,14 @@ type uploadRecord struct {
 	Header    EnvelopeHeader // the data key, wrapped
 	Algorithm string         // of the checksums; empty where the client named none
 	Composite bool           // the object's checksum is made of its parts'
+	// Completed has the parts that the upload was completed with, and Object what
+	// became of it: a client that lost the answer gets it again. Empty before.
+	Completed []completedPart `json:",omitempty"`
 }
+
+// completedLife is how long the answer to a completed upload can be had again.
+// AWS does not say how long.
+const completedLife = 24 * time.Hour
 
 // partRecord is one part that was uploaded.
 type partRecord struct {
@@ -67,7 +75,7 @@ func (c *call) upload(tx *bolt.Tx) (uploadRecord, error) {
 		return uploadRecord{}, errNoSuchUpload(id)
 	}
 	u, ok, err := store.Load[uploadRecord](tx, UploadBucket, store.Key(c.bucket, id))
-	if err == nil && (!ok || u.Key != c.key) {
+	if err == nil && (!ok || u.Key != c.key || len(u.Completed) > 0 && c.Operation != "CompleteMultipartUpload") {
 		err = errNoSuchUpload(id)
 	}
 	return u, err
@@ -90,8 +98,30 @@ func (c *call) parts(tx *bolt.Tx, id string) (parts []partRecord, err error) {
 	return parts, err
 }
 
+// forgetCompleted removes what is kept of uploads that were completed long ago.
+func forgetCompleted(tx *bolt.Tx) error {
+	var old []string
+	err := store.Each(tx, UploadBucket, "", func(key string, u uploadRecord) error {
+		if len(u.Completed) > 0 && time.Since(u.Object.Modified) > completedLife {
+			old = append(old, key)
+		}
+		return nil
+	})
+	for _, key := range old {
+		err = errors.Join(err, store.Remove(tx, UploadBucket, key))
+	}
+	return err
+}
+
+// newUploadID makes an ID that has nothing to guess.
+func newUploadID() string {
+	b := make([]byte, 48)
+	_, _ = rand.Read(b) // never fails: see crypto/rand.Read
+	return strings.ReplaceAll(base64.RawURLEncoding.EncodeToString(b), "-", ".")
+}
+
 func createMultipartUpload(c *call) (*response, error) {
-	u := uploadRecord{ID: newVersionID() + newVersionID(), Key: c.key, Initiated: c.Now.UTC(), Account: c.Who.Account}
+	u := uploadRecord{ID: newUploadID(), Key: c.key, Initiated: c.Now.UTC(), Account: c.Who.Account}
 	u.Object.Key = c.key
 	if err := errors.Join(c.describe(&u.Object), c.describeAccess(&u.Object)); err != nil {
 		return nil, err
@@ -305,6 +335,9 @@ func completeMultipartUpload(c *call) (*response, error) {
 		if u, err = c.upload(tx); err != nil {
 			return err
 		}
+		if len(u.Completed) > 0 {
+			return nil
+		}
 		if uploaded, err = c.parts(tx, u.ID); err != nil {
 			return err
 		}
@@ -312,6 +345,12 @@ func completeMultipartUpload(c *call) (*response, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(u.Completed) > 0 {
+		if !slices.Equal(u.Completed, in.Parts) || c.Now.Sub(u.Object.Modified) > completedLife {
+			return nil, errNoSuchUpload(u.ID)
+		}
+		return c.completed(&u.Object)
 	}
 	parts, err := chooseParts(in.Parts, uploaded)
 	if err != nil {
@@ -327,16 +366,25 @@ func completeMultipartUpload(c *call) (*response, error) {
 	}
 	var files []string
 	err = c.commitObject(o, func(tx *bolt.Tx) error {
-		if _, err := c.upload(tx); err != nil {
-			return err
+		if now, err := c.upload(tx); err != nil || len(now.Completed) > 0 {
+			return cmp.Or(err, error(errNoSuchUpload(u.ID)))
 		}
 		files, err = c.forgetUpload(tx, u.ID)
 		return err
+	}, func(tx *bolt.Tx) error {
+		u.Completed, u.Object, u.Header = in.Parts, *o, EnvelopeHeader{}
+		u.Object.File = "" // the object's
+		return store.Save(tx, UploadBucket, store.Key(c.bucket, u.ID), u)
 	})
 	if err != nil {
 		return nil, err
 	}
 	c.s.discard(files...)
+	return c.completed(o)
+}
+
+// completed is the answer to a completed upload.
+func (c *call) completed(o *objectRecord) (*response, error) {
 	a, err := xmlAnswer("CompleteMultipartUploadResult", struct {
 		Location string
 		Bucket   string
@@ -585,7 +633,7 @@ func listMultipartUploads(c *call) (*response, error) {
 	var uploads []uploadRecord
 	err = c.s.db.View(func(tx *bolt.Tx) error {
 		return store.Each(tx, UploadBucket, store.Key(c.bucket, ""), func(_ string, u uploadRecord) error {
-			if u.ID != "" && strings.HasPrefix(u.Key, l.prefix) { // else it is a part
+			if u.ID != "" && len(u.Completed) == 0 && strings.HasPrefix(u.Key, l.prefix) { // else it is a part, or done
 				uploads = append(uploads, u)
 			}
 			return nil

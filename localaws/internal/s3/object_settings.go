@@ -54,6 +54,14 @@ func putObjectTagging(c *call) (*response, error) {
 	if err := c.readXML("Tagging", &in); err != nil {
 		return nil, err
 	}
+	action := "s3:PutObjectTagging"
+	if c.query.Get("versionId") != "" {
+		action = "s3:PutObjectVersionTagging"
+	}
+	c.tags = append([]s3Tag{}, in.Tags...)
+	if err := c.authorize(action, c.arn()); err != nil {
+		return nil, err
+	}
 	if err := checkTags(in.Tags, maxObjectTags); err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func (c *call) store(o *objectRecord, k objectKey, p *payload) error {
 		return err
 	}
 	o.stored(id, k, p)
-	return c.commitObject(o, nil)
+	return c.commitObject(o, nil, nil)
 }
 
 // writeSealed makes a file of what content writes, and answers with its id.

@@ -3,6 +3,7 @@ package s3
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -64,11 +65,31 @@ func versionKey(bucket, key string, number uint64) string {
 	return fmt.Sprintf("%s%016x", versionsPrefix(bucket, key), math.MaxUint64-number)
 }
 
-// newVersionID makes an id that looks like S3's: 32 characters.
-func newVersionID() string {
+// newVersionID makes an ID that looks like S3's, 32 characters, of the version
+// with a number. A listing that continues after a version that was deleted since
+// finds its place by the number.
+func newVersionID(number uint64) string {
 	b := make([]byte, 24)
 	_, _ = rand.Read(b) // never fails: see crypto/rand.Read
+	binary.BigEndian.PutUint64(b, number)
 	return strings.ReplaceAll(base64.RawURLEncoding.EncodeToString(b), "-", ".")
+}
+
+// versionNumber is the number in a version's ID; false if there is none.
+func versionNumber(id string) (uint64, bool) {
+	b, err := base64.RawURLEncoding.DecodeString(strings.ReplaceAll(id, ".", "-"))
+	if err != nil || len(b) != 24 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(b), true
+}
+
+// checkVersionID refuses what cannot be the ID of a version.
+func checkVersionID(parameter, id string) error {
+	if _, ok := versionNumber(id); !ok && id != "" && id != "null" {
+		return errInvalidArgument(parameter, id, "Invalid version id specified")
+	}
+	return nil
 }
 
 // errStop ends a walk early.
@@ -83,8 +104,8 @@ func findVersion(tx *bolt.Tx, bucket, key, versionID string) (objectRecord, erro
 
 // findRecord is findVersion with the key of the record.
 func findRecord(tx *bolt.Tx, bucket, key, versionID string) (record string, o objectRecord, err error) {
-	if versionID != "" && versionID != "null" && len(versionID) != 32 {
-		return "", o, errInvalidArgument("versionId", versionID, "Invalid version id specified")
+	if err := checkVersionID("versionId", versionID); err != nil {
+		return "", o, err
 	}
 	err = store.Each(tx, ObjectBucket, versionsPrefix(bucket, key), func(k string, v objectRecord) error {
 		if versionID == "" || v.VersionID == versionID {
@@ -122,9 +143,13 @@ func (c *call) bucketIn(tx *bolt.Tx) (*bucketRecord, error) {
 // putVersion makes o the current version of its key, and answers with the file
 // of the version that it replaced, if any.
 func putVersion(tx *bolt.Tx, b *bucketRecord, o *objectRecord) (replaced string, err error) {
+	n, err := tx.Bucket(ObjectBucket).NextSequence()
+	if err != nil {
+		return "", err
+	}
 	o.VersionID = "null"
 	if b.Versioning == "Enabled" {
-		o.VersionID = newVersionID()
+		o.VersionID = newVersionID(n)
 	} else {
 		record, old, err := findRecord(tx, b.Name, o.Key, "null")
 		if err == nil {
@@ -135,16 +160,13 @@ func putVersion(tx *bolt.Tx, b *bucketRecord, o *objectRecord) (replaced string,
 			return "", err
 		}
 	}
-	n, err := tx.Bucket(ObjectBucket).NextSequence()
-	if err != nil {
-		return "", err
-	}
 	return replaced, store.Save(tx, ObjectBucket, versionKey(b.Name, o.Key, n), o)
 }
 
 // commitObject makes o the current version of its key, unless check, where there is
-// one, objects. The object's file is removed where that fails.
-func (c *call) commitObject(o *objectRecord, check func(tx *bolt.Tx) error) error {
+// one, objects; then, where there is one, writes more. The object's file is
+// removed where that fails.
+func (c *call) commitObject(o *objectRecord, check, then func(tx *bolt.Tx) error) error {
 	replaced := ""
 	err := c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
 		b, err := c.bucketIn(tx)
@@ -159,8 +181,10 @@ func (c *call) commitObject(o *objectRecord, check func(tx *bolt.Tx) error) erro
 				return err
 			}
 		}
-		replaced, err = putVersion(tx, b, o)
-		return err
+		if replaced, err = putVersion(tx, b, o); err != nil || then == nil {
+			return err
+		}
+		return then(tx)
 	})
 	if err != nil {
 		c.s.discard(o.File)

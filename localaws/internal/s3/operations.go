@@ -170,7 +170,7 @@ func routes() map[string]*operation {
 		"GET key?attributes":   {"GetObjectAttributes", "s3:GetObject", "", getObjectAttributes, ""},
 
 		"GET key?tagging":    {"GetObjectTagging", "s3:GetObjectTagging", "", getObjectTagging, ""},
-		"PUT key?tagging":    {"PutObjectTagging", "s3:PutObjectTagging", "", putObjectTagging, ""},
+		"PUT key?tagging":    {"PutObjectTagging", "", "", putObjectTagging, ""},
 		"DELETE key?tagging": {"DeleteObjectTagging", "s3:DeleteObjectTagging", "", deleteObjectTagging, ""},
 		"GET key?acl":        {"GetObjectAcl", "s3:GetObjectAcl", "", getObjectACL, ""},
 		"PUT key?acl":        {"PutObjectAcl", "s3:PutObjectAcl", "", nil, ""},

@@ -10,6 +10,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -74,6 +75,7 @@ type call struct {
 	b      *bucketRecord // as it was when the call came; nil where the operation needs none
 
 	keys     map[string]string // condition keys, once they were needed
+	tags     []s3Tag           // of the body of PutObjectTagging
 	writing  bool              // the bucket's configuration, until the call has been recorded
 	recorded bool              // the event, with the change of the state
 }
@@ -242,6 +244,35 @@ func (c *call) checkPresigned() error {
 	if c.Now.After(at.Add(time.Duration(seconds) * time.Second)) {
 		return wire.Errf(http.StatusForbidden, "AccessDenied", "Request has expired")
 	}
+	return c.checkSignedHeaders()
+}
+
+// checkSignedHeaders refuses a presigned request that does not have the headers
+// that were signed, or has one of AWS's that was not.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+func (c *call) checkSignedHeaders() error {
+	signed := c.SignedHeaders()
+	var unsigned []string
+	if !slices.Contains(signed, "host") {
+		unsigned = append(unsigned, "host")
+	}
+	for name := range c.HTTP.Header {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-amz-") && !slices.Contains(signed, lower) {
+			unsigned = append(unsigned, lower)
+		}
+	}
+	if len(unsigned) > 0 {
+		slices.Sort(unsigned)
+		e := wire.Errf(http.StatusForbidden, "AccessDenied", "There were headers present in the request which were not signed")
+		e.Extra = map[string]string{"HeadersNotSigned": strings.Join(unsigned, ", ")}
+		return e
+	}
+	for _, name := range signed {
+		length := name == "content-length" && c.HTTP.ContentLength >= 0 // net/http takes it out of the headers
+		if name != "host" && !length && len(c.HTTP.Header.Values(name)) == 0 {
+			return wire.Errf(http.StatusForbidden, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+		}
+	}
 	return nil
 }
 
@@ -328,7 +359,8 @@ func asError(err error) (*wire.Error, bool) {
 func (c *call) explain(err error) *wire.Error {
 	e, ok := asError(err)
 	if !ok {
-		return wire.Errf(http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again. (%v)", err)
+		log.Printf("localaws: %s of s3: %v", c.Operation, err)
+		return wire.Errf(http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again.")
 	}
 	return e
 }

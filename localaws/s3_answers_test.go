@@ -1,0 +1,258 @@
+package localaws
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/stretchr/testify/require"
+)
+
+// Answers that differ where an emulator guesses.
+
+// Whoever deletes each page of a listing empties the bucket.
+func TestListObjectVersions_PageAndDelete(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "pages")
+	put(t, c, "pages", "a", "before versioning")
+	setVersioning(t, c, "pages", types.BucketVersioningStatusEnabled)
+	for range 3 {
+		put(t, c, "pages", "a", "a")
+		put(t, c, "pages", "b", "b")
+	}
+	_, err := c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("pages"), Key: aws.String("a")})
+	require.NoError(t, err)
+
+	in := &s3.ListObjectVersionsInput{Bucket: aws.String("pages"), MaxKeys: aws.Int32(1)}
+	for range 20 {
+		out, err := c.ListObjectVersions(t.Context(), in)
+		require.NoError(t, err)
+		var ids []types.ObjectIdentifier
+		for _, v := range out.Versions {
+			ids = append(ids, types.ObjectIdentifier{Key: v.Key, VersionId: v.VersionId})
+		}
+		for _, m := range out.DeleteMarkers {
+			ids = append(ids, types.ObjectIdentifier{Key: m.Key, VersionId: m.VersionId})
+		}
+		require.Len(t, ids, 1)
+		_, err = c.DeleteObjects(t.Context(), &s3.DeleteObjectsInput{Bucket: aws.String("pages"), Delete: &types.Delete{Objects: ids}})
+		require.NoError(t, err)
+		if !*out.IsTruncated {
+			break
+		}
+		in.KeyMarker, in.VersionIdMarker = out.NextKeyMarker, out.NextVersionIdMarker
+	}
+	_, err = c.DeleteBucket(t.Context(), &s3.DeleteBucketInput{Bucket: aws.String("pages")})
+	require.NoError(t, err)
+}
+
+// Without deletions every version is listed once, and one of each key is the latest.
+func TestListObjectVersions_Pages(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "pages")
+	put(t, c, "pages", "a", "before versioning")
+	setVersioning(t, c, "pages", types.BucketVersioningStatusEnabled)
+	for range 3 {
+		put(t, c, "pages", "a", "a")
+		put(t, c, "pages", "b", "b")
+	}
+	seen, latest := map[string]bool{}, map[string]int{}
+	p := s3.NewListObjectVersionsPaginator(c, &s3.ListObjectVersionsInput{Bucket: aws.String("pages"), MaxKeys: aws.Int32(1)})
+	for p.HasMorePages() {
+		out, err := p.NextPage(t.Context())
+		require.NoError(t, err)
+		for _, v := range out.Versions {
+			require.False(t, seen[*v.Key+*v.VersionId])
+			seen[*v.Key+*v.VersionId] = true
+			if *v.IsLatest {
+				latest[*v.Key]++
+			}
+		}
+	}
+	require.Len(t, seen, 7)
+	require.Equal(t, map[string]int{"a": 1, "b": 1}, latest)
+	_, err := c.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: aws.String("pages"), KeyMarker: aws.String("a"), VersionIdMarker: aws.String("x")})
+	requireCode(t, err, "InvalidArgument")
+}
+
+// A client that lost the answer to CompleteMultipartUpload gets it again.
+func TestCompleteMultipartUpload_Again(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice", noRetries)
+	makeBucket(t, c, "again")
+	done := uploadParts(t, c, "again", "k", []byte("content"), func(*s3.CreateMultipartUploadInput) {})
+	first, err := c.CompleteMultipartUpload(t.Context(), done)
+	require.NoError(t, err)
+	second, err := c.CompleteMultipartUpload(t.Context(), done)
+	require.NoError(t, err)
+	require.Equal(t, *first.ETag, *second.ETag)
+	require.Equal(t, *first.ChecksumCRC64NVME, *second.ChecksumCRC64NVME)
+	require.Equal(t, "content", get(t, c, "again", "k"))
+
+	_, err = c.UploadPart(t.Context(), &s3.UploadPartInput{Bucket: aws.String("again"), Key: aws.String("k"), UploadId: done.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("x")})
+	requireCode(t, err, "NoSuchUpload")
+	_, err = c.AbortMultipartUpload(t.Context(), &s3.AbortMultipartUploadInput{Bucket: aws.String("again"), Key: aws.String("k"), UploadId: done.UploadId})
+	requireCode(t, err, "NoSuchUpload")
+	list, err := c.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: aws.String("again")})
+	require.NoError(t, err)
+	require.Empty(t, list.Uploads)
+	done.MultipartUpload.Parts[0].ETag = aws.String(`"x"`)
+	_, err = c.CompleteMultipartUpload(t.Context(), done)
+	requireCode(t, err, "NoSuchUpload")
+	require.NoError(t, s.Close())
+}
+
+func TestCreateBucket_InAnotherRegionThroughUSEast1(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	create := func(c *s3.Client, name, region string) error {
+		_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name,
+			CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(region)}})
+		return err
+	}
+	require.NoError(t, create(s3Client(t, s, "alice"), "abroad", "eu-central-1"))
+	c := s3Client(t, s, "alice", inRegion("eu-central-1"))
+	put(t, c, "abroad", "k", "x")
+	where, err := c.GetBucketLocation(t.Context(), &s3.GetBucketLocationInput{Bucket: aws.String("abroad")})
+	require.NoError(t, err)
+	require.Equal(t, "eu-central-1", string(where.LocationConstraint))
+	requireCode(t, create(c, "elsewhere", "us-west-2"), "IllegalLocationConstraintException")
+	requireCode(t, create(s3Client(t, s, "alice"), "abroad", "eu-central-1"), "BucketAlreadyOwnedByYou")
+}
+
+func TestReplicateKey_IsCreating(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := kmsClient(t, s, "alice")
+	k := made(t, c, func(in *kms.CreateKeyInput) { in.MultiRegion = aws.Bool(true) })
+	out, err := c.ReplicateKey(t.Context(), &kms.ReplicateKeyInput{KeyId: k.KeyId, ReplicaRegion: aws.String("eu-west-1")})
+	require.NoError(t, err)
+	require.Equal(t, "Creating", string(out.ReplicaKeyMetadata.KeyState))
+	require.Equal(t, "Enabled", string(described(t, kmsClient(t, s, "alice", inRegion("eu-west-1")), *k.KeyId).KeyState))
+}
+
+func TestDecrypt_InAnotherRegion(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := kmsClient(t, s, "alice")
+	blob := encrypted(t, c, *made(t, c).KeyId, "secret", nil)
+	_, err := kmsClient(t, s, "alice", inRegion("eu-west-1")).Decrypt(t.Context(), &kms.DecryptInput{CiphertextBlob: blob})
+	requireCode(t, err, "AccessDeniedException")
+	require.ErrorContains(t, err, "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
+}
+
+func TestPresigned_HeadersAreTheSignedOnes(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "signed")
+	presigned, err := s3.NewPresignClient(c).PresignPutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("signed"), Key: aws.String("k"),
+		ServerSideEncryption: types.ServerSideEncryptionAes256, Metadata: map[string]string{"a": "b"}})
+	require.NoError(t, err)
+	try := func(change func(http.Header)) (int, string) {
+		headers := map[string]string{}
+		h := presigned.SignedHeader.Clone()
+		h.Del("Host")
+		change(h)
+		for k := range h {
+			headers[k] = h.Get(k)
+		}
+		return send(t, s, presigned.Method, strings.TrimPrefix(presigned.URL, s.URL()), "", headers)
+	}
+	status, body := try(func(http.Header) {})
+	require.Equal(t, http.StatusOK, status, body)
+	status, body = try(func(h http.Header) { h.Set("X-Amz-Acl", "bucket-owner-full-control") })
+	require.Equal(t, http.StatusForbidden, status)
+	require.Contains(t, body, "<HeadersNotSigned>x-amz-acl</HeadersNotSigned>")
+	status, body = try(func(h http.Header) { h.Del("X-Amz-Meta-A") })
+	require.Equal(t, http.StatusForbidden, status)
+	require.Contains(t, body, "<Code>SignatureDoesNotMatch</Code>")
+}
+
+func TestBucketPolicy_ConditionKeysOfTagsAndSignatures(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice", noRetries)
+	const bucket = "tagged"
+	makeBucket(t, c, bucket)
+	write := func(key, tags string) error {
+		in := &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader("x")}
+		if tags != "" {
+			in.Tagging = &tags
+		}
+		_, err := c.PutObject(t.Context(), in)
+		return err
+	}
+	read := func(key string) error {
+		_, err := c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &key})
+		return err
+	}
+	tag := func(key, value string) error {
+		_, err := c.PutObjectTagging(t.Context(), &s3.PutObjectTaggingInput{Bucket: aws.String(bucket), Key: aws.String("plain"),
+			Tagging: &types.Tagging{TagSet: []types.Tag{{Key: &key, Value: &value}}}})
+		return err
+	}
+	require.NoError(t, write("plain", ""))
+	require.NoError(t, write("secret", "class=secret"))
+	deny := func(action, condition string) {
+		setPolicy(t, c, bucket, `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"`+action+`","Resource":"arn:aws:s3:::tagged/*","Condition":`+condition+`}]}`)
+	}
+	deny("s3:GetObject", `{"StringEquals":{"s3:ExistingObjectTag/class":"secret"}}`)
+	require.NoError(t, read("plain"))
+	requireCode(t, read("secret"), "AccessDenied")
+
+	deny("s3:PutObject", `{"StringNotEquals":{"s3:RequestObjectTag/class":"open"}}`)
+	require.NoError(t, write("k", "class=open"))
+	requireCode(t, write("k", "class=secret"), "AccessDenied")
+	requireCode(t, write("k", ""), "AccessDenied")
+
+	deny("s3:PutObjectTagging", `{"ForAnyValue:StringEquals":{"s3:RequestObjectTagKeys":["owner"]}}`)
+	require.NoError(t, tag("class", "open"))
+	requireCode(t, tag("owner", "me"), "AccessDenied")
+	requireCode(t, write("k", "owner=me"), "AccessDenied")
+
+	deny("s3:PutObject", `{"Bool":{"s3:ObjectCreationOperation":"false"}}`)
+	require.NoError(t, write("k", ""))
+	_, err := c.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String(bucket), Key: aws.String("k")})
+	requireCode(t, err, "AccessDenied")
+
+	presigned, err := s3.NewPresignClient(c).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("plain")})
+	require.NoError(t, err)
+	get := func() int {
+		status, _ := send(t, s, "GET", strings.TrimPrefix(presigned.URL, s.URL()), "", nil)
+		return status
+	}
+	deny("s3:GetObject", `{"NumericGreaterThan":{"s3:signatureAge":"600000"}}`)
+	require.Equal(t, http.StatusOK, get())
+	deny("s3:GetObject", `{"NumericGreaterThan":{"s3:signatureAge":"-1"}}`)
+	require.Equal(t, http.StatusForbidden, get())
+
+	for condition, code := range map[string]string{
+		`{"StringEquals":{"s3:AccessPointNetworkOrigin":"VPC"}}`:               "",
+		`{"NumericLessThan":{"s3:object-lock-remaining-retention-days":"10"}}`: "NotImplemented",
+		`{"StringEquals":{"s3:Unheard":"x"}}`:                                  "MalformedPolicy",
+	} {
+		doc := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::tagged/*","Condition":` + condition + `}]}`
+		_, err := c.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String(bucket), Policy: &doc})
+		if code == "" {
+			require.NoError(t, err)
+			continue
+		}
+		requireCode(t, err, code)
+	}
+	for _, principal := range []string{`{"AWS":"bob"}`, `{"AWS":"arn:aws:iam::123:user/bob"}`, `{"AWS":"arn:aws:iam::123456789012:group/all"}`, `{"Service":"nobody"}`, `"bob"`, `{}`} {
+		doc := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":` + principal + `,"Action":"s3:GetObject","Resource":"arn:aws:s3:::tagged/*"}]}`
+		_, err := c.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String(bucket), Policy: &doc})
+		requireCode(t, err, "MalformedPolicy")
+		require.ErrorContains(t, err, "Invalid principal in policy", principal)
+	}
+}
