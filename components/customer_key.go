@@ -25,6 +25,16 @@ type CustomerKey struct {
 	AliasName pulumi.StringOutput `pulumi:"aliasName"`
 	// AliasArn is the alias's ARN; empty for an existing key.
 	AliasArn pulumi.StringOutput `pulumi:"aliasArn"`
+	// EncryptPolicy, DecryptPolicy and EncryptDecryptPolicy are IAM policy
+	// documents, as JSON, that allow a role or user of the key's account just that
+	// with the key.
+	EncryptPolicy        pulumi.StringOutput `pulumi:"encryptPolicy"`
+	DecryptPolicy        pulumi.StringOutput `pulumi:"decryptPolicy"`
+	EncryptDecryptPolicy pulumi.StringOutput `pulumi:"encryptDecryptPolicy"`
+
+	// Key and Alias are the resources themselves; nil for an existing key.
+	Key   *kms.Key
+	Alias *kms.Alias
 }
 
 // CustomerKeyArgs are the arguments of [NewCustomerKey]. All are optional.
@@ -118,8 +128,11 @@ func NewCustomerKey(ctx *pulumi.Context, name string, args *CustomerKeyArgs, opt
 	} else if err = c.create(ctx, name, args); err != nil {
 		return nil, err
 	}
+	c.EncryptPolicy, c.DecryptPolicy = keyAccess(c.KeyArn, accessWrite), keyAccess(c.KeyArn, accessRead)
+	c.EncryptDecryptPolicy = keyAccess(c.KeyArn, accessRead|accessWrite)
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
 		"keyArn": c.KeyArn, "keyId": c.KeyId, "aliasName": c.AliasName, "aliasArn": c.AliasArn,
+		"encryptPolicy": c.EncryptPolicy, "decryptPolicy": c.DecryptPolicy, "encryptDecryptPolicy": c.EncryptDecryptPolicy,
 	})
 }
 
@@ -254,6 +267,7 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 		return fmt.Errorf("creating the alias of %s: %w", name, err)
 	}
 	c.KeyArn, c.KeyId, c.AliasName, c.AliasArn = key.Arn, key.KeyId, alias.Name, alias.Arn
+	c.Key, c.Alias = key, alias
 	return nil
 }
 

@@ -26,6 +26,22 @@ type EncryptedBucket struct {
 	// KmsKeyArn is the ARN of the key that the bucket encrypts with; for an
 	// existing bucket the one that was given, or empty.
 	KmsKeyArn pulumi.StringOutput `pulumi:"kmsKeyArn"`
+	// DomainName and RegionalDomainName are the bucket's DNS names, ready as
+	// BucketName is: "NAME.s3.amazonaws.com" and "NAME.s3.REGION.amazonaws.com".
+	DomainName         pulumi.StringOutput `pulumi:"domainName"`
+	RegionalDomainName pulumi.StringOutput `pulumi:"regionalDomainName"`
+	// ReadPolicy, WritePolicy and ReadWritePolicy are IAM policy documents, as
+	// JSON, that allow a role or user of the bucket's account to read the objects
+	// (and list them), to write them, or both, and to use the key for that through
+	// S3. None allows objects to be deleted. For an existing bucket they name the
+	// key only if KmsKeyArn is given.
+	ReadPolicy      pulumi.StringOutput `pulumi:"readPolicy"`
+	WritePolicy     pulumi.StringOutput `pulumi:"writePolicy"`
+	ReadWritePolicy pulumi.StringOutput `pulumi:"readWritePolicy"`
+
+	// Bucket is the resource itself; nil for an existing bucket. Its outputs are
+	// known before the bucket encrypts: write to BucketName.
+	Bucket *s3.BucketV2
 }
 
 // EncryptedBucketArgs are the arguments of [NewEncryptedBucket].
@@ -162,8 +178,12 @@ func NewEncryptedBucket(ctx *pulumi.Context, name string, args *EncryptedBucketA
 	} else if err := c.create(ctx, name, args); err != nil {
 		return nil, err
 	}
+	c.ReadPolicy, c.WritePolicy = bucketAccess(c.BucketArn, c.KmsKeyArn, accessRead), bucketAccess(c.BucketArn, c.KmsKeyArn, accessWrite)
+	c.ReadWritePolicy = bucketAccess(c.BucketArn, c.KmsKeyArn, accessRead|accessWrite)
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
 		"bucketName": c.BucketName, "bucketArn": c.BucketArn, "kmsKeyArn": c.KmsKeyArn,
+		"domainName": c.DomainName, "regionalDomainName": c.RegionalDomainName,
+		"readPolicy": c.ReadPolicy, "writePolicy": c.WritePolicy, "readWritePolicy": c.ReadWritePolicy,
 	})
 }
 
@@ -454,7 +474,11 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		ready = bp.Bucket
 	}
 	c.BucketName, c.KmsKeyArn = ready, readyKey
-	c.BucketArn = pulumi.All(bucket.Arn, ready).ApplyT(func(v []any) string { return v[0].(string) }).(pulumi.StringOutput)
+	whenReady := func(out pulumi.StringOutput) pulumi.StringOutput {
+		return pulumi.All(out, ready).ApplyT(func(v []any) string { return v[0].(string) }).(pulumi.StringOutput)
+	}
+	c.BucketArn, c.DomainName, c.RegionalDomainName = whenReady(bucket.Arn), whenReady(bucket.BucketDomainName), whenReady(bucket.BucketRegionalDomainName)
+	c.Bucket = bucket
 	return nil
 }
 
@@ -538,6 +562,7 @@ func (c *EncryptedBucket) useExisting(ctx *pulumi.Context, args *EncryptedBucket
 		return *b, nil
 	}).(s3.LookupBucketResultOutput)
 	c.BucketName, c.BucketArn = bucket.Bucket(), bucket.Arn()
+	c.DomainName, c.RegionalDomainName = bucket.BucketDomainName(), bucket.BucketRegionalDomainName()
 	c.KmsKeyArn = pulumi.String("").ToStringOutput()
 	if args.KmsKeyArn != nil {
 		c.KmsKeyArn = checked(args.KmsKeyArn, validateKeyArn)

@@ -3,6 +3,7 @@ package components
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
@@ -26,9 +27,9 @@ type EncryptionBaseline struct {
 	// SkipBucket.
 	BucketName pulumi.StringOutput `pulumi:"bucketName"`
 	BucketArn  pulumi.StringOutput `pulumi:"bucketArn"`
-	// EBSKmsKeyArn and EBSEncryptionByDefault are the outputs of
+	// EBSDefaultKeyArn and EBSEncryptionByDefault are the outputs of
 	// [EBSDefaultEncryption]; empty and false with SkipEBS.
-	EBSKmsKeyArn           pulumi.StringOutput `pulumi:"ebsKmsKeyArn"`
+	EBSDefaultKeyArn       pulumi.StringOutput `pulumi:"ebsDefaultKeyArn"`
 	EBSEncryptionByDefault pulumi.BoolOutput   `pulumi:"ebsEncryptionByDefault"`
 }
 
@@ -50,7 +51,8 @@ type EncryptionBaselineArgs struct {
 	SkipBucket bool `pulumi:"skipBucket,optional"`
 	// SkipEBS leaves the EBS defaults alone. The default is false.
 	SkipEBS bool `pulumi:"skipEbs,optional"`
-	// Tags are put on the key and the bucket that have no tags of their own.
+	// Tags are put on the key and the bucket, beside the tags that each has of its
+	// own; for the same tag, its own value counts.
 	Tags pulumi.StringMapInput `pulumi:"tags,optional"`
 }
 
@@ -68,7 +70,7 @@ func NewEncryptionBaseline(ctx *pulumi.Context, name string, args *EncryptionBas
 	}
 	none := pulumi.String("").ToStringOutput()
 	b.KeyArn, b.KeyId, b.AliasName, b.AliasArn = none, none, none, none
-	b.BucketName, b.BucketArn, b.EBSKmsKeyArn, b.EBSEncryptionByDefault = none, none, none, pulumi.Bool(false).ToBoolOutput()
+	b.BucketName, b.BucketArn, b.EBSDefaultKeyArn, b.EBSEncryptionByDefault = none, none, none, pulumi.Bool(false).ToBoolOutput()
 
 	if !args.SkipKey {
 		key, err := NewCustomerKey(ctx, name, args.key(), child(b)...)
@@ -89,12 +91,12 @@ func NewEncryptionBaseline(ctx *pulumi.Context, name string, args *EncryptionBas
 		if err != nil {
 			return nil, err
 		}
-		b.EBSKmsKeyArn, b.EBSEncryptionByDefault = ebs.KmsKeyArn, ebs.Enabled
+		b.EBSDefaultKeyArn, b.EBSEncryptionByDefault = ebs.KmsKeyArn, ebs.Enabled
 	}
 	return b, ctx.RegisterResourceOutputs(b, pulumi.Map{
 		"keyArn": b.KeyArn, "keyId": b.KeyId, "aliasName": b.AliasName, "aliasArn": b.AliasArn,
 		"bucketName": b.BucketName, "bucketArn": b.BucketArn,
-		"ebsKmsKeyArn": b.EBSKmsKeyArn, "ebsEncryptionByDefault": b.EBSEncryptionByDefault,
+		"ebsDefaultKeyArn": b.EBSDefaultKeyArn, "ebsEncryptionByDefault": b.EBSEncryptionByDefault,
 	})
 }
 
@@ -137,8 +139,8 @@ func (a *EncryptionBaselineArgs) key() *CustomerKeyArgs {
 	if a.Key != nil {
 		k = *a.Key
 	}
-	if k.Tags == nil && k.ExistingKeyArn == nil {
-		k.Tags = a.Tags
+	if k.ExistingKeyArn == nil {
+		k.Tags = mergedTags(a.Tags, k.Tags)
 	}
 	return &k
 }
@@ -148,8 +150,8 @@ func (a *EncryptionBaselineArgs) bucket(keyArn pulumi.StringInput) *EncryptedBuc
 	if a.Bucket != nil {
 		k = *a.Bucket
 	}
-	if k.Tags == nil && k.ExistingBucketName == nil {
-		k.Tags = a.Tags
+	if k.ExistingBucketName == nil {
+		k.Tags = mergedTags(a.Tags, k.Tags)
 	}
 	if k.KmsKeyArn == nil && !a.SkipKey {
 		k.KmsKeyArn = keyArn
@@ -166,4 +168,28 @@ func (a *EncryptionBaselineArgs) ebs(keyArn pulumi.StringInput) *EBSDefaultEncry
 		k.KmsKeyArn = keyArn
 	}
 	return &k
+}
+
+// mergedTags are common and own; for the same tag, own counts.
+func mergedTags(common, own pulumi.StringMapInput) pulumi.StringMapInput {
+	switch {
+	case common == nil:
+		return own
+	case own == nil:
+		return common
+	}
+	a, aOK := common.(pulumi.StringMap)
+	b, bOK := own.(pulumi.StringMap)
+	if aOK && bOK {
+		merged := pulumi.StringMap{}
+		maps.Copy(merged, a)
+		maps.Copy(merged, b)
+		return merged
+	}
+	return pulumi.All(common, own).ApplyT(func(v []any) map[string]string {
+		merged := map[string]string{}
+		maps.Copy(merged, v[0].(map[string]string))
+		maps.Copy(merged, v[1].(map[string]string))
+		return merged
+	}).(pulumi.StringMapOutput)
 }

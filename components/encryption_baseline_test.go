@@ -23,7 +23,7 @@ func TestEncryptionBaseline_NilArgs(t *testing.T) {
 		for out, want := range map[pulumi.Output]any{
 			b.KeyArn: ownKey, b.KeyId: "1234abcd-12ab-34cd-56ef-1234567890ab", b.AliasName: "alias/app", b.AliasArn: "arn:aws:kms:us-east-1:111122223333:alias/app",
 			b.BucketName: "app-111122223333-made-up", b.BucketArn: "arn:aws:s3:::app-111122223333-made-up",
-			b.EBSKmsKeyArn: ownKey, b.EBSEncryptionByDefault: true,
+			b.EBSDefaultKeyArn: ownKey, b.EBSEncryptionByDefault: true,
 		} {
 			require.Equal(t, want, resolved(t, ctx, out))
 		}
@@ -94,7 +94,7 @@ func TestEncryptionBaseline_SkippedPartsHaveEmptyOutputs(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, resolved(t, ctx, b.BucketName))
 		require.Empty(t, resolved(t, ctx, b.BucketArn))
-		require.Empty(t, resolved(t, ctx, b.EBSKmsKeyArn))
+		require.Empty(t, resolved(t, ctx, b.EBSDefaultKeyArn))
 		require.Equal(t, false, resolved(t, ctx, b.EBSEncryptionByDefault))
 		c, err := NewEncryptionBaseline(ctx, "other", &EncryptionBaselineArgs{SkipKey: true, SkipEBS: true, Bucket: &EncryptedBucketArgs{KmsKeyArn: pulumi.String(ownKey)}})
 		require.NoError(t, err)

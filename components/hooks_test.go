@@ -52,7 +52,7 @@ func TestAskGuard(t *testing.T) {
 			}))
 			b, err := NewEncryptionBaseline(ctx, "app", nil)
 			require.NoError(t, err)
-			_, err = internals.UnsafeAwaitOutput(ctx.Context(), b.EBSKmsKeyArn)
+			_, err = internals.UnsafeAwaitOutput(ctx.Context(), b.EBSDefaultKeyArn)
 			require.NoError(t, err)
 			err = askGuard(ctx, current(ctx), state)
 			require.ErrorIs(t, err, used)

@@ -262,8 +262,10 @@ func (d *policyDocument) add(s statement) {
 	d.Statement = append(d.Statement, s)
 }
 
-func (d policyDocument) json() (string, error) {
-	b, err := json.Marshal(d)
+func (d policyDocument) json() (string, error) { return marshalPolicy(d) }
+
+func marshalPolicy(document any) (string, error) {
+	b, err := json.Marshal(document)
 	return string(b), err
 }
 

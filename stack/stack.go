@@ -74,6 +74,6 @@ func Deploy(ctx *pulumi.Context) error {
 	ctx.Export("region", arnPart(3))
 	ctx.Export("accountId", arnPart(4))
 	ctx.Export("ebsEncryptionByDefault", baseline.EBSEncryptionByDefault)
-	ctx.Export("ebsDefaultKeyArn", baseline.EBSKmsKeyArn)
+	ctx.Export("ebsDefaultKeyArn", baseline.EBSDefaultKeyArn)
 	return nil
 }

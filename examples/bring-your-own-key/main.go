@@ -21,6 +21,6 @@ func program(ctx *pulumi.Context) error {
 		return err
 	}
 	ctx.Export("bucketName", baseline.BucketName)
-	ctx.Export("ebsDefaultKeyArn", baseline.EBSKmsKeyArn)
+	ctx.Export("ebsDefaultKeyArn", baseline.EBSDefaultKeyArn)
 	return nil
 }
