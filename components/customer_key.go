@@ -70,10 +70,14 @@ type CustomerKeyArgs struct {
 	// Administrators are the ARNs of IAM roles and users who manage the key but
 	// do not use it. They must exist, or KMS refuses the policy.
 	Administrators pulumi.StringArrayInput `pulumi:"administrators,optional"`
-	// Users are the ARNs of IAM roles and users who use the key, through S3 and
+	// ServiceUsers are the ARNs of IAM roles and users who use the key, through S3 and
 	// EC2 only. They must exist, or KMS refuses the policy. Principals whose IAM
 	// policies allow the key's use need not be named here.
-	Users pulumi.StringArrayInput `pulumi:"users,optional"`
+	ServiceUsers pulumi.StringArrayInput `pulumi:"serviceUsers,optional"`
+	// DirectUsers are the ARNs of IAM roles and users who use the key in calls of
+	// their own (Encrypt, Decrypt, GenerateDataKey, ReEncrypt) as well as through
+	// any service. They must exist, or KMS refuses the policy.
+	DirectUsers pulumi.StringArrayInput `pulumi:"directUsers,optional"`
 	// Accounts are the numbers of other accounts whose principals may use the
 	// key through S3 and EC2, as far as their own IAM policies let them.
 	Accounts []string `pulumi:"accounts,optional"`
@@ -115,7 +119,7 @@ func NewCustomerKey(ctx *pulumi.Context, name string, args *CustomerKeyArgs, opt
 	if args == nil {
 		args = &CustomerKeyArgs{}
 	}
-	if err := errors.Join(args.validate(name), begin(ctx), args.needsGuard(ctx, name)); err != nil {
+	if err := errors.Join(args.validate(name), begin(ctx), args.needsGuard(ctx, "CustomerKey", name)); err != nil {
 		return nil, err
 	}
 	c := &CustomerKey{}
@@ -170,8 +174,11 @@ func (a *CustomerKeyArgs) check(name string) error {
 	for _, p := range plainStrings(a.Administrators) {
 		errs = append(errs, validatePrincipal("Administrators", p))
 	}
-	for _, p := range plainStrings(a.Users) {
-		errs = append(errs, validatePrincipal("Users", p))
+	for _, p := range plainStrings(a.ServiceUsers) {
+		errs = append(errs, validatePrincipal("ServiceUsers", p))
+	}
+	for _, p := range plainStrings(a.DirectUsers) {
+		errs = append(errs, validatePrincipal("DirectUsers", p))
 	}
 	for _, p := range a.Accounts {
 		errs = append(errs, validateAccount("Accounts", p))
@@ -183,26 +190,26 @@ func (a *CustomerKeyArgs) check(name string) error {
 	errs = append(errs, validateTags("Tags", a.Tags))
 	if a.Policy != nil {
 		if a.hasPolicyArgs() {
-			errs = append(errs, errors.New("Policy and Administrators, Users, Accounts, Services, AllowAutoScaling or Statements exclude each other: Policy is the whole policy"))
+			errs = append(errs, errors.New("Policy and Administrators, ServiceUsers, DirectUsers, Accounts, Services, AllowAutoScaling or Statements exclude each other: Policy is the whole policy"))
 		}
 		errs = append(errs, checkPlain(a.Policy, func(s string) error { return validateKeyPolicy("Policy", s, "") }))
 	} else {
 		// Names used twice and a policy too large show with any key's ARN.
-		_, err := a.keyPolicy(plainStrings(a.Administrators), plainStrings(a.Users), plainStatements(a.Statements)).document(keyARN{partition: "aws", region: "us-east-1", account: "111122223333"})
+		_, err := a.keyPolicy(plainStrings(a.Administrators), plainStrings(a.ServiceUsers), plainStrings(a.DirectUsers), plainStatements(a.Statements)).document(keyARN{partition: "aws", region: "us-east-1", account: "111122223333"})
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func (a *CustomerKeyArgs) keyPolicy(administrators, users []string, statements []policyStatement) keyPolicy {
+func (a *CustomerKeyArgs) keyPolicy(administrators, serviceUsers, directUsers []string, statements []policyStatement) keyPolicy {
 	return keyPolicy{
-		administrators: administrators, users: users, accounts: a.Accounts, services: a.Services,
+		administrators: administrators, serviceUsers: serviceUsers, directUsers: directUsers, accounts: a.Accounts, services: a.Services,
 		allowAutoScaling: a.AllowAutoScaling, statements: statements,
 	}
 }
 
 func (a *CustomerKeyArgs) hasPolicyArgs() bool {
-	return a.Administrators != nil || a.Users != nil || len(a.Accounts)+len(a.Services)+len(a.Statements) > 0 || a.AllowAutoScaling
+	return a.Administrators != nil || a.ServiceUsers != nil || a.DirectUsers != nil || len(a.Accounts)+len(a.Services)+len(a.Statements) > 0 || a.AllowAutoScaling
 }
 
 func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKeyArgs) error {
@@ -217,14 +224,6 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	description := args.Description
 	if description == "" {
 		description = "customer managed key of " + name
-	}
-	for _, service := range args.Services {
-		if _, ok := presetOf(service); !ok {
-			hint := fmt.Sprintf("Services: AWS's documentation may ask for other actions or conditions for %s than the general ones (the use of the key with aws:SourceAccount): compare, and give Statements instead where they differ", service)
-			if err := ctx.Log.Info(hint, &pulumi.LogArgs{Resource: c}); err != nil {
-				return err
-			}
-		}
 	}
 	free, err := aliasIsFree(ctx, c, name, args.alias(name), func(key kms.LookupKeyResult) bool {
 		return key.MultiRegion == args.MultiRegion // where not, it is ours and is being replaced
@@ -289,11 +288,11 @@ func rotatesAfterUpdate(ctx *pulumi.Context, name string) (pulumi.ResourceOption
 }
 
 // needsGuard returns an error if the key is guarded and the program has no guard.
-func (a *CustomerKeyArgs) needsGuard(ctx *pulumi.Context, name string) error {
+func (a *CustomerKeyArgs) needsGuard(ctx *pulumi.Context, component, name string) error {
 	missing := false
 	ofProgram(ctx, func(p *program) { missing = a.GuardDeletion && p.guard == nil })
 	if missing {
-		return fmt.Errorf("CustomerKey %q: GuardDeletion: call keyguard.Register(ctx) of this module before the key is made", name)
+		return fmt.Errorf("%s %q: GuardDeletion: call keyguard.Register(ctx) of this module before the key is made", component, name)
 	}
 	return nil
 }
@@ -302,6 +301,14 @@ func (a *CustomerKeyArgs) needsGuard(ctx *pulumi.Context, name string) error {
 // the account's number and the key's ARN has it: no call to ask for it. Until
 // then the key has AWS's default policy, which gives it to the account alone.
 func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource, keyArn, keyID pulumi.StringOutput, args *CustomerKeyArgs) (*kms.KeyPolicy, error) {
+	for _, service := range args.Services {
+		if _, ok := presetOf(service); !ok {
+			hint := fmt.Sprintf("Services: AWS's documentation may ask for other actions or conditions for %s than the general ones (the use of the key with aws:SourceAccount): compare, and give Statements instead where they differ", service)
+			if err := ctx.Log.Info(hint, &pulumi.LogArgs{Resource: parent}); err != nil {
+				return nil, err
+			}
+		}
+	}
 	var policy pulumi.StringOutput
 	if args.Policy != nil {
 		policy = pulumi.All(keyArn, args.Policy).ApplyT(func(v []any) (string, error) {
@@ -313,14 +320,14 @@ func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource,
 			return document, validateKeyPolicy("Policy", document, arn.account)
 		}).(pulumi.StringOutput)
 	} else {
-		policy = pulumi.All(keyArn, orEmpty(args.Administrators), orEmpty(args.Users), statementValues(args.Statements)).ApplyT(func(v []any) (string, error) {
+		policy = pulumi.All(keyArn, orEmpty(args.Administrators), orEmpty(args.ServiceUsers), orEmpty(args.DirectUsers), statementValues(args.Statements)).ApplyT(func(v []any) (string, error) {
 			arn, err := parseKeyARN("KeyArn", v[0].(string))
 			if err != nil {
 				return "", err
 			}
-			p := args.keyPolicy(v[1].([]string), v[2].([]string), v[3].([]policyStatement))
+			p := args.keyPolicy(v[1].([]string), v[2].([]string), v[3].([]string), v[4].([]policyStatement))
 			err = checkStatements("kms", p.statements, arn)
-			for field, list := range map[string][]string{"Administrators": p.administrators, "Users": p.users} {
+			for field, list := range map[string][]string{"Administrators": p.administrators, "ServiceUsers": p.serviceUsers, "DirectUsers": p.directUsers} {
 				for _, a := range list {
 					if e := validatePrincipal(field, a); e != nil {
 						err = errors.Join(err, e)

@@ -44,7 +44,7 @@ func TestCustomerKey_EveryArgument(t *testing.T) {
 		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{
 			AliasName: "alias/team/app", Description: "d", RotationPeriodInDays: ptr(90), DeletionWindowInDays: ptr(7), MultiRegion: true,
 			Administrators:   pulumi.ToStringArray([]string{adminRole}),
-			Users:            pulumi.StringArray{pulumi.String(userRole).ToStringOutput()},
+			ServiceUsers:     pulumi.StringArray{pulumi.String(userRole).ToStringOutput()},
 			Accounts:         []string{"444455556666"},
 			Services:         []string{"cloudtrail.amazonaws.com"},
 			AllowAutoScaling: true,
@@ -61,7 +61,7 @@ func TestCustomerKey_EveryArgument(t *testing.T) {
 	require.True(t, key.rpc.GetProtect(), "Protect of the component is its children's too")
 	require.Equal(t, "alias/team/app", m.get(t, "aws:kms/alias:Alias", "app-alias").input("name"))
 	require.Equal(t,
-		[]string{"AccountRoot", "Administrators", "Users", "UsersGrants", "Accounts", "AccountsGrants", "CloudTrail", "CloudTrailDescribe", "AutoScaling", "AutoScalingGrants", "More"},
+		[]string{"AccountRoot", "Administrators", "ServiceUsers", "ServiceUsersGrants", "Accounts", "AccountsGrants", "CloudTrail", "CloudTrailDescribe", "AutoScaling", "AutoScalingGrants", "More"},
 		sids(t, m.get(t, "aws:kms/keyPolicy:KeyPolicy", "app-key-policy").input("policy").(string)))
 }
 
@@ -94,7 +94,7 @@ func TestCustomerKey_PreviewBeforeTheKeyExists(t *testing.T) {
 	m := newMock()
 	m.preview = true
 	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
-		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{Users: pulumi.StringArray{pulumi.String(userRole)}})
+		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{ServiceUsers: pulumi.StringArray{pulumi.String(userRole)}})
 		return err
 	}))
 	require.NotContains(t, m.get(t, "aws:kms/keyPolicy:KeyPolicy", "app-key-policy").Inputs, "policy", "the mock leaves out what is not known")
@@ -128,11 +128,11 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		"window too long":           {&CustomerKeyArgs{DeletionWindowInDays: ptr(31)}, []string{"DeletionWindowInDays: 31", "7 to 30"}},
 		"description":               {&CustomerKeyArgs{Description: strings.Repeat("d", 8193)}, []string{"Description", "8193", "8192"}},
 		"administrator":             {&CustomerKeyArgs{Administrators: pulumi.StringArray{pulumi.String("*")}}, []string{`Administrators: "*"`, "IAM role"}},
-		"user":                      {&CustomerKeyArgs{Users: pulumi.StringArray{pulumi.String(userRole), pulumi.String("app")}}, []string{`Users: "app"`, "IAM role"}},
+		"user":                      {&CustomerKeyArgs{ServiceUsers: pulumi.StringArray{pulumi.String(userRole), pulumi.String("app")}}, []string{`ServiceUsers: "app"`, "IAM role"}},
 		"account":                   {&CustomerKeyArgs{Accounts: []string{"123"}}, []string{`Accounts: "123"`, "12 digits"}},
 		"service":                   {&CustomerKeyArgs{Services: []string{"s3"}}, []string{`Services: "s3"`, "service principal"}},
 		"tag":                       {&CustomerKeyArgs{Tags: pulumi.StringMap{"aws:x": pulumi.String("")}}, []string{`Tags: "aws:x"`, "reserved"}},
-		"policy too large":          {&CustomerKeyArgs{Users: pulumi.ToStringArray(many)}, []string{"the key policy has", "KMS takes 32768"}},
+		"policy too large":          {&CustomerKeyArgs{ServiceUsers: pulumi.ToStringArray(many)}, []string{"the key policy has", "KMS takes 32768"}},
 		"statement without Sid":     {statement(func(s *PolicyStatement) { s.Sid = "" }), []string{"Statements.Sid", "not empty"}},
 		"statement with odd Sid":    {statement(func(s *PolicyStatement) { s.Sid = "a b" }), []string{`Statements.Sid: "a b"`, "letters and digits"}},
 		"statement's Sid is taken":  {statement(func(s *PolicyStatement) { s.Sid = "AccountRoot" }), []string{"Statements", `named "AccountRoot"`}},
@@ -152,7 +152,7 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		}), []string{"lock the account out"}},
 		"policy is not JSON":         {&CustomerKeyArgs{Policy: pulumi.String("{")}, []string{"Policy: not a JSON policy document"}},
 		"policy locks out":           {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`)}, []string{"Policy: the policy would lock the account out"}},
-		"policy and users":           {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`), Users: pulumi.StringArray{}}, []string{"Policy and Administrators, Users", "exclude each other"}},
+		"policy and users":           {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`), ServiceUsers: pulumi.StringArray{}}, []string{"Policy and Administrators, ServiceUsers, DirectUsers", "exclude each other"}},
 		"policy and Auto Scaling":    {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`), AllowAutoScaling: true}, []string{"exclude each other"}},
 		"existing is an alias":       {&CustomerKeyArgs{ExistingKeyArn: pulumi.String("alias/mine")}, []string{`ExistingKeyArn: "alias/mine"`, "it is an alias"}},
 		"existing is no ARN":         {&CustomerKeyArgs{ExistingKeyArn: pulumi.String("")}, []string{`ExistingKeyArn: ""`, "must be a KMS key's ARN"}},
@@ -162,7 +162,7 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		"existing and window":        {existing(CustomerKeyArgs{DeletionWindowInDays: ptr(30)}), []string{excludes}},
 		"existing and multi-Region":  {existing(CustomerKeyArgs{MultiRegion: true}), []string{excludes}},
 		"existing and administrator": {existing(CustomerKeyArgs{Administrators: pulumi.StringArray{}}), []string{excludes}},
-		"existing and users":         {existing(CustomerKeyArgs{Users: pulumi.StringArray{}}), []string{excludes}},
+		"existing and users":         {existing(CustomerKeyArgs{ServiceUsers: pulumi.StringArray{}}), []string{excludes}},
 		"existing and accounts":      {existing(CustomerKeyArgs{Accounts: []string{"111122223333"}}), []string{excludes}},
 		"existing and services":      {existing(CustomerKeyArgs{Services: []string{"x"}}), []string{excludes}},
 		"existing and Auto Scaling":  {existing(CustomerKeyArgs{AllowAutoScaling: true}), []string{excludes}},
@@ -198,7 +198,7 @@ func TestCustomerKey_ChecksLateValues(t *testing.T) {
 		want string
 	}{
 		"administrator": {CustomerKeyArgs{Administrators: pulumi.StringArray{pulumi.String("*").ToStringOutput()}}, `Administrators: "*"`},
-		"list of users": {CustomerKeyArgs{Users: pulumi.ToStringArray([]string{"x"}).ToStringArrayOutput()}, `Users: "x"`},
+		"list of users": {CustomerKeyArgs{ServiceUsers: pulumi.ToStringArray([]string{"x"}).ToStringArrayOutput()}, `ServiceUsers: "x"`},
 		"policy":        {CustomerKeyArgs{Policy: pulumi.String("x").ToStringOutput()}, "Policy: not a JSON policy document"},
 		"existing key":  {CustomerKeyArgs{ExistingKeyArn: pulumi.String("alias/x").ToStringOutput()}, `ExistingKeyArn: "alias/x"`},
 	} {

@@ -23,7 +23,8 @@ var (
 // keyPolicy is who may do what with a key.
 type keyPolicy struct {
 	administrators   []string
-	users            []string
+	serviceUsers     []string
+	directUsers      []string
 	accounts         []string
 	services         []string
 	allowAutoScaling bool
@@ -51,8 +52,11 @@ func (p keyPolicy) document(key keyARN) (string, error) {
 			"StringEquals": {"kms:ViaService": {viaEC2}},
 		})
 	}
-	if len(p.users) > 0 {
-		use("Users", p.users)
+	if len(p.serviceUsers) > 0 {
+		use("ServiceUsers", p.serviceUsers)
+	}
+	if len(p.directUsers) > 0 {
+		d.allow("DirectUsers", aws(p.directUsers...), useActions, nil)
 	}
 	if len(p.accounts) > 0 {
 		roots := make([]string, len(p.accounts))

@@ -14,7 +14,8 @@ func fullPolicy(partition string) keyPolicy {
 	arn := func(s string) string { return "arn:" + partition + ":iam::" + s }
 	return keyPolicy{
 		administrators:   []string{arn("111122223333:role/b"), arn("111122223333:role/a"), arn("111122223333:role/b")},
-		users:            []string{arn("111122223333:role/app")},
+		serviceUsers:     []string{arn("111122223333:role/app")},
+		directUsers:      []string{arn("111122223333:role/direct")},
 		accounts:         []string{"444455556666"},
 		services:         []string{"cloudtrail.amazonaws.com"},
 		allowAutoScaling: true,
@@ -51,14 +52,14 @@ func TestKeyPolicy_SameArgumentsGiveSameBytes(t *testing.T) {
 	require.NoError(t, err)
 	p := keyPolicy{
 		administrators: []string{"arn:aws:iam::111122223333:role/a", "arn:aws:iam::111122223333:role/b", "arn:aws:iam::111122223333:role/c"},
-		users:          []string{"arn:aws:iam::111122223333:role/d", "arn:aws:iam::111122223333:role/e"},
+		serviceUsers:   []string{"arn:aws:iam::111122223333:role/d", "arn:aws:iam::111122223333:role/e"},
 		accounts:       []string{"444455556666", "777788889999"},
 		services:       []string{"a.amazonaws.com", "b.amazonaws.com"},
 	}
 	want, err := p.document(key)
 	require.NoError(t, err)
 	for range 50 {
-		q := keyPolicy{shuffled(p.administrators), shuffled(p.users), shuffled(p.accounts), shuffled(p.services), false, nil}
+		q := keyPolicy{shuffled(p.administrators), shuffled(p.serviceUsers), nil, shuffled(p.accounts), shuffled(p.services), false, nil}
 		got, err := q.document(key)
 		require.NoError(t, err)
 		require.Equal(t, want, got)

@@ -26,6 +26,10 @@ type ReplicaKey struct {
 	AliasName pulumi.StringOutput `pulumi:"aliasName"`
 	// AliasArn is the alias's ARN.
 	AliasArn pulumi.StringOutput `pulumi:"aliasArn"`
+
+	// Key and Alias are the resources themselves.
+	Key   *kms.ReplicaKey
+	Alias *kms.Alias
 }
 
 // ReplicaKeyArgs are the arguments of [NewReplicaKey].
@@ -45,11 +49,25 @@ type ReplicaKeyArgs struct {
 	DeletionWindowInDays *int `pulumi:"deletionWindowInDays,optional"`
 	// Administrators manage the replica: see CustomerKeyArgs.Administrators.
 	Administrators pulumi.StringArrayInput `pulumi:"administrators,optional"`
-	// Users use the replica through S3 and EC2: see CustomerKeyArgs.Users.
-	Users pulumi.StringArrayInput `pulumi:"users,optional"`
+	// ServiceUsers use the replica through S3 and EC2: see
+	// CustomerKeyArgs.ServiceUsers.
+	ServiceUsers pulumi.StringArrayInput `pulumi:"serviceUsers,optional"`
+	// DirectUsers use the replica: see CustomerKeyArgs.DirectUsers.
+	DirectUsers pulumi.StringArrayInput `pulumi:"directUsers,optional"`
+	// Accounts use the replica through S3 and EC2: see CustomerKeyArgs.Accounts.
+	Accounts []string `pulumi:"accounts,optional"`
+	// Services use the replica: see CustomerKeyArgs.Services.
+	Services []string `pulumi:"services,optional"`
 	// AllowAutoScaling lets the Auto Scaling service-linked role use the
 	// replica. The default is false.
 	AllowAutoScaling bool `pulumi:"allowAutoScaling,optional"`
+	// Statements are further statements of the replica's policy.
+	Statements []PolicyStatement `pulumi:"statements,optional"`
+	// Policy is the replica's policy, whole: see CustomerKeyArgs.Policy.
+	Policy pulumi.StringInput `pulumi:"policy,optional"`
+	// GuardDeletion refuses to delete the replica while something in its Region
+	// uses it: see CustomerKeyArgs.GuardDeletion. The default is false.
+	GuardDeletion bool `pulumi:"guardDeletion,optional"`
 	// Tags are the replica's tags; it does not inherit the primary's.
 	Tags pulumi.StringMapInput `pulumi:"tags,optional"`
 }
@@ -63,13 +81,14 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	// A replica is governed as any other key is.
 	key := &CustomerKeyArgs{
 		AliasName: args.AliasName, Description: args.Description, DeletionWindowInDays: args.DeletionWindowInDays,
-		Administrators: args.Administrators, Users: args.Users, AllowAutoScaling: args.AllowAutoScaling, Tags: args.Tags,
+		Administrators: args.Administrators, ServiceUsers: args.ServiceUsers, DirectUsers: args.DirectUsers, Accounts: args.Accounts, Services: args.Services,
+		AllowAutoScaling: args.AllowAutoScaling, Statements: args.Statements, Policy: args.Policy, GuardDeletion: args.GuardDeletion, Tags: args.Tags,
 	}
 	var missing error
 	if args.PrimaryKeyArn == nil {
 		missing = errors.New("PrimaryKeyArn: it is required: the KeyArn of a CustomerKey with MultiRegion")
 	}
-	if err := validateAll("ReplicaKey", name, missing, checkPlain(args.PrimaryKeyArn, validatePrimary), key.check(name), begin(ctx)); err != nil {
+	if err := validateAll("ReplicaKey", name, missing, checkPlain(args.PrimaryKeyArn, validatePrimary), key.check(name), begin(ctx), key.needsGuard(ctx, "ReplicaKey", name)); err != nil {
 		return nil, err
 	}
 	window, err := days("DeletionWindowInDays", args.DeletionWindowInDays, 7, 30, 30)
@@ -90,13 +109,18 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	if err != nil {
 		return nil, err
 	}
+	// The policy is shown by the resource that sets it.
+	opts = child(c, free, pulumi.HideDiffs([]string{"policy"}))
+	if args.GuardDeletion {
+		opts = append(opts, beforeDelete(ctx, guardHook))
+	}
 	replica, err := kms.NewReplicaKey(ctx, name+"-key", &kms.ReplicaKeyArgs{
 		PrimaryKeyArn:        checked(args.PrimaryKeyArn, validatePrimary),
 		Description:          pulumi.String(description),
 		DeletionWindowInDays: pulumi.Int(window),
 		Enabled:              pulumi.Bool(true),
 		Tags:                 args.Tags,
-	}, child(c, free, pulumi.HideDiffs([]string{"policy"}))...) // shown by the resource that sets it
+	}, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("creating the replica key of %s: %w", name, err)
 	}
@@ -112,6 +136,7 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 		return nil, fmt.Errorf("creating the alias of %s: %w", name, err)
 	}
 	c.KeyArn, c.KeyId, c.AliasName, c.AliasArn = replica.Arn, replica.KeyId, alias.Name, alias.Arn
+	c.Key, c.Alias = replica, alias
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
 		"keyArn": c.KeyArn, "keyId": c.KeyId, "aliasName": c.AliasName, "aliasArn": c.AliasArn,
 	})

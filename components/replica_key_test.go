@@ -1,6 +1,7 @@
 package components
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ func TestReplicaKey(t *testing.T) {
 	m := newMock()
 	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
 		c, err := NewReplicaKey(ctx, "copy", &ReplicaKeyArgs{
-			PrimaryKeyArn: pulumi.String(primaryKey).ToStringOutput(), Users: pulumi.StringArray{pulumi.String(userRole)},
+			PrimaryKeyArn: pulumi.String(primaryKey).ToStringOutput(), ServiceUsers: pulumi.StringArray{pulumi.String(userRole)},
 			Tags: pulumi.StringMap{"project": pulumi.String("p")},
 		})
 		require.NoError(t, err)
@@ -43,7 +44,7 @@ func TestReplicaKey_Refuses(t *testing.T) {
 		"single-Region":  {&ReplicaKeyArgs{PrimaryKeyArn: pulumi.String(ownKey)}, []string{"PrimaryKeyArn", ownKey, "not a multi-Region key"}},
 		"alias":          {&ReplicaKeyArgs{PrimaryKeyArn: pulumi.String("alias/x")}, []string{`PrimaryKeyArn: "alias/x"`, "it is an alias"}},
 		"replica's name": {&ReplicaKeyArgs{PrimaryKeyArn: pulumi.String(primaryKey), AliasName: "x"}, []string{`ReplicaKey "copy": AliasName: "x"`}},
-		"user":           {&ReplicaKeyArgs{PrimaryKeyArn: pulumi.String(primaryKey), Users: pulumi.StringArray{pulumi.String("x")}}, []string{`Users: "x"`}},
+		"user":           {&ReplicaKeyArgs{PrimaryKeyArn: pulumi.String(primaryKey), ServiceUsers: pulumi.StringArray{pulumi.String("x")}}, []string{`ServiceUsers: "x"`}},
 		"tag":            {&ReplicaKeyArgs{PrimaryKeyArn: pulumi.String(primaryKey), Tags: pulumi.StringMap{"aws:x": pulumi.String("x")}}, []string{`Tags: "aws:x"`}},
 		"all at once":    {&ReplicaKeyArgs{AliasName: "x", DeletionWindowInDays: ptr(31)}, []string{"PrimaryKeyArn", "AliasName", "DeletionWindowInDays: 31", "7 to 30"}},
 	} {
@@ -74,4 +75,23 @@ func TestReplicaKey_ChecksALatePrimary(t *testing.T) {
 		return err
 	}), "not a multi-Region key")
 	require.False(t, m.has("aws:kms/replicaKey:ReplicaKey"))
+}
+
+// A replica is governed as a key is.
+func TestReplicaKey_AcceptsWhatAKeyAccepts(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		require.NoError(t, UseKeyGuard(ctx, func(context.Context, string, OwnUses) error { return nil }))
+		_, err := NewReplicaKey(ctx, "app", &ReplicaKeyArgs{
+			PrimaryKeyArn: pulumi.String(primaryKey), Accounts: []string{"444455556666"}, Services: []string{"cloudtrail.amazonaws.com"},
+			DirectUsers: texts(userRole), Statements: []PolicyStatement{{Sid: "More", Principals: texts(adminRole), Actions: []string{"kms:Sign"}}}, GuardDeletion: true,
+		})
+		return err
+	}))
+	require.Equal(t, []string{guardHook}, m.get(t, "aws:kms/replicaKey:ReplicaKey", "app-key").rpc.GetHooks().GetBeforeDelete())
+	policy := m.get(t, "aws:kms/keyPolicy:KeyPolicy", "app-key-policy").input("policy")
+	for _, sid := range []string{"DirectUsers", "Accounts", "CloudTrail", "More"} {
+		require.Contains(t, policy, `"Sid":"`+sid+`"`)
+	}
 }

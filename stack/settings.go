@@ -19,7 +19,8 @@ type settings struct {
 	rotation       *int
 	deletionWindow *int
 	administrators []string
-	users          []string
+	serviceUsers   []string
+	directUsers    []string
 	accounts       []string
 	services       []string
 	autoScaling    bool
@@ -64,7 +65,8 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 		rotation:       r.number("rotationPeriodInDays", 365),
 		deletionWindow: r.number("deletionWindowInDays", 30),
 		administrators: read[[]string](&r, "administrators", nil, arnsExample),
-		users:          read[[]string](&r, "users", nil, arnsExample),
+		serviceUsers:   read[[]string](&r, "serviceUsers", nil, arnsExample),
+		directUsers:    read[[]string](&r, "directUsers", nil, arnsExample),
 		accounts:       read[[]string](&r, "accounts", nil, accountsExample),
 		services:       read[[]string](&r, "services", nil, servicesExample),
 		autoScaling:    r.flag("allowAutoScaling", false),
@@ -105,11 +107,11 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 	}
 	if s.existingKeyArn != "" {
 		// The course's defaults are for a new key.
-		r.exclude("existingKeyArn", "aliasName", "keyDescription", "rotationPeriodInDays", "deletionWindowInDays", "administrators", "users",
+		r.exclude("existingKeyArn", "aliasName", "keyDescription", "rotationPeriodInDays", "deletionWindowInDays", "administrators", "serviceUsers", "directUsers",
 			"accounts", "services", "allowAutoScaling", "keyPolicy", "multiRegion", "guardKeyDeletion")
 	}
 	if s.keyPolicy != "" {
-		r.exclude("keyPolicy", "administrators", "users", "accounts", "services", "allowAutoScaling")
+		r.exclude("keyPolicy", "administrators", "serviceUsers", "directUsers", "accounts", "services", "allowAutoScaling")
 	}
 	if s.existingBucketName != "" {
 		r.exclude("existingBucketName", "bucketName", "bucketPrefix", "bucketKeyEnabled", "versioning", "forceDestroy", "denyInsecureTransport",
@@ -152,8 +154,11 @@ func (s *settings) key() *components.CustomerKeyArgs {
 	if len(s.administrators) > 0 {
 		k.Administrators = pulumi.ToStringArray(s.administrators)
 	}
-	if len(s.users) > 0 {
-		k.Users = pulumi.ToStringArray(s.users)
+	if len(s.serviceUsers) > 0 {
+		k.ServiceUsers = pulumi.ToStringArray(s.serviceUsers)
+	}
+	if len(s.directUsers) > 0 {
+		k.DirectUsers = pulumi.ToStringArray(s.directUsers)
 	}
 	if s.keyPolicy != "" {
 		k.Policy = pulumi.String(s.keyPolicy)

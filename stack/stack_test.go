@@ -106,8 +106,11 @@ var settingCases = map[string]struct {
 	"administrators": {value: `["arn:aws:iam::111122223333:role/admin"]`, check: func(t *testing.T, m *mock) {
 		require.Equal(t, "arn:aws:iam::111122223333:role/admin", principalOf(t, m, "Administrators"))
 	}},
-	"users": {value: `["arn:aws:iam::111122223333:role/app"]`, check: func(t *testing.T, m *mock) {
-		require.Equal(t, "arn:aws:iam::111122223333:role/app", principalOf(t, m, "Users"))
+	"serviceUsers": {value: `["arn:aws:iam::111122223333:role/app"]`, check: func(t *testing.T, m *mock) {
+		require.Equal(t, "arn:aws:iam::111122223333:role/app", principalOf(t, m, "ServiceUsers"))
+	}},
+	"directUsers": {value: `["arn:aws:iam::111122223333:role/app"]`, check: func(t *testing.T, m *mock) {
+		require.Equal(t, "arn:aws:iam::111122223333:role/app", principalOf(t, m, "DirectUsers"))
 	}},
 	"allowAutoScaling": {value: "true", check: func(t *testing.T, m *mock) {
 		require.Contains(t, principalOf(t, m, "AutoScaling"), "AWSServiceRoleForAutoScaling")

@@ -116,9 +116,9 @@ func TestSchema_NamesPropertiesAsOtherLanguagesDo(t *testing.T) {
 		{"its own", "EncryptionBaselineArgs", "EBS", "EBS is the Region's EBS defaults.", "`ebs` is the Region's EBS defaults."},
 		{"another of the type", "EncryptedBucketArgs", "ObjectLock", "ObjectLock needs Versioning.", "`objectLock` needs `versioning`."},
 		{"one of another type", "EncryptionBaselineArgs", "Key", "Key is new, or ExistingKeyArn.", "`key` is new, or `existingKeyArn`."},
-		{"one of a named type", "ReplicaKeyArgs", "Users", "Users use it: see CustomerKeyArgs.Users.", "`users` use it: see CustomerKey's `users`."},
+		{"one of a named type", "ReplicaKeyArgs", "ServiceUsers", "ServiceUsers use it: see CustomerKeyArgs.ServiceUsers.", "`serviceUsers` use it: see CustomerKey's `serviceUsers`."},
 		{"a constructor", "CustomerKeyArgs", "", "CustomerKeyArgs are the arguments of [NewCustomerKey].", "CustomerKeyArgs are the arguments of CustomerKey."},
-		{"an English word", "CustomerKeyArgs", "Users", "Users use it. Principals need not be named.", "`users` use it. Principals need not be named."},
+		{"an English word", "CustomerKeyArgs", "ServiceUsers", "ServiceUsers use it. Principals need not be named.", "`serviceUsers` use it. Principals need not be named."},
 		{"a type with a field's name", "ObjectLock", "", "ObjectLock is a retention.", "ObjectLock is a retention."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
