@@ -46,7 +46,7 @@ func noSuchAlias(err error) bool {
 // checkTaken says why no key is made while the alias names this one.
 func checkTaken(h *pulumi.ResourceHookArgs, name, alias string, key kms.LookupKeyResult, taken func(kms.LookupKeyResult) bool) error {
 	if dying(key) {
-		return fmt.Errorf("AliasName: %s names %s, which is waiting to be deleted on %s: a key in its place could not read what it has encrypted. "+
+		return wrong("AliasName", "%s names %s, which is waiting to be deleted on %s: a key in its place could not read what it has encrypted. "+
 			"Rescue it with %s; or, if it is to go, free the name with `aws kms delete-alias --alias-name %s`",
 			alias, key.Arn, key.DeletionDate, rescue(key), alias)
 	}
@@ -54,7 +54,7 @@ func checkTaken(h *pulumi.ResourceHookArgs, name, alias string, key kms.LookupKe
 		return nil
 	}
 	component := strings.TrimSuffix(string(h.URN), "$"+string(h.Type)+"::"+h.Name) + "::" + name
-	return fmt.Errorf("AliasName: %s names %s already: choose another alias; or use that key as it is, with ExistingKeyArn; "+
+	return wrong("AliasName", "%s names %s already: choose another alias; or use that key as it is, with ExistingKeyArn; "+
 		"or, if this stack has made it and lost it, take it back with `pulumi import %s %s %s --parent parent='%s' --protect=false --generate-code=false`",
 		alias, key.Arn, h.Type, h.Name, key.Id, component)
 }

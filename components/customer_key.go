@@ -155,7 +155,7 @@ func (a *CustomerKeyArgs) check(name string) error {
 	if a.ExistingKeyArn != nil {
 		var extra error
 		if a.AliasName != "" || a.Description != "" || a.RotationPeriodInDays != nil || a.DeletionWindowInDays != nil || a.MultiRegion || a.GuardDeletion || a.Policy != nil || a.Tags != nil || a.hasPolicyArgs() {
-			extra = errors.New("ExistingKeyArn and the arguments of a new key exclude each other: give one or the other")
+			extra = wrong("ExistingKeyArn", "and the arguments of a new key exclude each other: give one or the other")
 		}
 		return errors.Join(extra, checkPlain(a.ExistingKeyArn, func(s string) error {
 			_, err := parseKeyARN("ExistingKeyArn", s)
@@ -169,7 +169,7 @@ func (a *CustomerKeyArgs) check(name string) error {
 	_, err = days("DeletionWindowInDays", a.DeletionWindowInDays, 7, 30, 30)
 	errs = append(errs, err)
 	if len(a.Description) > 8192 {
-		errs = append(errs, fmt.Errorf("Description: it has %d characters; 8192 are allowed", len(a.Description)))
+		errs = append(errs, wrong("Description", "it has %d characters; 8192 are allowed", len(a.Description)))
 	}
 	for _, p := range plainStrings(a.Administrators) {
 		errs = append(errs, validatePrincipal("Administrators", p))
@@ -190,7 +190,7 @@ func (a *CustomerKeyArgs) check(name string) error {
 	errs = append(errs, validateTags("Tags", a.Tags))
 	if a.Policy != nil {
 		if a.hasPolicyArgs() {
-			errs = append(errs, errors.New("Policy and Administrators, ServiceUsers, DirectUsers, Accounts, Services, AllowAutoScaling or Statements exclude each other: Policy is the whole policy"))
+			errs = append(errs, wrong("Policy", "and Administrators, ServiceUsers, DirectUsers, Accounts, Services, AllowAutoScaling or Statements exclude each other: Policy is the whole policy"))
 		}
 		errs = append(errs, checkPlain(a.Policy, func(s string) error { return validateKeyPolicy("Policy", s, "") }))
 	} else {
@@ -371,7 +371,7 @@ func (c *CustomerKey) useExisting(ctx *pulumi.Context, arn pulumi.StringInput) {
 		}
 		key, err := kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: s}, pulumi.Parent(c))
 		if err != nil {
-			return kms.LookupKeyResult{}, fmt.Errorf("ExistingKeyArn: %s cannot be used: KMS does not show it in the provider's Region (is the key in %s, and may you call kms:DescribeKey on it?): %w", s, want.region, err)
+			return kms.LookupKeyResult{}, wrong("ExistingKeyArn", "%s cannot be used: KMS does not show it in the provider's Region (is the key in %s, and may you call kms:DescribeKey on it?): %w", s, want.region, err)
 		}
 		return *key, checkExistingKey(*key)
 	}).(kms.LookupKeyResultOutput)
@@ -384,17 +384,17 @@ func (c *CustomerKey) useExisting(ctx *pulumi.Context, arn pulumi.StringInput) {
 func checkExistingKey(k kms.LookupKeyResult) error {
 	switch {
 	case k.KeySpec != "" && k.KeySpec != "SYMMETRIC_DEFAULT":
-		return fmt.Errorf("ExistingKeyArn: %s is a key of spec %s; S3 and EBS encrypt with symmetric keys (SYMMETRIC_DEFAULT) only", k.Arn, k.KeySpec)
+		return wrong("ExistingKeyArn", "%s is a key of spec %s; S3 and EBS encrypt with symmetric keys (SYMMETRIC_DEFAULT) only", k.Arn, k.KeySpec)
 	case k.KeyUsage != "ENCRYPT_DECRYPT":
-		return fmt.Errorf("ExistingKeyArn: %s is for %s; S3 and EBS need a key for ENCRYPT_DECRYPT", k.Arn, k.KeyUsage)
+		return wrong("ExistingKeyArn", "%s is for %s; S3 and EBS need a key for ENCRYPT_DECRYPT", k.Arn, k.KeyUsage)
 	case dying(k):
-		return fmt.Errorf("ExistingKeyArn: %s is waiting to be deleted on %s: choose another, or rescue it with %s", k.Arn, k.DeletionDate, rescue(k))
+		return wrong("ExistingKeyArn", "%s is waiting to be deleted on %s: choose another, or rescue it with %s", k.Arn, k.DeletionDate, rescue(k))
 	case k.KeyManager != "CUSTOMER":
-		return fmt.Errorf("ExistingKeyArn: %s is managed by AWS; this baseline is for a key of your own", k.Arn)
+		return wrong("ExistingKeyArn", "%s is managed by AWS; this baseline is for a key of your own", k.Arn)
 	case k.KeyState == "Disabled":
-		return fmt.Errorf("ExistingKeyArn: %s is disabled; enable it with `aws kms enable-key --key-id %s`", k.Arn, k.Arn)
+		return wrong("ExistingKeyArn", "%s is disabled; enable it with `aws kms enable-key --key-id %s`", k.Arn, k.Arn)
 	case k.KeyState != "Enabled":
-		return fmt.Errorf("ExistingKeyArn: %s is in state %s and cannot encrypt; only a key in state Enabled can", k.Arn, k.KeyState)
+		return wrong("ExistingKeyArn", "%s is in state %s and cannot encrypt; only a key in state Enabled can", k.Arn, k.KeyState)
 	}
 	return nil
 }

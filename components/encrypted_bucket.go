@@ -195,7 +195,7 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 	if a.ExistingBucketName != nil {
 		if a.BucketName != nil || a.BucketPrefix != nil || a.BucketKeyEnabled != nil || a.Versioning != nil || a.ForceDestroy || a.DenyInsecureTransport != nil ||
 			a.DenyForeignKeys != nil || a.ReencryptionPrincipals != nil || a.Statements != nil || a.LifecycleRules != nil || a.Logging != nil || a.ObjectLock != nil || a.Tags != nil {
-			errs = append(errs, errors.New("ExistingBucketName and the arguments of a new bucket exclude each other: give one or the other"))
+			errs = append(errs, wrong("ExistingBucketName", "and the arguments of a new bucket exclude each other: give one or the other"))
 		}
 		errs = append(errs, checkPlain(a.ExistingBucketName, func(s string) error { return validateBucketName("ExistingBucketName", s) }))
 		return validateAll("EncryptedBucket", name, errs...)
@@ -204,18 +204,18 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 		errs = append(errs, validatePrincipal("ReencryptionPrincipals", p))
 	}
 	if a.ReencryptionPrincipals != nil && !orTrue(a.DenyForeignKeys) {
-		errs = append(errs, errors.New("ReencryptionPrincipals: they are exceptions of DenyForeignKeys, which is off"))
+		errs = append(errs, wrong("ReencryptionPrincipals", "they are exceptions of DenyForeignKeys, which is off"))
 	}
 	errs = append(errs, validateStatements("s3", a.Statements))
 	// Names used twice and a policy too large show with any bucket's ARN.
 	_, err := a.policy(plainStrings(a.ReencryptionPrincipals), plainStatements(a.Statements)).document("arn:aws:s3:::"+name, keyARN{partition: "aws"})
 	errs = append(errs, err)
 	if a.KmsKeyArn == nil {
-		errs = append(errs, errors.New("KmsKeyArn: it is required: the ARN of the key to encrypt with"))
+		errs = append(errs, wrong("KmsKeyArn", "it is required: the ARN of the key to encrypt with"))
 	}
 	switch {
 	case a.BucketName != nil && a.BucketPrefix != nil:
-		errs = append(errs, errors.New("BucketName and BucketPrefix exclude each other: give one or the other"))
+		errs = append(errs, wrong("BucketName", "and BucketPrefix exclude each other: give one or the other"))
 	case a.BucketName != nil:
 		errs = append(errs, checkPlain(a.BucketName, func(s string) error { return validateBucketName("BucketName", s) }))
 	case a.BucketPrefix != nil:
@@ -229,20 +229,20 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 	for i, r := range a.LifecycleRules {
 		errs = append(errs, r.validate(fmt.Sprintf("LifecycleRules[%d]", i)))
 		if seen[r.ID] {
-			errs = append(errs, fmt.Errorf("LifecycleRules[%d].ID: two rules are named %q", i, r.ID))
+			errs = append(errs, wrong(fmt.Sprintf("LifecycleRules[%d].ID", i), "two rules are named %q", r.ID))
 		}
 		seen[r.ID] = true
 	}
 	if a.Logging != nil {
 		if a.Logging.TargetBucket == nil {
-			errs = append(errs, errors.New("Logging.TargetBucket: it is required"))
+			errs = append(errs, wrong("Logging.TargetBucket", "it is required"))
 		}
 		errs = append(errs, checkPlain(a.Logging.TargetBucket, validateTarget))
 	}
 	errs = append(errs, validateTags("Tags", a.Tags))
 	if a.ObjectLock != nil {
 		if !orTrue(a.Versioning) {
-			errs = append(errs, errors.New("ObjectLock needs Versioning"))
+			errs = append(errs, wrong("ObjectLock", "needs Versioning"))
 		}
 		errs = append(errs, a.ObjectLock.validate())
 	}
@@ -276,7 +276,7 @@ func (r LifecycleRule) validate(field string) error {
 		{"AbortIncompleteMultipartDays", r.AbortIncompleteMultipartDays},
 	} {
 		if d.v != nil && *d.v < 1 {
-			errs = append(errs, fmt.Errorf("%s.%s: %d is not valid: it must be at least 1 day", field, d.name, *d.v))
+			errs = append(errs, invalidNumber(field+"."+d.name, *d.v, "it must be at least 1 day"))
 		}
 	}
 	for _, t := range r.Transitions {
@@ -289,14 +289,14 @@ func (r LifecycleRule) validate(field string) error {
 			errs = append(errs, invalid(field+".Transitions.StorageClass", t.StorageClass, "it must be STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER, GLACIER_IR or DEEP_ARCHIVE"))
 		}
 		if t.Days < least {
-			errs = append(errs, fmt.Errorf("%s.Transitions.Days: %d is not valid: %s wants at least %d", field, t.Days, t.StorageClass, least))
+			errs = append(errs, invalidNumber(field+".Transitions.Days", t.Days, fmt.Sprintf("%s wants at least %d", t.StorageClass, least)))
 		}
 		if r.ExpirationDays != nil && *r.ExpirationDays <= t.Days {
-			errs = append(errs, fmt.Errorf("%s.ExpirationDays: %d is not valid: it must be more than the %d days after which objects move to %s", field, *r.ExpirationDays, t.Days, t.StorageClass))
+			errs = append(errs, invalidNumber(field+".ExpirationDays", *r.ExpirationDays, fmt.Sprintf("it must be more than the %d days after which objects move to %s", t.Days, t.StorageClass)))
 		}
 	}
 	if r.ExpirationDays == nil && r.NoncurrentExpirationDays == nil && r.AbortIncompleteMultipartDays == nil && len(r.Transitions) == 0 {
-		errs = append(errs, fmt.Errorf("%s: rule %q does nothing: give ExpirationDays, NoncurrentExpirationDays, AbortIncompleteMultipartDays or Transitions", field, r.ID))
+		errs = append(errs, wrong(field, "rule %q does nothing: give ExpirationDays, NoncurrentExpirationDays, AbortIncompleteMultipartDays or Transitions", r.ID))
 	}
 	return errors.Join(errs...)
 }
@@ -308,7 +308,7 @@ func (l ObjectLock) validate() error {
 	case l.Mode != "GOVERNANCE" && l.Mode != "COMPLIANCE":
 		return invalid("ObjectLock.Mode", l.Mode, "it must be GOVERNANCE or COMPLIANCE")
 	case l.Days == nil:
-		return errors.New("ObjectLock.Days: it is required with Mode")
+		return wrong("ObjectLock.Days", "it is required with Mode")
 	}
 	_, err := days("ObjectLock.Days", l.Days, 1, 36500, 0)
 	return err
@@ -557,7 +557,7 @@ func (c *EncryptedBucket) useExisting(ctx *pulumi.Context, args *EncryptedBucket
 		}
 		b, err := s3.LookupBucket(ctx, &s3.LookupBucketArgs{Bucket: name}, pulumi.Parent(c))
 		if err != nil {
-			return s3.LookupBucketResult{}, fmt.Errorf("ExistingBucketName: bucket %s cannot be used (does it exist, and may you call s3:ListBucket on it?): %w", name, err)
+			return s3.LookupBucketResult{}, wrong("ExistingBucketName", "bucket %s cannot be used (does it exist, and may you call s3:ListBucket on it?): %w", name, err)
 		}
 		return *b, nil
 	}).(s3.LookupBucketResultOutput)

@@ -2,7 +2,6 @@ package components
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -114,7 +113,7 @@ func (a *EncryptionBaselineArgs) Validate(name string) error {
 		{"EBS", a.SkipEBS && a.EBS != nil},
 	} {
 		if part.both {
-			errs = append(errs, fmt.Errorf("%s and Skip%s exclude each other", part.name, part.name))
+			errs = append(errs, wrong(part.name, "and Skip%s exclude each other", part.name))
 		}
 	}
 	if a.SkipKey && a.SkipBucket && a.SkipEBS {

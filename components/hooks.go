@@ -131,7 +131,7 @@ func beforeDelete(ctx *pulumi.Context, name string) (option pulumi.ResourceOptio
 func askGuard(ctx *pulumi.Context, p *program, h *pulumi.ResourceHookArgs) error {
 	arn := h.OldOutputs["arn"]
 	if !arn.IsString() {
-		return fmt.Errorf("GuardDeletion: the ARN of %s is not in the stack's state, so that its uses cannot be found", h.Name)
+		return wrong("GuardDeletion", "the ARN of %s is not in the stack's state, so that its uses cannot be found", h.Name)
 	}
 	key, err := parseKeyARN("arn", arn.StringValue())
 	if err != nil {
@@ -141,7 +141,7 @@ func askGuard(ctx *pulumi.Context, p *program, h *pulumi.ResourceHookArgs) error
 	guard, buckets, own := p.guard, p.buckets, OwnUses{EBSDefault: len(p.claims[key.region]) > 0}
 	programs.Unlock()
 	if guard == nil {
-		return fmt.Errorf("GuardDeletion: %s is guarded, and this program has no guard: call keyguard.Register(ctx) at its beginning; or run pulumi up with GuardDeletion off before you remove the key", key.arn)
+		return wrong("GuardDeletion", "%s is guarded, and this program has no guard: call keyguard.Register(ctx) at its beginning; or run pulumi up with GuardDeletion off before you remove the key", key.arn)
 	}
 	background := context.WithoutCancel(ctx.Context())
 	if !ctx.DryRun() {

@@ -117,7 +117,7 @@ func validateKeyPolicy(field, document, account string) error {
 		Statement json.RawMessage
 	}
 	if err := json.Unmarshal([]byte(document), &d); err != nil {
-		return fmt.Errorf("%s: not a JSON policy document: %w", field, err)
+		return wrong(field, "not a JSON policy document: %w", err)
 	}
 	type rawStatement struct {
 		Effect    string
@@ -129,12 +129,12 @@ func validateKeyPolicy(field, document, account string) error {
 	if err := json.Unmarshal(d.Statement, &statements); err != nil {
 		var one rawStatement
 		if err := json.Unmarshal(d.Statement, &one); err != nil {
-			return fmt.Errorf("%s: the policy document has no list of statements: %w", field, err)
+			return wrong(field, "the policy document has no list of statements: %w", err)
 		}
 		statements = []rawStatement{one}
 	}
 	if len(document) > maxKeyPolicy {
-		return fmt.Errorf("%s: it has %d bytes, and KMS takes %d", field, len(document), maxKeyPolicy)
+		return wrong(field, "it has %d bytes, and KMS takes %d", len(document), maxKeyPolicy)
 	}
 	allowed := false
 	for _, s := range statements {
@@ -148,14 +148,14 @@ func validateKeyPolicy(field, document, account string) error {
 			allowed = allowed || ownPrincipal(s.Principal, account)
 		case "Deny":
 			if everybody(s.Principal, account) {
-				return fmt.Errorf("%s: the policy would lock the account out of its key: a statement denies the whole account kms:PutKeyPolicy without a condition", field)
+				return wrong(field, "the policy would lock the account out of its key: a statement denies the whole account kms:PutKeyPolicy without a condition")
 			}
 		}
 	}
 	if allowed {
 		return nil
 	}
-	return fmt.Errorf("%s: the policy would lock the account out of its key: add a statement that allows kms:* to the account root without a condition, as AWS's default key policy does", field)
+	return wrong(field, "the policy would lock the account out of its key: add a statement that allows kms:* to the account root without a condition, as AWS's default key policy does")
 }
 
 // ownPrincipal says whether p names somebody in account.

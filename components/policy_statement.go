@@ -2,7 +2,6 @@ package components
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -109,20 +108,20 @@ func validateStatements(service string, in []PolicyStatement) error {
 	for i, s := range plainStatements(in) {
 		const field = "Statements"
 		if in[i].Principals == nil && in[i].Services == nil {
-			errs = append(errs, fmt.Errorf("%s: statement %q names nobody: give Principals or Services", field, s.sid))
+			errs = append(errs, wrong(field, "statement %q names nobody: give Principals or Services", s.sid))
 		}
 		for _, op := range slices.Sorted(maps.Keys(in[i].Conditions)) {
 			if len(in[i].Conditions[op]) == 0 {
-				errs = append(errs, fmt.Errorf("%s: statement %q has a condition %q without a condition key", field, s.sid, op))
+				errs = append(errs, wrong(field, "statement %q has a condition %q without a condition key", s.sid, op))
 			}
 			for key, values := range in[i].Conditions[op] {
 				if list, ok := values.(pulumi.StringArray); values == nil || ok && len(list) == 0 {
-					errs = append(errs, fmt.Errorf("%s: statement %q has a condition %q on %q without a value", field, s.sid, op, key))
+					errs = append(errs, wrong(field, "statement %q has a condition %q on %q without a value", s.sid, op, key))
 				}
 			}
 		}
 		if service == "kms" && in[i].Objects != nil {
-			errs = append(errs, fmt.Errorf("%s: statement %q has Objects, which only a bucket's statement can have", field, s.sid))
+			errs = append(errs, wrong(field, "statement %q has Objects, which only a bucket's statement can have", s.sid))
 		}
 		errs = append(errs, s.validate(field, service))
 	}
@@ -136,7 +135,7 @@ func (s policyStatement) validate(field, service string) error {
 	case s.effect != "" && s.effect != "Allow" && s.effect != "Deny":
 		return invalid(field+".Effect", s.effect, "it must be Allow or Deny")
 	case len(s.actions) == 0:
-		return fmt.Errorf("%s: statement %q has no Actions", field, s.sid)
+		return wrong(field, "statement %q has no Actions", s.sid)
 	}
 	for _, p := range s.principals {
 		switch {
@@ -168,7 +167,7 @@ func (s policyStatement) validate(field, service string) error {
 	everyone := func(p string) bool { return strings.HasSuffix(p, ":root") || accountPattern.MatchString(p) }
 	if s.effect == "Deny" && len(s.conditions) == 0 && slices.ContainsFunc(s.principals, everyone) {
 		thing := map[string]string{"kms": "key", "s3": "bucket"}[service]
-		return fmt.Errorf("%s: statement %q would deny the account root without a condition, and so lock the account out of its %s", field, s.sid, thing)
+		return wrong(field, "statement %q would deny the account root without a condition, and so lock the account out of its %s", s.sid, thing)
 	}
 	return nil
 }
@@ -210,7 +209,7 @@ func checkStatements(service string, statements []policyStatement, key keyARN) e
 	for _, s := range statements {
 		err := s.validate("Statements", service)
 		if err == nil && len(s.principals)+len(s.services) == 0 {
-			err = fmt.Errorf("Statements: statement %q names nobody: give Principals or Services", s.sid)
+			err = wrong("Statements", "statement %q names nobody: give Principals or Services", s.sid)
 		}
 		for _, p := range s.principals {
 			if err == nil && strings.HasPrefix(p, "arn:") {
@@ -227,7 +226,7 @@ func uniqueSids(statements []statement) error {
 	seen := map[string]bool{}
 	for _, s := range statements {
 		if seen[s.Sid] {
-			return fmt.Errorf("Statements: two statements of the policy are named %q", s.Sid)
+			return wrong("Statements", "two statements of the policy are named %q", s.Sid)
 		}
 		seen[s.Sid] = true
 	}

@@ -1,7 +1,6 @@
 package components
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -86,7 +85,7 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	}
 	var missing error
 	if args.PrimaryKeyArn == nil {
-		missing = errors.New("PrimaryKeyArn: it is required: the KeyArn of a CustomerKey with MultiRegion")
+		missing = wrong("PrimaryKeyArn", "it is required: the KeyArn of a CustomerKey with MultiRegion")
 	}
 	if err := validateAll("ReplicaKey", name, missing, checkPlain(args.PrimaryKeyArn, validatePrimary), key.check(name), begin(ctx), key.needsGuard(ctx, "ReplicaKey", name)); err != nil {
 		return nil, err

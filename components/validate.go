@@ -6,15 +6,58 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// invalid says that field has a value it may not have.
-func invalid(field, value, want string) error {
-	return fmt.Errorf("%s: %q is not valid: %s", field, value, want)
+// ArgumentError is the error of one argument. errors.As finds it in what a
+// constructor and Validate return, which may hold several.
+type ArgumentError struct {
+	// Argument is the argument's name, with the part of it that is wrong:
+	// "AliasName", "LifecycleRules[0].ID".
+	Argument string
+	// Value is the value that is not valid; empty if a value is missing, or if the
+	// value itself is not what is wrong.
+	Value string
+	// Expectation is what the argument must be, or what to do.
+	Expectation string
+
+	quoted bool // Value is a text, and shown in quotation marks
+	cause  error
+}
+
+func (e *ArgumentError) Unwrap() error { return e.cause }
+
+func (e *ArgumentError) Error() string {
+	switch {
+	case e.quoted:
+		return fmt.Sprintf("%s: %q is not valid: %s", e.Argument, e.Value, e.Expectation)
+	case e.Value != "":
+		return fmt.Sprintf("%s: %s is not valid: %s", e.Argument, e.Value, e.Expectation)
+	case strings.HasPrefix(e.Expectation, "and "), strings.HasPrefix(e.Expectation, "needs "):
+		return e.Argument + " " + e.Expectation
+	}
+	return e.Argument + ": " + e.Expectation
+}
+
+// invalid is the error of a text that the argument may not be.
+func invalid(argument, value, want string) error {
+	return &ArgumentError{Argument: argument, Value: value, Expectation: want, quoted: true}
+}
+
+// invalidNumber is the error of a number that the argument may not be.
+func invalidNumber(argument string, value int, want string) error {
+	return &ArgumentError{Argument: argument, Value: strconv.Itoa(value), Expectation: want}
+}
+
+// wrong is the error of an argument whose value is missing, or wrong beside
+// others.
+func wrong(argument, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &ArgumentError{Argument: argument, Expectation: err.Error(), cause: errors.Unwrap(err)}
 }
 
 var (
@@ -126,7 +169,7 @@ func days(field string, v *int, low, high, otherwise int) (int, error) {
 		return otherwise, nil
 	}
 	if *v < low || *v > high {
-		return 0, fmt.Errorf("%s: %d is not valid: it must be %d to %d days", field, *v, low, high)
+		return 0, invalidNumber(field, *v, fmt.Sprintf("it must be %d to %d days", low, high))
 	}
 	return *v, nil
 }
@@ -170,7 +213,7 @@ func validateTags(field string, in pulumi.StringMapInput) error {
 	tags, _ := in.(pulumi.StringMap)
 	var errs []error
 	if len(tags) > 50 {
-		errs = append(errs, fmt.Errorf("%s: there are %d; at most 50 are allowed", field, len(tags)))
+		errs = append(errs, wrong(field, "there are %d; at most 50 are allowed", len(tags)))
 	}
 	for _, k := range slices.Sorted(maps.Keys(tags)) {
 		switch {
@@ -180,7 +223,7 @@ func validateTags(field string, in pulumi.StringMapInput) error {
 			errs = append(errs, invalid(field, k, `keys that begin with "aws:" are reserved`))
 		}
 		if v, ok := plainString(tags[k]); ok && utf8.RuneCountInString(v) > 256 {
-			errs = append(errs, fmt.Errorf("%s: the value of %q has %d characters; at most 256 are allowed", field, k, utf8.RuneCountInString(v)))
+			errs = append(errs, wrong(field, "the value of %q has %d characters; at most 256 are allowed", k, utf8.RuneCountInString(v)))
 		}
 	}
 	return errors.Join(errs...)
