@@ -256,3 +256,49 @@ func TestBucketPolicy_ConditionKeysOfTagsAndSignatures(t *testing.T) {
 		require.ErrorContains(t, err, "Invalid principal in policy", principal)
 	}
 }
+
+func TestS3_AnswersOfHeaders(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice", noRetries)
+	_, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("headers"), ObjectLockEnabledForBucket: aws.Bool(true)})
+	require.NoError(t, err)
+	etag := *put(t, c, "headers", "k", "x").ETag
+	signed := func(more map[string]string) map[string]string {
+		h := map[string]string{"X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD", "Authorization": signature("alice", "us-east-1", "s3")}
+		for k, v := range more {
+			h[k] = v
+		}
+		return h
+	}
+	answer := func(method, path string, headers map[string]string) *http.Response {
+		h, err := http.NewRequestWithContext(t.Context(), method, s.URL()+path, nil)
+		require.NoError(t, err)
+		for k, v := range headers {
+			h.Header.Set(k, v)
+		}
+		out, err := httpClient(t, s).Do(h)
+		require.NoError(t, err)
+		require.NoError(t, out.Body.Close())
+		return out
+	}
+	out := answer("GET", "/headers/k", signed(map[string]string{"If-None-Match": etag}))
+	require.Equal(t, http.StatusNotModified, out.StatusCode)
+	require.Equal(t, etag, out.Header.Get("Etag"))
+	for owner, want := range map[string]int{"123456789012": 200, "999999999999": 403, "alice": 400, "": 400} {
+		require.Equal(t, want, answer("GET", "/headers/k", signed(map[string]string{"X-Amz-Expected-Bucket-Owner": owner})).StatusCode, owner)
+	}
+	out = answer("HEAD", "/headers", map[string]string{"Authorization": signature("999999999999", "us-east-1", "s3"), "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"})
+	require.Equal(t, http.StatusForbidden, out.StatusCode)
+	require.Equal(t, "us-east-1", out.Header.Get("X-Amz-Bucket-Region"))
+
+	_, err = c.GetObjectLegalHold(t.Context(), &s3.GetObjectLegalHoldInput{Bucket: aws.String("headers"), Key: aws.String("k")})
+	requireCode(t, err, "NoSuchObjectLockConfiguration")
+	put(t, c, "headers", "off", "x", func(in *s3.PutObjectInput) { in.ObjectLockLegalHoldStatus = types.ObjectLockLegalHoldStatusOff })
+	head, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("headers"), Key: aws.String("off")})
+	require.NoError(t, err)
+	require.Equal(t, types.ObjectLockLegalHoldStatusOff, head.ObjectLockLegalHoldStatus)
+	hold, err := c.GetObjectLegalHold(t.Context(), &s3.GetObjectLegalHoldInput{Bucket: aws.String("headers"), Key: aws.String("off")})
+	require.NoError(t, err)
+	require.Equal(t, types.ObjectLockLegalHoldStatusOff, hold.LegalHold.Status)
+}

@@ -83,6 +83,8 @@ func TestGetObject_Conditions(t *testing.T) {
 	makeBucket(t, c, "conditions")
 	etag := put(t, c, "conditions", "k", "x").ETag
 	past, future := time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	head, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("conditions"), Key: aws.String("k")})
+	require.NoError(t, err)
 	for _, row := range []struct {
 		name   string
 		in     s3.GetObjectInput
@@ -93,7 +95,8 @@ func TestGetObject_Conditions(t *testing.T) {
 		{"none match", s3.GetObjectInput{IfNoneMatch: aws.String(`"x"`)}, 200},
 		{"not changed", s3.GetObjectInput{IfNoneMatch: etag}, 304},
 		{"modified since", s3.GetObjectInput{IfModifiedSince: &past}, 200},
-		{"not modified since", s3.GetObjectInput{IfModifiedSince: &future}, 304},
+		{"not modified since", s3.GetObjectInput{IfModifiedSince: head.LastModified}, 304},
+		{"since a date in the future", s3.GetObjectInput{IfModifiedSince: &future}, 200},
 		{"unmodified since", s3.GetObjectInput{IfUnmodifiedSince: &future}, 200},
 		{"not unmodified since", s3.GetObjectInput{IfUnmodifiedSince: &past}, 412},
 		{"the ETag goes first", s3.GetObjectInput{IfMatch: etag, IfUnmodifiedSince: &past}, 200},

@@ -62,7 +62,7 @@ func (c *call) openObject(header func(string) string, prefix string) (*openedObj
 		if err != nil {
 			return nil, err
 		}
-		if err := checkReadConditions(o, header, prefix); err != nil {
+		if err := c.checkReadConditions(o, header, prefix); err != nil {
 			return nil, err
 		}
 		f, err := c.s.openSealed(o.File)
@@ -94,7 +94,7 @@ func (o *openedObject) close() {
 }
 
 // checkReadConditions is RFC 9110's order: the ETags go before the times.
-func checkReadConditions(o objectRecord, header func(string) string, prefix string) error {
+func (c *call) checkReadConditions(o objectRecord, header func(string) string, prefix string) error {
 	match, noneMatch := header(prefix+"If-Match"), header(prefix+"If-None-Match")
 	since, unmodified := header(prefix+"If-Modified-Since"), header(prefix+"If-Unmodified-Since")
 	modified := func(date string) (after, ok bool) {
@@ -111,13 +111,15 @@ func checkReadConditions(o objectRecord, header func(string) string, prefix stri
 	failed := false
 	if noneMatch != "" {
 		failed = matchesETag(noneMatch, o.ETag)
-	} else if after, ok := modified(since); ok {
+	} else if t, err := http.ParseTime(since); err == nil && !t.After(c.Now) { // a date in the future is none
+		after, _ := modified(since)
 		failed = !after
 	}
 	switch {
 	case failed && prefix != "":
 		return errPrecondition("x-amz-copy-source-If-None-Match")
 	case failed:
+		c.W.Header().Set("Etag", quoted(o.ETag))
 		return wire.Errf(http.StatusNotModified, "NotModified", "Not Modified")
 	}
 	return nil
@@ -138,9 +140,7 @@ func (c *call) objectHeaders(o *objectRecord) map[string]string {
 	if o.LockMode != "" {
 		h["X-Amz-Object-Lock-Mode"], h["X-Amz-Object-Lock-Retain-Until-Date"] = o.LockMode, o.LockUntil.UTC().Format("2006-01-02T15:04:05.000Z")
 	}
-	if o.LegalHold {
-		h["X-Amz-Object-Lock-Legal-Hold"] = "ON"
-	}
+	h["X-Amz-Object-Lock-Legal-Hold"] = o.LegalHold
 	return h
 }
 
@@ -233,7 +233,7 @@ func headObject(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkReadConditions(o, c.header, ""); err != nil {
+	if err := c.checkReadConditions(o, c.header, ""); err != nil {
 		return nil, err
 	}
 	a, _, _, err := c.describeRead(&o)

@@ -85,6 +85,10 @@ func getObjectACL(c *call) (*response, error) {
 	return aclAnswer(canonicalID(c.b.Account), nil)
 }
 
+func errNoObjectLock() *wire.Error {
+	return wire.Errf(http.StatusNotFound, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration")
+}
+
 type objectRetention struct {
 	Mode  string
 	Until s3Time `xml:"RetainUntilDate"`
@@ -96,7 +100,7 @@ func getObjectRetention(c *call) (*response, error) {
 		return nil, err
 	}
 	if o.LockMode == "" {
-		return nil, wire.Errf(http.StatusNotFound, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration")
+		return nil, errNoObjectLock()
 	}
 	return xmlAnswer("Retention", objectRetention{o.LockMode, s3Time{o.LockUntil}})
 }
@@ -124,7 +128,7 @@ func putObjectRetention(c *call) (*response, error) {
 	}
 	return c.changeObject(func(o *objectRecord) error {
 		hold := o.LegalHold
-		o.LegalHold = false // holds a deletion back, not this
+		o.LegalHold = "" // holds a deletion back, not this
 		weaker := in.Mode == "" || in.Until.Before(o.LockUntil) || o.LockMode == "COMPLIANCE" && in.Mode != "COMPLIANCE"
 		if weaker && o.locked(c) {
 			return wire.Errf(http.StatusForbidden, "AccessDenied", "Access Denied because object protected by object lock.")
@@ -146,10 +150,10 @@ func getObjectLegalHold(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.LegalHold {
-		return xmlAnswer("LegalHold", legalHold{"ON"})
+	if o.LegalHold == "" {
+		return nil, errNoObjectLock()
 	}
-	return xmlAnswer("LegalHold", legalHold{"OFF"})
+	return xmlAnswer("LegalHold", legalHold{o.LegalHold})
 }
 
 func putObjectLegalHold(c *call) (*response, error) {
@@ -163,5 +167,5 @@ func putObjectLegalHold(c *call) (*response, error) {
 	if in.Status != "ON" && in.Status != "OFF" {
 		return nil, errMalformedXML()
 	}
-	return c.changeObject(func(o *objectRecord) error { o.LegalHold = in.Status == "ON"; return nil })
+	return c.changeObject(func(o *objectRecord) error { o.LegalHold = in.Status; return nil })
 }

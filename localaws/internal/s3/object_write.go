@@ -94,8 +94,8 @@ func (c *call) copySource() (*call, error) {
 	if src.b = c.s.bucket(bucket); src.b == nil {
 		return nil, errNoSuchBucket(bucket)
 	}
-	if owner := c.header("X-Amz-Source-Expected-Bucket-Owner"); owner != "" && owner != src.b.Account {
-		return nil, errAccessDenied()
+	if err := c.checkOwner("X-Amz-Source-Expected-Bucket-Owner", src.b); err != nil {
+		return nil, err
 	}
 	return src, src.authorize(src.op.actionFor(src.query), src.arn())
 }
@@ -252,7 +252,7 @@ func (d *deletion) apply(tx *bolt.Tx, c *call, b *bucketRecord) error {
 
 // locked says whether the version may not be deleted yet.
 func (o *objectRecord) locked(c *call) bool {
-	if o.LegalHold {
+	if o.LegalHold == "ON" {
 		return true
 	}
 	if o.LockMode == "" || !o.LockUntil.After(c.Now) {

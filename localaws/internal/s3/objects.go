@@ -49,7 +49,7 @@ type objectRecord struct {
 
 	LockMode  string    `json:",omitempty"`
 	LockUntil time.Time `json:",omitzero"`
-	LegalHold bool      `json:",omitempty"`
+	LegalHold string    `json:",omitempty"` // "ON", "OFF", or none was ever set
 }
 
 // s3PartSize is a part of an object that was uploaded in parts.
@@ -362,10 +362,10 @@ func (c *call) describeLock(o *objectRecord) error {
 		}
 	}
 	switch hold {
-	case "", "OFF":
+	case "":
 		return nil
-	case "ON":
-		o.LegalHold = true
+	case "ON", "OFF":
+		o.LegalHold = hold
 		return c.authorize("s3:PutObjectLegalHold", c.arn())
 	}
 	return errInvalidArgument("x-amz-object-lock-legal-hold", hold, "Legal Hold must be either of 'ON' or 'OFF'")

@@ -173,10 +173,22 @@ func (c *call) findBucket() error {
 		e.Extra = map[string]string{"Bucket": c.bucket, "Endpoint": c.bucket + ".s3." + c.b.Region + ".amazonaws.com"}
 		return e
 	}
-	if owner := c.header("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != c.b.Account {
-		return errAccessDenied()
+	if c.Operation == "HeadBucket" { // says where the bucket is, even to those who may not read it
+		c.W.Header().Set("X-Amz-Bucket-Region", c.b.Region)
 	}
-	return nil
+	return c.checkOwner("X-Amz-Expected-Bucket-Owner", c.b)
+}
+
+// checkOwner refuses a request whose header expects another owner of the bucket.
+func (c *call) checkOwner(header string, b *bucketRecord) error {
+	expected := c.header(header)
+	switch {
+	case !c.hasHeader(header) || expected == b.Account:
+		return nil
+	case !wire.AccountID.MatchString(expected):
+		return wire.Errf(http.StatusBadRequest, "InvalidBucketOwnerAWSAccountID", "The value of the expected bucket owner parameter must be an AWS Account ID... [%s]", expected)
+	}
+	return errAccessDenied()
 }
 
 // arn is the object's ARN, or the bucket's; "*" for ListBuckets.
