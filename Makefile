@@ -27,7 +27,8 @@ demo:
 
 test: install
 	$(GO) vet ./...
-	$(GOTEST) ./...
+	$(GOTEST) $$($(GO) list ./... | grep -v '/localaws')
+	$(GOTEST) -race ./localaws/...
 	@if [ -d .sandbox/upstream ]; then cd sandbox/provider && GOWORK=off $(GO) test .; \
 	else echo 'sandbox/provider: not tested: the published plugin is in use'; fi
 	$(MAKE) fuzz
