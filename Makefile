@@ -11,7 +11,7 @@ WITH_AWS := PATH="$(CURDIR)/.sandbox/awscli/bin:$$PATH"
 # at a time keep two cores busy.
 GOTEST  := $(WITH_AWS) $(GO) test -parallel 4 -timeout 45m
 
-.PHONY: build install demo test fuzz lint bench drift soak generate words tidy-check oldest-go vuln release-tags clean
+.PHONY: build install demo test fuzz lint bench drift soak generate words pictures tidy-check oldest-go vuln release-tags clean
 
 build:
 	$(GO) build -o bin/ ./verify ./sandbox
@@ -70,6 +70,10 @@ generate:
 # part, BENCH='-cold -write docs/benchmarks.md' for the document.
 bench:
 	$(GO) run ./e2e/bench $(BENCH)
+
+# The recording of the demo that README.md shows.
+pictures: install
+	$(GO) run ./e2e/pictures docs/demo.svg
 
 # Interrupts up and destroy at every call to AWS, in every way: hours. SOAK=5 for
 # every fifth call.
