@@ -340,3 +340,21 @@ func TestS3_KMSWantsTLS(t *testing.T) {
 	requireCode(t, err, "InvalidArgument")
 	require.Equal(t, "x", get(t, plain, "tls", "sse-s3"))
 }
+
+// A bucket-level key that one caller had decrypted, or made, serves no other.
+func TestBucketKey_ServesItsCallerOnly(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	_, arn := makeKey(t, s)
+	alice, bob := s3Client(t, s, "alice", noRetries), s3Client(t, s, "bob", noRetries)
+	makeBucket(t, alice, "warm")
+	encryptWith(t, alice, "warm", arn, true)
+	put(t, alice, "warm", "k", "secret")
+	require.Equal(t, "secret", get(t, alice, "warm", "k"))
+	require.NoError(t, s.SetIdentityPolicy("arn:aws:iam::123456789012:user/bob", `{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}`))
+	_, err := bob.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("warm"), Key: aws.String("k")})
+	requireCode(t, err, "AccessDenied")
+	_, err = bob.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("warm"), Key: aws.String("k2")})
+	requireCode(t, err, "AccessDenied")
+	require.Equal(t, "secret", get(t, alice, "warm", "k"))
+}
