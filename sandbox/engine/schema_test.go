@@ -67,7 +67,7 @@ var (
 // Terraform provider that can be built: the provider ignores them.
 var newerThanUpstream = map[string][]string{
 	"aws:ebs/volume:Volume": {".createTime"},
-	"aws:s3/bucketLifecycleConfigurationV2:BucketLifecycleConfigurationV2": {".timeouts", ".transitionDefaultMinimumObjectSize"},
+	"aws:s3/bucketLifecycleConfigurationV2:BucketLifecycleConfigurationV2": {".timeouts"},
 	"aws:s3/bucketObjectv2:BucketObjectv2":                                 {".checksumCrc64nvme"},
 }
 

@@ -30,9 +30,9 @@ const (
 	// The fork of the Terraform AWS provider that is published for import. It is
 	// not in the checksum database, so its sum is pinned here.
 	upstreamFork    = "github.com/upbound/terraform-provider-aws"
-	upstreamVersion = "v0.0.0-20241019052313-8fed8454b0e3"
-	upstreamSum     = "h1:f4VOuQgP3QN1+B41l9t3wz4eNWc4Nx2zm/1TVf6aX14="
-	upstreamRelease = "5.68" // the release that upstreamVersion precedes, from its CHANGELOG.md
+	upstreamVersion = "v0.0.0-20250210124112-ca3a4c5ba291"
+	upstreamSum     = "h1:Q8atmog81+eoPwwU+0ZI6MDaXDuBpWS+wvXvUtNdthA="
+	upstreamRelease = "5.82" // the release that upstreamVersion precedes, from its CHANGELOG.md
 )
 
 func engineArtifact(root string, net *network) (artifact, error) {

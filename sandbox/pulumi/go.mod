@@ -2,7 +2,7 @@
 // cannot be had. It has no code of its own.
 module github.com/securethecloud/kms-baseline/sandbox/pulumi
 
-go 1.26.0
+go 1.25.11
 
 require (
 	cel.dev/expr v0.25.2 // indirect

@@ -4,7 +4,7 @@
 //	go build -o DIR/pulumi-language-yaml github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml
 module github.com/securethecloud/kms-baseline/sandbox/yaml
 
-go 1.26.0
+go 1.25.11
 
 tool github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml
 
