@@ -27,13 +27,15 @@ func InstallGoHost(ctx context.Context, root string, progress io.Writer) (string
 		return "", err
 	}
 	in := newInstaller(root, progress)
+	var count buildCount
 	a := artifact{
+		built:   &count,
 		name:    "go host",
 		path:    goHostFolder,
 		program: "pulumi-language-go",
 		key:     key,
 		sources: []source{{name: "modules", verb: "building it from this project", get: func(ctx context.Context, dst string) error {
-			return goBuild(ctx, root, filepath.Join(dst, "pulumi-language-go"), "", "./sandbox/langhost")
+			return goBuild(ctx, &count, root, filepath.Join(dst, "pulumi-language-go"), "", "./sandbox/langhost")
 		}}},
 	}
 	if _, err := in.ensure(ctx, a); err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,6 +96,7 @@ type artifact struct {
 	program string // what proves that it is there, below path
 	key     string // changes with everything that it is made from
 	sources []source
+	built   *buildCount // how far its build is; nil if it is not built
 }
 
 // source is one way to get an artifact.
@@ -151,7 +153,9 @@ func (in *installer) ensure(ctx context.Context, a artifact) (string, error) {
 	for _, s := range a.sources {
 		began := time.Now()
 		in.say("%s: %s", a.name, s.verb)
-		stop := in.everyHalfMinute("%s: still at it", a.name)
+		stop := in.everyHalfMinute(func() string {
+			return a.name + ": " + cmp.Or(a.built.String(), "downloading")
+		})
 		err := in.place(ctx, a, s)
 		stop()
 		switch {
@@ -172,8 +176,8 @@ func (in *installer) ensure(ctx context.Context, a artifact) (string, error) {
 		"install the Pulumi CLI %s or newer from https://www.pulumi.com/docs/install/, or give this machine access to a Go module proxy", a.name, engineVersion)
 }
 
-// everyHalfMinute says something again and again until it is stopped.
-func (in *installer) everyHalfMinute(format string, args ...any) (stop func()) {
+// everyHalfMinute prints what is going on until it is stopped.
+func (in *installer) everyHalfMinute(what func() string) (stop func()) {
 	tick := time.NewTicker(30 * time.Second)
 	done := make(chan struct{})
 	var said sync.WaitGroup
@@ -181,7 +185,7 @@ func (in *installer) everyHalfMinute(format string, args ...any) (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				in.say(format, args...)
+				in.say("%s", what())
 			case <-done:
 				return
 			}

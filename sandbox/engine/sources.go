@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -38,7 +39,9 @@ const (
 func engineArtifact(root string, net *network) (artifact, error) {
 	module := filepath.Join(root, "sandbox", "pulumi")
 	key, err := hashModule(module, engineVersion)
+	var count buildCount
 	return artifact{
+		built:   &count,
 		name:    "pulumi engine",
 		path:    "bin",
 		program: "pulumi",
@@ -48,7 +51,7 @@ func engineArtifact(root string, net *network) (artifact, error) {
 			{name: "download", verb: "downloading the official release " + engineVersion, get: net.downloadCLI},
 			{name: "modules", verb: "building it from Go modules (about 3 minutes the first time)", get: func(ctx context.Context, dst string) error {
 				version := "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=" + strings.TrimPrefix(engineVersion, "v")
-				return goBuild(ctx, module, filepath.Join(dst, "pulumi"), version, engineBuildPackage)
+				return goBuild(ctx, &count, module, filepath.Join(dst, "pulumi"), version, engineBuildPackage)
 			}},
 		},
 	}, err
@@ -58,7 +61,9 @@ func providerArtifact(root string, net *network) (artifact, error) {
 	module := filepath.Join(root, "sandbox", "provider")
 	kept := fmt.Sprint(providerVersion, upstreamSum, keptServices, keptLibraries, keptClients)
 	key, err := hashModule(module, kept)
+	var count buildCount
 	return artifact{
+		built:   &count,
 		name:    "aws provider",
 		path:    filepath.Join("pulumi-home", "plugins", "resource-aws-"+providerVersion),
 		program: providerProgram,
@@ -71,7 +76,7 @@ func providerArtifact(root string, net *network) (artifact, error) {
 				if err := fetchUpstream(ctx, root, filepath.Dir(dst)); err != nil {
 					return err
 				}
-				return goBuild(ctx, module, filepath.Join(dst, providerProgram), "", ".")
+				return goBuild(ctx, &count, module, filepath.Join(dst, providerProgram), "", ".")
 			}},
 		},
 	}, err
@@ -157,7 +162,7 @@ func checkCLI(ctx context.Context, program string) error {
 // sandbox/provider/go.mod replaces it: in .sandbox/upstream.
 func fetchUpstream(ctx context.Context, root, tmp string) error {
 	// Outside any module, so that no go.mod or go.sum is touched.
-	out, err := runGo(ctx, tmp, []string{"GONOSUMDB=" + upstreamFork}, "mod", "download", "-json", upstreamFork+"@"+upstreamVersion)
+	out, err := runGo(ctx, tmp, []string{"GONOSUMDB=" + upstreamFork}, nil, "mod", "download", "-json", upstreamFork+"@"+upstreamVersion)
 	if err != nil {
 		return err
 	}
@@ -179,19 +184,17 @@ func fetchUpstream(ctx context.Context, root, tmp string) error {
 	return os.Rename(cut, dst)
 }
 
-// goBuild builds a package of the module in dir to the file dst.
-func goBuild(ctx context.Context, dir, dst, ldflags, pkg string) error {
-	_, err := runGo(ctx, dir, nil, "build", "-mod=readonly", "-buildvcs=false", "-ldflags", strings.TrimSpace("-s -w "+ldflags), "-o", dst, pkg)
-	return err
-}
-
-// runGo runs the go command and returns what it printed.
-func runGo(ctx context.Context, dir string, env []string, args ...string) ([]byte, error) {
+// runGo runs the go command and returns what it printed. What it prints to stderr
+// also goes to watch, unless that is nil.
+func runGo(ctx context.Context, dir string, env []string, watch io.Writer, args ...string) ([]byte, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
 	cmd.Env = append(append(os.Environ(), "GOWORK=off"), env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if watch != nil {
+		cmd.Stderr = io.MultiWriter(&stderr, watch)
+	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	err := cmd.Run()

@@ -67,6 +67,6 @@ func TestLinkOfficialCLI(t *testing.T) {
 
 func TestRunGo_WithoutGo(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := runGo(t.Context(), t.TempDir(), nil, "version")
+	_, err := runGo(t.Context(), t.TempDir(), nil, nil, "version")
 	require.ErrorContains(t, err, "there is no go command on PATH: install Go")
 }

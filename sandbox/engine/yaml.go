@@ -22,13 +22,15 @@ func InstallYAMLHost(ctx context.Context, root string, progress io.Writer) (stri
 		return "", err
 	}
 	in := newInstaller(root, progress)
+	var count buildCount
 	a := artifact{
+		built:   &count,
 		name:    "yaml host",
 		path:    yamlHostFolder,
 		program: "pulumi-language-yaml",
 		key:     key,
 		sources: []source{{name: "modules", verb: "building it from Go modules", get: func(ctx context.Context, dst string) error {
-			return goBuild(ctx, module, filepath.Join(dst, "pulumi-language-yaml"), "", "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml")
+			return goBuild(ctx, &count, module, filepath.Join(dst, "pulumi-language-yaml"), "", "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml")
 		}}},
 	}
 	if _, err := in.ensure(ctx, a); err != nil {

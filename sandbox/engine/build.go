@@ -1,0 +1,67 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// buildCount is how far a build from Go modules is.
+type buildCount struct {
+	mu           sync.Mutex
+	total, built int // packages to compile, and compiled
+	began        time.Time
+}
+
+// String is the state for people. It is empty before the number of packages is
+// known.
+func (c *buildCount) String() string {
+	if c == nil {
+		return ""
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text(time.Since(c.began))
+}
+
+func (c *buildCount) text(elapsed time.Duration) string {
+	switch {
+	case c.total == 0:
+		return ""
+	case c.built >= c.total:
+		return fmt.Sprintf("all %d packages compiled, linking", c.total)
+	case c.built == 0:
+		return fmt.Sprintf("0 of %d packages compiled", c.total)
+	}
+	left := elapsed * time.Duration(c.total-c.built) / time.Duration(c.built)
+	return fmt.Sprintf("%d of %d packages compiled, about %s left", c.built, c.total, left.Round(10*time.Second))
+}
+
+// Write counts the packages that `go build -v` names, one in a line.
+func (c *buildCount) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.ContainsAny(line, " :") {
+			c.built++
+		}
+	}
+	return len(b), nil
+}
+
+// goBuild builds a program, and counts the packages in count.
+func goBuild(ctx context.Context, count *buildCount, dir, dst, ldflags, pkg string) error {
+	// This downloads the modules. A package that is in the build cache is not stale.
+	stale, err := runGo(ctx, dir, nil, nil, "list", "-mod=readonly", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", pkg)
+	if err != nil {
+		return err
+	}
+	count.mu.Lock()
+	count.total, count.built, count.began = len(bytes.Fields(stale)), 0, time.Now()
+	count.mu.Unlock()
+	_, err = runGo(ctx, dir, nil, count, "build", "-v", "-mod=readonly", "-buildvcs=false", "-ldflags", strings.TrimSpace("-s -w "+ldflags), "-o", dst, pkg)
+	return err
+}
