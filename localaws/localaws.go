@@ -11,6 +11,7 @@
 package localaws
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -51,6 +52,13 @@ type Options struct {
 	// one Region before it is throttled. The default is 2, as in AWS.
 	// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html
 	TrailRate int
+	// TrailDelivery is how often trails deliver log files, and digest files that
+	// are due. AWS takes about five minutes on average, the default. With a
+	// negative value nothing is delivered until [Server.DeliverTrails] is called.
+	TrailDelivery time.Duration
+	// TrailDigests is the time that a digest file covers. The default is an
+	// hour, as in AWS.
+	TrailDigests time.Duration
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 	// Log, where set, is told of every call once it has been answered. It is
@@ -84,6 +92,10 @@ type Server struct {
 	sts        *sts.Service
 	services   map[string]wire.Service // by the name in a signature's scope
 
+	closing sync.Once
+	closed  chan struct{} // closed by Close
+	deliver sync.WaitGroup
+
 	mu      sync.Mutex
 	servers []*http.Server
 	url     string
@@ -105,6 +117,8 @@ func Open(o Options) (*Server, error) {
 	if o.TrailRate == 0 {
 		o.TrailRate = 2
 	}
+	o.TrailDelivery = cmp.Or(o.TrailDelivery, 5*time.Minute)
+	o.TrailDigests = cmp.Or(o.TrailDigests, time.Hour)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("localaws: making the state directory: %w", err)
 	}
@@ -112,25 +126,50 @@ func Open(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := store.Open(filepath.Join(o.Dir, "localaws.db"), kms.KeyBucket, kms.AliasBucket,
-		s3.AccountBucket, s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, trail.Bucket, policy.Bucket,
-		sts.RoleBucket, sts.SessionBucket)
+	db, err := store.Open(filepath.Join(o.Dir, "localaws.db"), append(trail.Buckets(), kms.KeyBucket, kms.AliasBucket,
+		s3.AccountBucket, s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, policy.Bucket,
+		sts.RoleBucket, sts.SessionBucket)...)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, db: db, authority: ca}
+	s := &Server{opts: o, db: db, authority: ca, closed: make(chan struct{})}
 	if err := s.openServices(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if o.TrailDelivery > 0 {
+		s.deliver.Go(s.deliverTrails)
+	}
 	return s, nil
 }
+
+// deliverTrails delivers the files of all trails until the server is closed.
+func (s *Server) deliverTrails() {
+	every := time.NewTicker(s.opts.TrailDelivery)
+	defer every.Stop()
+	for {
+		select {
+		case <-s.closed:
+			return
+		case <-every.C:
+			if err := s.DeliverTrails(); err != nil {
+				log.Print(err)
+			}
+		}
+	}
+}
+
+// DeliverTrails delivers what the trails have recorded as log files, and the
+// digest files that are due by the server's clock. A trail that cannot deliver
+// (its bucket is gone, or a policy refuses it) keeps its events for the next
+// time, and GetTrailStatus shows the reason: that is no error here.
+func (s *Server) DeliverTrails() error { return s.trail.Deliver(s.opts.Now()) }
 
 func (s *Server) openServices() (err error) {
 	o := s.opts
 	if s.identities, err = policy.OpenIdentities(s.db); err != nil {
 		return err
 	}
-	if s.trail, err = trail.Open(s.db, s.identities, trail.Options{Delay: o.TrailDelay, Rate: o.TrailRate, Now: o.Now}); err != nil {
+	if s.trail, err = trail.Open(s.db, s.identities, trail.Options{Delay: o.TrailDelay, Rate: o.TrailRate, Digests: o.TrailDigests, Now: o.Now}); err != nil {
 		return err
 	}
 	if s.kms, err = kms.Open(s.db, s.identities, s.trail, o.Dir, o.Now); err != nil {
@@ -139,6 +178,7 @@ func (s *Server) openServices() (err error) {
 	if s.s3, err = s3.Open(s.db, s.identities, s.trail, s.kms, filepath.Join(o.Dir, "objects")); err != nil {
 		return err
 	}
+	s.trail.SetStore(s.s3)
 	if s.sts, err = sts.Open(s.db, s.identities, s.trail, o.Now()); err != nil {
 		return err
 	}
@@ -230,6 +270,8 @@ func (s *Server) CAFile() string { return s.authority.file }
 // Close stops listening, lets the requests under way finish (for five seconds
 // at most) and closes the state.
 func (s *Server) Close() error {
+	s.closing.Do(func() { close(s.closed) })
+	s.deliver.Wait()
 	s.mu.Lock()
 	servers := s.servers
 	s.servers = nil

@@ -139,13 +139,23 @@ func (i *Identities) Authorize(a Access, p *Policy, account string) (reason stri
 }
 
 // Refusal is why the caller may not do action, in AWS's words; empty if it may.
-// It is for actions whose resource has no policy of its own.
+// It is for actions that are not about one resource.
 func (i *Identities) Refusal(r *wire.Request, action string) string {
-	a := Access{Who: r.Who, Action: action, Resource: "*", Context: ConditionKeys(r)}
-	if reason, ok := i.Authorize(a, nil, r.Who.Account); !ok {
-		return fmt.Sprintf("User: %s is not authorized to perform: %s %s", r.Who.ARN, action, reason)
+	return i.RefusalOn(r, action, "*")
+}
+
+// RefusalOn is [Identities.Refusal] for an action on a resource that has no
+// policy of its own.
+func (i *Identities) RefusalOn(r *wire.Request, action, resource string) string {
+	a := Access{Who: r.Who, Action: action, Resource: resource, Context: ConditionKeys(r)}
+	reason, ok := i.Authorize(a, nil, r.Who.Account)
+	if ok {
+		return ""
 	}
-	return ""
+	if resource != "*" {
+		reason = "on resource: " + resource + " " + reason
+	}
+	return fmt.Sprintf("User: %s is not authorized to perform: %s %s", r.Who.ARN, action, reason)
 }
 
 // Unknown is the first principal of the policy that does not exist, or "". AWS

@@ -67,6 +67,19 @@ func (a Access) value(key string) ([]string, bool) {
 // empty if the key is absent.
 // Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
 func principalKey(who wire.Identity, key string) string {
+	if service := who.Service; service != nil {
+		switch key {
+		case "aws:principalisawsservice":
+			return "true"
+		case "aws:principalservicename":
+			return service.Name
+		case "aws:sourcearn":
+			return service.SourceARN
+		case "aws:sourceaccount":
+			return service.SourceAccount
+		}
+		return ""
+	}
 	if who.ARN == "" {
 		if key == "aws:principaltype" {
 			return "Anonymous"
@@ -172,6 +185,8 @@ func (st Statement) matchPrincipal(who wire.Identity) Decision {
 	for _, p := range st.Principals {
 		switch {
 		case p.Kind == "AWS" && (p.Name == "*" || who.ARN != "" && (p.Name == who.ARN || p.Name == who.PolicyARN())):
+			match = Allowed
+		case p.Kind == "Service" && who.Service != nil && p.Name == who.Service.Name:
 			match = Allowed
 		case p.Kind == "AWS" && match == NoMatch && who.Account != "" && p.isAccount(who.Account):
 			match = Delegated

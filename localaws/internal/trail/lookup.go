@@ -128,7 +128,7 @@ func (s *Service) lookup(r *wire.Request, in lookupEventsInput) (out lookupEvent
 	switch in.EventCategory {
 	case "":
 	case "insight":
-		return out, nil // there are no trails, so no insights
+		return out, nil // no trail can enable Insights
 	default:
 		return out, wire.Errf(http.StatusBadRequest, "InvalidEventCategoryException", "The event category is not valid: %s. The only value is insight.", in.EventCategory)
 	}

@@ -1,5 +1,9 @@
-// Package trail is CloudTrail's event history. Every service records its
-// management events here; a change of state and its event are one transaction.
+// Package trail is CloudTrail: the event history, and the trails that deliver
+// log files and digest files to S3. Every service records its management events
+// here; a change of state and its event are one transaction.
+//
+// Not served: data events, Insights, organization trails, and the events of
+// CloudTrail's own calls to KMS.
 package trail
 
 import (
@@ -12,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -32,6 +37,11 @@ type Service struct {
 	delay      time.Duration
 	limits     limiters
 
+	store      Store
+	trails     atomic.Pointer[[]trailConfig] // as committed, or about to be
+	delivering sync.Mutex                    // held while files are delivered
+	digests    time.Duration
+
 	mu   sync.RWMutex
 	logs map[string]trailLog // by account/region
 	seq  uint64
@@ -45,18 +55,31 @@ type Options struct {
 	// Region.
 	Rate int
 	Now  func() time.Time
+	// Digests is the time that a digest file covers.
+	Digests time.Duration
 }
 
 // Open reads the event history.
 func Open(db *bolt.DB, identities *policy.Identities, o Options) (*Service, error) {
-	s := &Service{db: db, identities: identities, delay: o.Delay, limits: limiters{rate: o.Rate}, logs: map[string]trailLog{}}
+	s := &Service{db: db, identities: identities, delay: o.Delay, digests: o.Digests, limits: limiters{rate: o.Rate}, logs: map[string]trailLog{}}
 	s.Handlers = map[string]wire.JSONHandler{
 		"LookupEvents":      s.lookupEvents,
-		"DescribeTrails":    reading(s, describeTrails),
-		"GetTrail":          reading(s, getTrail),
-		"GetTrailStatus":    reading(s, getTrail),
-		"GetEventSelectors": reading(s, getEventSelectors),
-		"ListTrails":        reading(s, listTrails),
+		"CreateTrail":       operation(s, false, func(r *wire.Request, in createTrailInput) string { return named(r, in.Name) }, s.prepareCreate, createTrail),
+		"UpdateTrail":       operation(s, false, func(r *wire.Request, in trailSettings) string { return named(r, in.Name) }, s.prepareUpdate, updateTrail),
+		"DeleteTrail":       operation(s, false, trailNamed, nil, deleteTrail),
+		"StartLogging":      operation(s, false, trailNamed, nil, startLogging),
+		"StopLogging":       operation(s, false, trailNamed, nil, stopLogging),
+		"GetTrail":          operation(s, true, trailNamed, nil, getTrail),
+		"GetTrailStatus":    operation(s, true, trailNamed, nil, getTrailStatus),
+		"DescribeTrails":    operation(s, true, anyResource[describeTrailsInput], nil, describeTrails),
+		"ListTrails":        operation(s, true, anyResource[listTrailsInput], nil, listTrails),
+		"PutEventSelectors": operation(s, false, func(r *wire.Request, in putEventSelectorsInput) string { return named(r, in.TrailName) }, nil, putEventSelectors),
+		"GetEventSelectors": operation(s, true, func(r *wire.Request, in getEventSelectorsInput) string { return named(r, in.TrailName) }, nil, getEventSelectors),
+		"ListPublicKeys":    operation(s, true, anyResource[listPublicKeysInput], nil, listPublicKeys),
+		"ListTags":          operation(s, true, tagsOf, nil, listTags),
+	}
+	if err := db.View(s.loadTrails); err != nil {
+		return nil, err
 	}
 	return s, s.load(o.Now())
 }
@@ -274,6 +297,15 @@ func (s *Service) write(tx *bolt.Tx, r *wire.Request, record trailRecord, summar
 	key := summary.key(record.RecipientAccountID, r.Region)
 	if err := tx.Bucket(Bucket).Put([]byte(key), slices.Concat(line, []byte{'\n'}, event)); err != nil {
 		return err
+	}
+	for _, t := range *s.trails.Load() {
+		if !t.wants(record) {
+			continue
+		}
+		key := store.Key(t.ID, r.Region, fmt.Sprintf("%016x", summary.Seq))
+		if err := tx.Bucket(PendingBucket).Put([]byte(key), event); err != nil {
+			return err
+		}
 	}
 	tx.OnCommit(func() { s.add(record.RecipientAccountID, r.Region, &summary) })
 	return nil

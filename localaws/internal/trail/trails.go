@@ -1,41 +1,159 @@
 package trail
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/store"
 	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
-// Trails. An account here has none, so that every name of a trail is unknown.
+// Trails: their settings and their state. What a trail delivers is in
+// delivery.go.
 
-// reading makes a handler of f, an operation that changes nothing: it authorizes
-// the caller and records the event, also of a call that failed.
-func reading[In any](s *Service, f func(*wire.Request, In) (any, error)) wire.JSONHandler {
+// The buckets, in the database, of trails.
+var (
+	TrailBucket   = []byte("trails")        // account/region/name
+	PendingBucket = []byte("trail-pending") // id/region/sequence: events that are not delivered yet
+	DigestBucket  = []byte("trail-digests") // id/region: the state of a chain of digests
+	SignerBucket  = []byte("trail-signers") // region: the key that signs digests
+	trailBuckets  = [...]*[]byte{&TrailBucket, &PendingBucket, &DigestBucket, &SignerBucket}
+	maxTrails     = 5 // in one Region
+)
+
+// Buckets are all buckets of this package.
+func Buckets() [][]byte {
+	all := [][]byte{Bucket}
+	for _, b := range trailBuckets {
+		all = append(all, *b)
+	}
+	return all
+}
+
+// trailConfig is a trail.
+type trailConfig struct {
+	ID                   string // of this trail: another that later has its name has another
+	Account, Region      string
+	Name                 string
+	S3Bucket, Prefix     string
+	GlobalEvents         bool
+	MultiRegion          bool
+	Validation           bool
+	KMSKeyARN            string
+	Tags                 []trailTag
+	ReadWriteType        string   // "All", "ReadOnly" or "WriteOnly"
+	ExcludedSources      []string // of management events
+	Logging              bool
+	Started, Stopped     time.Time
+	Delivered            time.Time // of the newest log file
+	DigestDelivered      time.Time
+	LastError            string // code of the last attempt's error
+	LastDigestError      string
+	Attempted, Succeeded time.Time
+}
+
+type trailTag struct {
+	Key   string
+	Value string `json:",omitempty"`
+}
+
+func (t trailConfig) arn() string { return trailARNOf(t.Account, t.Region, t.Name) }
+
+func trailARNOf(account, region, name string) string {
+	return "arn:aws:cloudtrail:" + region + ":" + account + ":trail/" + name
+}
+
+func (t trailConfig) storeKey() string { return store.Key(t.Account, t.Region, t.Name) }
+
+// covers reports whether the trail receives the events of a Region.
+func (t trailConfig) covers(account, region string) bool {
+	return t.Account == account && (t.MultiRegion || t.Region == region)
+}
+
+// wants reports whether the trail logs an event.
+func (t trailConfig) wants(record trailRecord) bool {
+	switch {
+	case !t.Logging || !t.covers(record.RecipientAccountID, record.AWSRegion):
+		return false
+	case t.ReadWriteType == "ReadOnly" && !record.ReadOnly, t.ReadWriteType == "WriteOnly" && record.ReadOnly:
+		return false
+	}
+	return !slices.Contains(t.ExcludedSources, record.EventSource)
+}
+
+// operation makes a handler of f, which may change the state: the change and the
+// event are one transaction. resource is the ARN that the caller must have access
+// to, "*" for an operation that is not about one trail.
+//
+// prepare, where there is one, runs before the transaction: it may call other
+// services, and replace what the request names by what it means.
+func operation[In any](s *Service, readOnly bool, resource func(*wire.Request, In) string, prepare func(*wire.Request, *In) error, f func(*bolt.Tx, *wire.Request, In) (any, error)) wire.JSONHandler {
 	return func(r *wire.Request, body []byte) (any, error) {
 		in, err := wire.Decode[In](r.Service, r.Operation, body)
 		if err != nil {
 			return nil, err
 		}
 		var out any
-		if err = s.allowed(r, r.Operation); err == nil {
-			out, err = f(r, in)
+		e := Event{Request: r, Source: "cloudtrail.amazonaws.com", Name: r.Operation, ReadOnly: readOnly, Parameters: parameters(in)}
+		on := resource(r, in)
+		if why := s.identities.RefusalOn(r, "cloudtrail:"+r.Operation, on); why != "" {
+			err = wire.Errf(http.StatusBadRequest, "AccessDeniedException", "%s", why)
+		} else if prepare != nil {
+			err = prepare(r, &in)
 		}
-		e := Event{Request: r, Source: "cloudtrail.amazonaws.com", Name: r.Operation, ReadOnly: true, Parameters: readParameters(in)}
-		e.Fail(err)
-		if recordErr := s.Record(e); recordErr != nil {
-			return nil, recordErr
+		if err != nil {
+			return nil, s.failed(e, err)
 		}
-		return out, err
+		if readOnly {
+			err = s.db.View(func(tx *bolt.Tx) error { out, err = f(tx, r, in); return err })
+		} else {
+			recorded := false
+			err = s.db.Update(func(tx *bolt.Tx) error {
+				if out, err = f(tx, r, in); err != nil {
+					return err
+				}
+				// After the change: StartLogging is the first event of a trail.
+				if err = s.loadTrails(tx); err != nil {
+					return err
+				}
+				recorded = true
+				done := e
+				done.Response = parameters(out)
+				return s.RecordIn(tx, done)
+			})
+			if err == nil {
+				return out, nil
+			}
+			if recorded { // the change was not made
+				if err := s.db.View(s.loadTrails); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return out, s.failed(e, err)
 	}
 }
 
-// readParameters is a request as its record shows it: what it names, names in
-// lower case; nil if it names nothing.
-func readParameters(in any) any {
-	b, _ := json.Marshal(in) // strings and booleans: always encodes
+// failed records the event of a call that ended with err, or of one that read.
+func (s *Service) failed(e Event, err error) error {
+	e.Fail(err)
+	if recordErr := s.Record(e); recordErr != nil {
+		return recordErr
+	}
+	return err
+}
+
+// parameters is a request or a response as its record shows it: what it names,
+// names with a lower-case first letter; nil if it names nothing.
+func parameters(in any) any {
+	b, _ := json.Marshal(in) // strings, numbers and booleans: always encodes
 	var m map[string]any
 	if json.Unmarshal(b, &m) != nil {
 		return nil
@@ -52,51 +170,509 @@ func readParameters(in any) any {
 	return p
 }
 
+// loadTrails makes the trails of the database visible to [Service.write].
+func (s *Service) loadTrails(tx *bolt.Tx) error {
+	var all []trailConfig
+	err := store.Each(tx, TrailBucket, "", func(_ string, t trailConfig) error { all = append(all, t); return nil })
+	if err == nil {
+		s.trails.Store(&all)
+	}
+	return err
+}
+
+func anyResource[In any](*wire.Request, In) string { return "*" }
+
+// named is the ARN of the trail that a request names.
+func named(r *wire.Request, name string) string {
+	if strings.HasPrefix(name, "arn:") {
+		return name
+	}
+	return trailARNOf(r.Who.Account, r.Region, name)
+}
+
+// findTrail finds the caller's trail by its name or ARN. home demands that the
+// request was sent to the trail's home Region.
+func findTrail(tx *bolt.Tx, r *wire.Request, name string, home bool) (trailConfig, error) {
+	if err := checkTrail(name); err != nil {
+		return trailConfig{}, err
+	}
+	arn := named(r, name)
+	part := strings.SplitN(arn, ":", 6)
+	region, account := part[3], part[4]
+	t, ok, err := store.Load[trailConfig](tx, TrailBucket, store.Key(account, region, strings.TrimPrefix(part[5], "trail/")))
+	if err != nil {
+		return t, err
+	}
+	if !ok && !strings.HasPrefix(name, "arn:") { // the shadow of a trail with another home Region
+		err = store.Each(tx, TrailBucket, r.Who.Account+"/", func(_ string, other trailConfig) error {
+			if other.Name == name && other.MultiRegion {
+				t, ok = other, true
+			}
+			return nil
+		})
+		if err != nil {
+			return t, err
+		}
+	}
+	switch {
+	case !ok || t.Account != r.Who.Account || t.Region != r.Region && !t.MultiRegion:
+		return trailConfig{}, wire.Errf(http.StatusBadRequest, "TrailNotFoundException", "Unknown trail: %s for the user: %s", arn, r.Who.Account)
+	case home && t.Region != r.Region:
+		return trailConfig{}, wire.Errf(http.StatusBadRequest, "InvalidHomeRegionException", "Trail %s must be updated from its home region: %s.", t.arn(), t.Region)
+	}
+	return t, nil
+}
+
+// trailSettings are the parameters that CreateTrail and UpdateTrail share.
+type trailSettings struct {
+	Name                       string
+	S3BucketName               *string `json:",omitempty"`
+	S3KeyPrefix                *string `json:",omitempty"`
+	SnsTopicName               *string `json:",omitempty"`
+	IncludeGlobalServiceEvents *bool   `json:",omitempty"`
+	IsMultiRegionTrail         *bool   `json:",omitempty"`
+	EnableLogFileValidation    *bool   `json:",omitempty"`
+	CloudWatchLogsLogGroupArn  *string `json:",omitempty"`
+	CloudWatchLogsRoleArn      *string `json:",omitempty"`
+	KmsKeyId                   *string `json:",omitempty"` //nolint:revive // AWS's name
+	IsOrganizationTrail        *bool   `json:",omitempty"`
+}
+
+type createTrailInput struct {
+	Name                       string
+	S3BucketName               *string    `json:",omitempty"`
+	S3KeyPrefix                *string    `json:",omitempty"`
+	SnsTopicName               *string    `json:",omitempty"`
+	IncludeGlobalServiceEvents *bool      `json:",omitempty"`
+	IsMultiRegionTrail         *bool      `json:",omitempty"`
+	EnableLogFileValidation    *bool      `json:",omitempty"`
+	CloudWatchLogsLogGroupArn  *string    `json:",omitempty"`
+	CloudWatchLogsRoleArn      *string    `json:",omitempty"`
+	KmsKeyId                   *string    `json:",omitempty"` //nolint:revive // AWS's name
+	IsOrganizationTrail        *bool      `json:",omitempty"`
+	TagsList                   []trailTag `json:",omitempty"`
+}
+
+func (in createTrailInput) settings() trailSettings {
+	return trailSettings{in.Name, in.S3BucketName, in.S3KeyPrefix, in.SnsTopicName, in.IncludeGlobalServiceEvents, in.IsMultiRegionTrail,
+		in.EnableLogFileValidation, in.CloudWatchLogsLogGroupArn, in.CloudWatchLogsRoleArn, in.KmsKeyId, in.IsOrganizationTrail}
+}
+
+// trailOutput is a trail as CreateTrail and UpdateTrail return it.
+type trailOutput struct {
+	Name                       string
+	S3BucketName               string
+	S3KeyPrefix                string `json:",omitempty"`
+	IncludeGlobalServiceEvents bool
+	IsMultiRegionTrail         bool
+	TrailARN                   string
+	LogFileValidationEnabled   bool
+	KmsKeyId                   string `json:",omitempty"` //nolint:revive // AWS's name
+	IsOrganizationTrail        bool
+}
+
+// describedTrail is a trail as DescribeTrails and GetTrail return it.
+type describedTrail struct {
+	trailOutput
+	HomeRegion              string
+	HasCustomEventSelectors bool
+	HasInsightSelectors     bool
+}
+
+func (t trailConfig) output() trailOutput {
+	return trailOutput{t.Name, t.S3Bucket, t.Prefix, t.GlobalEvents, t.MultiRegion, t.arn(), t.Validation, t.KMSKeyARN, false}
+}
+
+func (t trailConfig) described() describedTrail {
+	return describedTrail{t.output(), t.Region, t.ReadWriteType != "All" || len(t.ExcludedSources) > 0, false}
+}
+
+// newTrail is the trail that CreateTrail would make.
+func newTrail(tx *bolt.Tx, r *wire.Request, in createTrailInput) (trailConfig, error) {
+	var t trailConfig
+	if strings.HasPrefix(in.Name, "arn:") {
+		return t, wire.Errf(http.StatusBadRequest, "InvalidTrailNameException", "Trail name or ARN can only contain uppercase letters, lowercase letters, numbers, periods (.), hyphens (-), and underscores (_).")
+	}
+	if err := checkTrail(in.Name); err != nil {
+		return t, err
+	}
+	t = trailConfig{ID: wire.NewUUID(), Account: r.Who.Account, Region: r.Region, Name: in.Name, GlobalEvents: true, ReadWriteType: "All", Tags: in.TagsList}
+	here := 0
+	err := store.Each(tx, TrailBucket, r.Who.Account+"/", func(_ string, other trailConfig) error {
+		switch {
+		case other.Name == t.Name && other.covers(t.Account, t.Region):
+			return wire.Errf(http.StatusBadRequest, "TrailAlreadyExistsException", "Trail %s already exists for customer: %s", t.Name, t.Account)
+		case other.covers(t.Account, t.Region):
+			here++
+		}
+		return nil
+	})
+	if err != nil {
+		return t, err
+	}
+	if here >= maxTrails {
+		return t, wire.Errf(http.StatusBadRequest, "MaximumNumberOfTrailsExceededException", "User: %s already has %d trails in %s.", t.Account, here, t.Region)
+	}
+	return t, t.configure(r, in.settings())
+}
+
+func (s *Service) prepareCreate(r *wire.Request, in *createTrailInput) error {
+	return s.prepare(r, in.KmsKeyId, func(arn *string) { in.KmsKeyId = arn }, func(tx *bolt.Tx) (trailConfig, error) { return newTrail(tx, r, *in) })
+}
+
+func createTrail(tx *bolt.Tx, r *wire.Request, in createTrailInput) (any, error) {
+	t, err := newTrail(tx, r, in)
+	if err != nil {
+		return nil, err
+	}
+	return t.output(), store.Save(tx, TrailBucket, t.storeKey(), t)
+}
+
+func changedTrail(tx *bolt.Tx, r *wire.Request, in trailSettings) (trailConfig, error) {
+	t, err := findTrail(tx, r, in.Name, true)
+	if err != nil {
+		return t, err
+	}
+	return t, t.configure(r, in)
+}
+
+func (s *Service) prepareUpdate(r *wire.Request, in *trailSettings) error {
+	return s.prepare(r, in.KmsKeyId, func(arn *string) { in.KmsKeyId = arn }, func(tx *bolt.Tx) (trailConfig, error) { return changedTrail(tx, r, *in) })
+}
+
+func updateTrail(tx *bolt.Tx, r *wire.Request, in trailSettings) (any, error) {
+	before, err := findTrail(tx, r, in.Name, true)
+	if err != nil {
+		return nil, err
+	}
+	t, err := changedTrail(tx, r, in)
+	if err != nil {
+		return nil, err
+	}
+	if before.MultiRegion && !t.MultiRegion {
+		return nil, wire.NotImplemented(r.Service, "changing IsMultiRegionTrail from true to false with UpdateTrail")
+	}
+	if t.Logging && t.Validation {
+		if err := startChains(tx, t, r.Now); err != nil {
+			return nil, err
+		}
+	}
+	if before.Validation && !t.Validation {
+		if err := removeAll(tx, DigestBucket, t.ID+"/"); err != nil {
+			return nil, err
+		}
+	}
+	return t.output(), store.Save(tx, TrailBucket, t.storeKey(), t)
+}
+
+// prepare checks that the trail that settings make can deliver, and replaces the
+// name of its key by the key's ARN.
+func (s *Service) prepare(r *wire.Request, keyID *string, setKey func(*string), settings func(*bolt.Tx) (trailConfig, error)) error {
+	var t trailConfig
+	compute := func(tx *bolt.Tx) (err error) { t, err = settings(tx); return err }
+	if err := s.db.View(compute); err != nil {
+		return err
+	}
+	region, ok := s.store.BucketRegion(t.S3Bucket)
+	if !ok {
+		return wire.Errf(http.StatusBadRequest, "S3BucketDoesNotExistException", "S3 bucket %s does not exist!", t.S3Bucket)
+	}
+	if keyID != nil && *keyID != "" {
+		arn, state, err := s.store.ResolveKey(t.Account, region, *keyID)
+		switch {
+		case err != nil:
+			return wire.Errf(http.StatusBadRequest, "KmsKeyNotFoundException", "KMS key %s not found, or it is not in the Region of the S3 bucket.", *keyID)
+		case state != "Enabled":
+			return wire.Errf(http.StatusBadRequest, "KmsException", "KMS key %s is not enabled.", arn)
+		}
+		setKey(&arn)
+		t.KMSKeyARN = arn
+	}
+	var noKey error
+	for _, kind := range []string{logFolder, digestFolder} {
+		noAccess, err := s.store.CheckDelivery(t.delivery(kind, t.folder(kind, t.Region)+"check", nil, r.Now))
+		if noAccess != nil {
+			return wire.Errf(http.StatusBadRequest, "InsufficientS3BucketPolicyException", "Incorrect S3 bucket policy is detected for bucket: %s", t.S3Bucket)
+		}
+		noKey = cmp.Or(noKey, err)
+	}
+	if noKey != nil {
+		return wire.Errf(http.StatusBadRequest, "InsufficientEncryptionPolicyException", "Insufficient permissions to access S3 bucket %s or KMS key %s.", t.S3Bucket, cmp.Or(t.KMSKeyARN, "of the bucket"))
+	}
+	return nil
+}
+
+// configure applies settings to a trail.
+func (t *trailConfig) configure(r *wire.Request, in trailSettings) error {
+	for name, value := range map[string]*string{"SnsTopicName": in.SnsTopicName, "CloudWatchLogsLogGroupArn": in.CloudWatchLogsLogGroupArn, "CloudWatchLogsRoleArn": in.CloudWatchLogsRoleArn} {
+		if value != nil && *value != "" {
+			return wire.NotImplemented(r.Service, "the parameter "+name+" of "+r.Operation)
+		}
+	}
+	if in.IsOrganizationTrail != nil && *in.IsOrganizationTrail {
+		return wire.NotImplemented(r.Service, "the value true of IsOrganizationTrail of "+r.Operation)
+	}
+	set(&t.S3Bucket, in.S3BucketName)
+	set(&t.Prefix, in.S3KeyPrefix)
+	set(&t.GlobalEvents, in.IncludeGlobalServiceEvents)
+	set(&t.MultiRegion, in.IsMultiRegionTrail)
+	set(&t.Validation, in.EnableLogFileValidation)
+	set(&t.KMSKeyARN, in.KmsKeyId)
+	switch {
+	case t.MultiRegion && !t.GlobalEvents:
+		return wire.Errf(http.StatusBadRequest, "InvalidParameterCombinationException", "Multi-Region trail must include global service events.")
+	case len(t.Prefix) > 200:
+		return wire.Errf(http.StatusBadRequest, "InvalidS3PrefixException", "S3 prefix is longer than maximum length.")
+	case !bucketName.MatchString(t.S3Bucket):
+		return wire.Errf(http.StatusBadRequest, "InvalidS3BucketNameException", "Bucket name is not valid: %s", t.S3Bucket)
+	}
+	return nil
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+type trailNameInput struct{ Name string }
+
+func trailNamed(r *wire.Request, in trailNameInput) string { return named(r, in.Name) }
+
+func deleteTrail(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
+	t, err := findTrail(tx, r, in.Name, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Remove(tx, TrailBucket, t.storeKey()); err != nil {
+		return nil, err
+	}
+	for _, bucket := range [][]byte{PendingBucket, DigestBucket} {
+		if err := removeAll(tx, bucket, t.ID+"/"); err != nil {
+			return nil, err
+		}
+	}
+	return struct{}{}, nil
+}
+
+func removeAll(tx *bolt.Tx, bucket []byte, prefix string) error {
+	var keys [][]byte
+	c := tx.Bucket(bucket).Cursor()
+	for k, _ := c.Seek([]byte(prefix)); k != nil && strings.HasPrefix(string(k), prefix); k, _ = c.Next() {
+		keys = append(keys, slices.Clone(k))
+	}
+	for _, k := range keys {
+		if err := tx.Bucket(bucket).Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func startLogging(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
+	t, err := findTrail(tx, r, in.Name, true)
+	if err != nil || t.Logging {
+		return struct{}{}, err
+	}
+	t.Logging, t.Started = true, r.Now.UTC()
+	if t.Validation {
+		if err := startChains(tx, t, r.Now); err != nil {
+			return nil, err
+		}
+	}
+	return struct{}{}, store.Save(tx, TrailBucket, t.storeKey(), t)
+}
+
+// stopLogging leaves what is recorded to be delivered, with one last digest.
+func stopLogging(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
+	t, err := findTrail(tx, r, in.Name, true)
+	if err != nil || !t.Logging {
+		return struct{}{}, err
+	}
+	t.Logging, t.Stopped = false, r.Now.UTC()
+	return struct{}{}, store.Save(tx, TrailBucket, t.storeKey(), t)
+}
+
 type describeTrailsInput struct {
 	TrailNameList       []string `json:"trailNameList"`
 	IncludeShadowTrails *bool    `json:"includeShadowTrails"`
 }
 
 // describeTrails leaves out the names that it does not find.
-func describeTrails(_ *wire.Request, in describeTrailsInput) (any, error) {
+func describeTrails(tx *bolt.Tx, r *wire.Request, in describeTrailsInput) (any, error) {
 	for _, name := range in.TrailNameList {
 		if err := checkTrail(name); err != nil {
 			return nil, err
 		}
 	}
-	return map[string]any{"trailList": []any{}}, nil
+	shadows := in.IncludeShadowTrails == nil || *in.IncludeShadowTrails
+	list := []describedTrail{}
+	err := store.Each(tx, TrailBucket, r.Who.Account+"/", func(_ string, t trailConfig) error {
+		wanted := len(in.TrailNameList) == 0 || slices.Contains(in.TrailNameList, t.Name) || slices.Contains(in.TrailNameList, t.arn())
+		if wanted && (t.Region == r.Region || t.MultiRegion && shadows) {
+			list = append(list, t.described())
+		}
+		return nil
+	})
+	return map[string]any{"trailList": list}, err
 }
 
 type listTrailsInput struct{ NextToken string }
 
-func listTrails(_ *wire.Request, in listTrailsInput) (any, error) {
+func listTrails(tx *bolt.Tx, r *wire.Request, in listTrailsInput) (any, error) {
 	if in.NextToken != "" {
 		return nil, wire.Errf(http.StatusBadRequest, "InvalidNextTokenException", "The token is not valid.")
 	}
-	return map[string]any{"Trails": []any{}}, nil
+	list := []map[string]string{}
+	err := store.Each(tx, TrailBucket, r.Who.Account+"/", func(_ string, t trailConfig) error {
+		list = append(list, map[string]string{"TrailARN": t.arn(), "Name": t.Name, "HomeRegion": t.Region})
+		return nil
+	})
+	return map[string]any{"Trails": list}, err
 }
 
-type getTrailInput struct{ Name string }
+func getTrail(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
+	t, err := findTrail(tx, r, in.Name, false)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"Trail": t.described()}, nil
+}
 
-// getTrail is GetTrail and GetTrailStatus.
-func getTrail(r *wire.Request, in getTrailInput) (any, error) { return nil, unknownTrail(r, in.Name) }
+type trailStatus struct {
+	IsLogging                          bool
+	LatestDeliveryError                string   `json:",omitempty"`
+	LatestDeliveryTime                 *float64 `json:",omitempty"`
+	StartLoggingTime                   *float64 `json:",omitempty"`
+	StopLoggingTime                    *float64 `json:",omitempty"`
+	LatestDigestDeliveryTime           *float64 `json:",omitempty"`
+	LatestDigestDeliveryError          string   `json:",omitempty"`
+	LatestDeliveryAttemptTime          string
+	LatestDeliveryAttemptSucceeded     string
+	TimeLoggingStarted                 string
+	TimeLoggingStopped                 string
+	LatestNotificationAttemptTime      string
+	LatestNotificationAttemptSucceeded string
+}
+
+func getTrailStatus(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
+	t, err := findTrail(tx, r, in.Name, false)
+	if err != nil {
+		return nil, err
+	}
+	seconds := func(at time.Time) *float64 {
+		if at.IsZero() {
+			return nil
+		}
+		v := float64(at.UnixMilli()) / 1000
+		return &v
+	}
+	text := func(at time.Time) string {
+		if at.IsZero() {
+			return ""
+		}
+		return at.UTC().Format(time.RFC3339)
+	}
+	return trailStatus{
+		IsLogging: t.Logging, LatestDeliveryError: t.LastError, LatestDeliveryTime: seconds(t.Delivered),
+		StartLoggingTime: seconds(t.Started), StopLoggingTime: seconds(t.Stopped),
+		LatestDigestDeliveryTime: seconds(t.DigestDelivered), LatestDigestDeliveryError: t.LastDigestError,
+		LatestDeliveryAttemptTime: text(t.Attempted), LatestDeliveryAttemptSucceeded: text(t.Succeeded),
+		TimeLoggingStarted: text(t.Started), TimeLoggingStopped: text(t.Stopped),
+	}, nil
+}
+
+type eventSelector struct {
+	ReadWriteType                 string
+	IncludeManagementEvents       *bool
+	DataResources                 []dataResource
+	ExcludeManagementEventSources []string
+}
+
+type dataResource struct {
+	Type   string
+	Values []string
+}
+
+type putEventSelectorsInput struct {
+	TrailName      string
+	EventSelectors []eventSelector
+}
 
 type getEventSelectorsInput struct{ TrailName string }
 
-func getEventSelectors(r *wire.Request, in getEventSelectorsInput) (any, error) {
-	return nil, unknownTrail(r, in.TrailName)
+// putEventSelectors serves management events: localaws records no data events.
+func putEventSelectors(tx *bolt.Tx, r *wire.Request, in putEventSelectorsInput) (any, error) {
+	t, err := findTrail(tx, r, in.TrailName, true)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.EventSelectors) != 1 {
+		if len(in.EventSelectors) == 0 {
+			return nil, wire.Errf(http.StatusBadRequest, "InvalidEventSelectorsException", "At least one event selector is required.")
+		}
+		return nil, wire.NotImplemented(r.Service, "several EventSelectors of PutEventSelectors")
+	}
+	e := in.EventSelectors[0]
+	switch {
+	case len(e.DataResources) > 0:
+		return nil, wire.NotImplemented(r.Service, "the parameter EventSelectors.DataResources of PutEventSelectors")
+	case e.IncludeManagementEvents != nil && !*e.IncludeManagementEvents:
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidEventSelectorsException", "An event selector that excludes management events must have data resources.")
+	case !slices.Contains([]string{"", "All", "ReadOnly", "WriteOnly"}, e.ReadWriteType):
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidEventSelectorsException", "ReadWriteType must be one of All, ReadOnly and WriteOnly: %s", e.ReadWriteType)
+	}
+	for _, source := range e.ExcludeManagementEventSources {
+		if source != "kms.amazonaws.com" && source != "rdsdata.amazonaws.com" {
+			return nil, wire.Errf(http.StatusBadRequest, "InvalidEventSelectorsException", "ExcludeManagementEventSources can contain kms.amazonaws.com and rdsdata.amazonaws.com: %s", source)
+		}
+	}
+	t.ReadWriteType, t.ExcludedSources = cmp.Or(e.ReadWriteType, "All"), e.ExcludeManagementEventSources
+	return t.selectors(), store.Save(tx, TrailBucket, t.storeKey(), t)
 }
 
-// unknownTrail is the error for a trail that does not exist, given its name or
-// ARN.
-func unknownTrail(r *wire.Request, name string) error {
-	if err := checkTrail(name); err != nil {
-		return err
+func getEventSelectors(tx *bolt.Tx, r *wire.Request, in getEventSelectorsInput) (any, error) {
+	t, err := findTrail(tx, r, in.TrailName, false)
+	if err != nil {
+		return nil, err
 	}
-	if !strings.HasPrefix(name, "arn:") {
-		name = "arn:aws:cloudtrail:" + r.Region + ":" + r.Who.Account + ":trail/" + name
+	return t.selectors(), nil
+}
+
+func (t trailConfig) selectors() any {
+	return map[string]any{"TrailARN": t.arn(), "EventSelectors": []any{map[string]any{
+		"ReadWriteType": t.ReadWriteType, "IncludeManagementEvents": true, "DataResources": []any{},
+		"ExcludeManagementEventSources": slices.Concat([]string{}, t.ExcludedSources),
+	}}}
+}
+
+type listTagsInput struct {
+	ResourceIdList []string //nolint:revive // AWS's name
+	NextToken      string
+}
+
+func tagsOf(_ *wire.Request, in listTagsInput) string {
+	if len(in.ResourceIdList) == 1 {
+		return in.ResourceIdList[0]
 	}
-	return wire.Errf(http.StatusBadRequest, "TrailNotFoundException", "Unknown trail: %s for the user: %s", name, r.Who.Account)
+	return "*"
+}
+
+func listTags(tx *bolt.Tx, r *wire.Request, in listTagsInput) (any, error) {
+	list := []any{}
+	for _, arn := range in.ResourceIdList {
+		if !strings.HasPrefix(arn, "arn:") {
+			return nil, wire.Errf(http.StatusBadRequest, "CloudTrailARNInvalidException", "%s is not the ARN of a trail.", arn)
+		}
+		t, err := findTrail(tx, r, arn, false)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, map[string]any{"ResourceId": arn, "TagsList": slices.Concat([]trailTag{}, t.Tags)})
+	}
+	return map[string]any{"ResourceTagList": list}, nil
 }
 
 var (

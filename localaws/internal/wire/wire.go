@@ -30,6 +30,16 @@ type Identity struct {
 	UserID    string // a stable ID that looks like IAM's: AIDA..., AROA...:SESSION
 	AccessKey string
 	Session   *Session // nil for a long-term access key
+	// Service is set for a call that an AWS service makes as itself; every other
+	// field is then empty.
+	Service *ServicePrincipal
+}
+
+// ServicePrincipal is an AWS service that calls as itself, for a resource.
+type ServicePrincipal struct {
+	Name          string // "cloudtrail.amazonaws.com"
+	SourceARN     string // of the resource: aws:SourceArn
+	SourceAccount string // its account: aws:SourceAccount
 }
 
 // Session is what temporary credentials stand for.

@@ -1,0 +1,100 @@
+package s3
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/trail"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// CloudTrail's deliveries. They are ordinary requests, made by the service
+// principal: the bucket policy and the key policy decide.
+
+// BucketRegion implements [trail.Store].
+func (s *Service) BucketRegion(bucket string) (string, bool) {
+	b := s.bucket(bucket)
+	if b == nil {
+		return "", false
+	}
+	return b.Region, true
+}
+
+// ResolveKey implements [trail.Store].
+func (s *Service) ResolveKey(account, region, keyID string) (arn, state string, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		var e *wire.Error
+		if arn, state, e = s.keys.ResolveKey(tx, account, region, keyID); e != nil {
+			return e
+		}
+		return nil
+	})
+	return arn, state, err
+}
+
+// CheckDelivery implements [trail.Store].
+func (s *Service) CheckDelivery(d trail.Delivery) (bucket, key error) {
+	c := s.deliveryCall(d)
+	if bucket = c.findBucket(); bucket != nil {
+		return bucket, nil
+	}
+	if bucket = c.authorize("s3:PutObject", c.arn()); bucket == nil {
+		bucket = c.authorize("s3:GetBucketAcl", bucketARN(c.bucket))
+	}
+	choice, err := c.chooseEncryption()
+	if err != nil {
+		return bucket, err
+	}
+	k, err := c.newObjectKey(choice, c.key)
+	k.wipe()
+	return bucket, err
+}
+
+// Deliver implements [trail.Store].
+func (s *Service) Deliver(d trail.Delivery) error {
+	c := s.deliveryCall(d)
+	_, err := c.execute()
+	if pending := c.W.Pending.Wait(); err == nil {
+		err = pending
+	}
+	return err
+}
+
+// deliveryCall is the PutObject of a delivery.
+func (s *Service) deliveryCall(d trail.Delivery) *call {
+	h := http.Header{
+		"X-Amz-Acl":    {"bucket-owner-full-control"},
+		"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"},
+		"User-Agent": {d.Who.Service.Name},
+	}
+	for name, value := range d.Metadata {
+		h.Set("X-Amz-Meta-"+name, value)
+	}
+	switch {
+	case d.SSES3:
+		h.Set(headerSSE, sseS3)
+	case d.KMSKeyARN != "":
+		context, _ := json.Marshal(d.Context) // strings: always encodes
+		h.Set(headerSSE, sseKMS)
+		h.Set(headerSSEKey, d.KMSKeyARN)
+		h.Set(headerSSEContext, base64.StdEncoding.EncodeToString(context))
+	}
+	region, _ := s.BucketRegion(d.Bucket)
+	r := &wire.Request{
+		W: &wire.Writer{}, ID: wire.NewUUID(), Service: "s3", Operation: "PutObject", Region: region,
+		Who: d.Who, Signed: true, Secure: true, Now: d.Now,
+		HTTP: &http.Request{
+			Method: http.MethodPut, Host: "s3." + region + ".amazonaws.com", URL: &url.URL{Path: "/" + d.Bucket + "/" + d.Key},
+			Header: h, Body: io.NopCloser(bytes.NewReader(d.Body)), ContentLength: int64(len(d.Body)),
+		},
+	}
+	c := s.newCall(r)
+	c.b = s.bucket(d.Bucket)
+	return c
+}

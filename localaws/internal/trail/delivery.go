@@ -1,0 +1,428 @@
+package trail
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"crypto"
+	"crypto/md5" //nolint:gosec // CloudTrail's fingerprint of a public key
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/store"
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// Log files and digest files.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html
+
+const (
+	logFolder    = "CloudTrail"
+	digestFolder = "CloudTrail-Digest"
+	// maxLogFile is the most events in one log file.
+	maxLogFile = 5000
+
+	principal = "cloudtrail.amazonaws.com"
+	signing   = "SHA256withRSA"
+)
+
+// Delivery is one file for a trail's bucket.
+type Delivery struct {
+	Who         wire.Identity
+	Now         time.Time
+	Bucket, Key string
+	Body        []byte
+	Metadata    map[string]string
+	// SSES3 asks for SSE-S3, as CloudTrail does for digest files. KMSKeyARN and
+	// Context ask for SSE-KMS. Without either the bucket's default counts.
+	SSES3     bool
+	KMSKeyARN string
+	Context   map[string]string
+}
+
+// Store is what trails need of S3.
+type Store interface {
+	// BucketRegion is the Region of a bucket; false if there is no such bucket.
+	BucketRegion(bucket string) (string, bool)
+	// ResolveKey is the ARN and the state of the KMS key that an account means.
+	ResolveKey(account, region, keyID string) (arn, state string, err error)
+	// CheckDelivery is why a delivery would be refused, by the bucket or by the
+	// key; nothing is written.
+	CheckDelivery(d Delivery) (bucket, key error)
+	Deliver(d Delivery) error
+}
+
+// SetStore sets where trails deliver to. It must be called before any request.
+func (s *Service) SetStore(store Store) { s.store = store }
+
+// folder is where the files of a Region are, with a slash at its end.
+func (t trailConfig) folder(kind, region string) string {
+	return path.Join(t.Prefix, "AWSLogs", t.Account, kind, region) + "/"
+}
+
+func (t trailConfig) delivery(kind, key string, body []byte, now time.Time) Delivery {
+	d := Delivery{
+		Who: wire.Identity{Service: &wire.ServicePrincipal{Name: principal, SourceARN: t.arn(), SourceAccount: t.Account}},
+		Now: now, Bucket: t.S3Bucket, Key: key, Body: body,
+	}
+	switch {
+	case kind == digestFolder:
+		d.SSES3 = true
+	case t.KMSKeyARN != "":
+		d.KMSKeyARN, d.Context = t.KMSKeyARN, map[string]string{"aws:cloudtrail:arn": t.arn()}
+	}
+	return d
+}
+
+func (t trailConfig) regions() []string {
+	if t.MultiRegion {
+		return wire.RegionsEnabled
+	}
+	return []string{t.Region}
+}
+
+// Deliver delivers the digests that are due, and what is recorded.
+func (s *Service) Deliver(now time.Time) error {
+	s.delivering.Lock()
+	defer s.delivering.Unlock()
+	now = now.UTC()
+	for _, t := range *s.trails.Load() {
+		for _, region := range t.regions() {
+			err := s.deliverDigests(t, region, now)
+			if err := s.noteDelivery(t, digestFolder, now, err); err != nil {
+				return err
+			}
+			delivered, err := s.deliverLogs(t, region, now)
+			if !delivered && err == nil {
+				continue
+			}
+			if err := s.noteDelivery(t, logFolder, now, err); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// noteDelivery keeps the outcome of an attempt for GetTrailStatus. It returns
+// errors that are localaws's own.
+func (s *Service) noteDelivery(t trailConfig, kind string, now time.Time, outcome error) error {
+	code := ""
+	if outcome != nil {
+		var refused *wire.Error
+		if !errors.As(outcome, &refused) {
+			return fmt.Errorf("localaws: delivering for the trail %s: %w", t.arn(), outcome)
+		}
+		code = refused.Code
+	}
+	if kind == digestFolder && code == t.LastDigestError {
+		return nil
+	}
+	return s.db.Update(func(tx *bolt.Tx) error {
+		current, ok, err := store.Load[trailConfig](tx, TrailBucket, t.storeKey())
+		if err != nil || !ok || current.ID != t.ID {
+			return err // deleted meanwhile
+		}
+		if kind == digestFolder {
+			current.LastDigestError = code
+		} else {
+			current.LastError, current.Attempted = code, now
+			if code == "" {
+				current.Delivered, current.Succeeded = now, now
+			}
+		}
+		if err := store.Save(tx, TrailBucket, t.storeKey(), current); err != nil {
+			return err
+		}
+		return s.loadTrails(tx)
+	})
+}
+
+// chain is the state of the digests of one Region of a trail.
+type chain struct {
+	From     time.Time // what the next digest covers begins here
+	Files    []deliveredLog
+	Previous *signedDigest // nil for the first of a chain
+}
+
+type signedDigest struct{ Bucket, Key, Hash, Signature string }
+
+// deliveredLog is a log file as a digest lists it.
+type deliveredLog struct {
+	S3Bucket        string    `json:"s3Bucket"`
+	S3Object        string    `json:"s3Object"`
+	HashValue       string    `json:"hashValue"`
+	HashAlgorithm   string    `json:"hashAlgorithm"`
+	NewestEventTime time.Time `json:"newestEventTime"`
+	OldestEventTime time.Time `json:"oldestEventTime"`
+}
+
+// digestFile is a digest file.
+type digestFile struct {
+	AWSAccountID                string         `json:"awsAccountId"`
+	DigestStartTime             time.Time      `json:"digestStartTime"`
+	DigestEndTime               time.Time      `json:"digestEndTime"`
+	DigestS3Bucket              string         `json:"digestS3Bucket"`
+	DigestS3Object              string         `json:"digestS3Object"`
+	DigestPublicKeyFingerprint  string         `json:"digestPublicKeyFingerprint"`
+	DigestSignatureAlgorithm    string         `json:"digestSignatureAlgorithm"`
+	NewestEventTime             *time.Time     `json:"newestEventTime"`
+	OldestEventTime             *time.Time     `json:"oldestEventTime"`
+	PreviousDigestS3Bucket      *string        `json:"previousDigestS3Bucket"`
+	PreviousDigestS3Object      *string        `json:"previousDigestS3Object"`
+	PreviousDigestHashValue     *string        `json:"previousDigestHashValue"`
+	PreviousDigestHashAlgorithm *string        `json:"previousDigestHashAlgorithm"`
+	PreviousDigestSignature     *string        `json:"previousDigestSignature"`
+	LogFiles                    []deliveredLog `json:"logFiles"`
+}
+
+// startChains begins a chain of digests in every Region of the trail that has
+// none.
+func startChains(tx *bolt.Tx, t trailConfig, now time.Time) error {
+	if _, err := signerOf(tx, t.Region, now); err != nil {
+		return err
+	}
+	for _, region := range t.regions() {
+		at := store.Key(t.ID, region)
+		if tx.Bucket(DigestBucket).Get([]byte(at)) != nil {
+			continue
+		}
+		if err := store.Save(tx, DigestBucket, at, chain{From: now.UTC().Truncate(time.Second)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deliverDigests delivers every digest that is due: one for each period, and the
+// last one of a trail that has stopped, once its log files are delivered.
+func (s *Service) deliverDigests(t trailConfig, region string, now time.Time) error {
+	for {
+		var c chain
+		var key signer
+		ok, pending := false, false
+		err := s.db.View(func(tx *bolt.Tx) (err error) {
+			if c, ok, err = store.Load[chain](tx, DigestBucket, store.Key(t.ID, region)); err != nil || !ok {
+				return err
+			}
+			prefix := store.Key(t.ID, region) + "/"
+			first, _ := tx.Bucket(PendingBucket).Cursor().Seek([]byte(prefix))
+			pending = strings.HasPrefix(string(first), prefix)
+			key, _, err = store.Load[signer](tx, SignerBucket, t.Region)
+			return err
+		})
+		if err != nil || !ok {
+			return err
+		}
+		end, last := c.From.Add(s.digests), false
+		if !t.Logging && end.After(t.Stopped) {
+			if pending {
+				return nil
+			}
+			end, last = now.Truncate(time.Second), true
+		}
+		if end.After(now) || !end.After(c.From) {
+			return nil
+		}
+		signed, err := s.deliverDigest(t, region, c, end, key, now)
+		if err != nil {
+			return err
+		}
+		err = s.db.Update(func(tx *bolt.Tx) error {
+			at := store.Key(t.ID, region)
+			if last {
+				return store.Remove(tx, DigestBucket, at)
+			}
+			current, ok, err := store.Load[trailConfig](tx, TrailBucket, t.storeKey())
+			if err != nil || !ok || current.ID != t.ID {
+				return err
+			}
+			current.DigestDelivered = now
+			if err := store.Save(tx, TrailBucket, t.storeKey(), current); err != nil {
+				return err
+			}
+			return store.Save(tx, DigestBucket, at, chain{From: end, Previous: &signed})
+		})
+		if err != nil || last {
+			return err
+		}
+	}
+}
+
+func (s *Service) deliverDigest(t trailConfig, region string, c chain, end time.Time, key signer, now time.Time) (signedDigest, error) {
+	private, err := x509.ParsePKCS1PrivateKey(key.Private)
+	if err != nil {
+		return signedDigest{}, fmt.Errorf("the signing key of %s: %w", t.Region, err)
+	}
+	name := fmt.Sprintf("%s_%s_%s_%s_%s_%s.json.gz", t.Account, digestFolder, region, t.Name, t.Region, end.Format("20060102T150405Z"))
+	d := digestFile{
+		AWSAccountID: t.Account, DigestStartTime: c.From, DigestEndTime: end, DigestS3Bucket: t.S3Bucket,
+		DigestS3Object:             t.folder(digestFolder, region) + end.Format("2006/01/02/") + name,
+		DigestPublicKeyFingerprint: key.Fingerprint, DigestSignatureAlgorithm: signing, LogFiles: c.Files,
+	}
+	if d.LogFiles == nil {
+		d.LogFiles = []deliveredLog{}
+	}
+	for _, f := range c.Files {
+		if d.OldestEventTime == nil || f.OldestEventTime.Before(*d.OldestEventTime) {
+			d.OldestEventTime = &f.OldestEventTime
+		}
+		if d.NewestEventTime == nil || f.NewestEventTime.After(*d.NewestEventTime) {
+			d.NewestEventTime = &f.NewestEventTime
+		}
+	}
+	previous := "null"
+	if p := c.Previous; p != nil {
+		algorithm := "SHA-256"
+		d.PreviousDigestS3Bucket, d.PreviousDigestS3Object, d.PreviousDigestHashValue = &p.Bucket, &p.Key, &p.Hash
+		d.PreviousDigestHashAlgorithm, d.PreviousDigestSignature = &algorithm, &p.Signature
+		previous = p.Signature
+	}
+	body, err := json.Marshal(d)
+	if err != nil {
+		return signedDigest{}, err
+	}
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:])
+	toSign := sha256.Sum256([]byte(strings.Join([]string{end.Format(time.RFC3339), d.DigestS3Bucket + "/" + d.DigestS3Object, hash, previous}, "\n")))
+	signature, err := rsa.SignPKCS1v15(nil, private, crypto.SHA256, toSign[:])
+	if err != nil {
+		return signedDigest{}, err
+	}
+	out := t.delivery(digestFolder, d.DigestS3Object, zip(body), now)
+	out.Metadata = map[string]string{"Signature": hex.EncodeToString(signature), "Signature-Algorithm": signing}
+	return signedDigest{t.S3Bucket, d.DigestS3Object, hash, hex.EncodeToString(signature)}, s.store.Deliver(out)
+}
+
+// deliverLogs delivers what is recorded for one Region, and reports whether
+// there was anything. Events leave the queue in the transaction that notes their
+// file for the digest; a kill in between delivers them twice, as CloudTrail may.
+func (s *Service) deliverLogs(t trailConfig, region string, now time.Time) (delivered bool, err error) {
+	for {
+		var keys [][]byte
+		var body bytes.Buffer
+		var oldest, newest time.Time
+		body.WriteString(`{"Records":[`)
+		err := s.db.View(func(tx *bolt.Tx) error {
+			prefix := store.Key(t.ID, region) + "/"
+			c := tx.Bucket(PendingBucket).Cursor()
+			for k, v := c.Seek([]byte(prefix)); strings.HasPrefix(string(k), prefix) && len(keys) < maxLogFile; k, v = c.Next() {
+				var event struct{ EventTime time.Time }
+				if err := json.Unmarshal(v, &event); err != nil {
+					return fmt.Errorf("damaged event %s: %w", k, err)
+				}
+				if len(keys) > 0 {
+					body.WriteByte(',')
+				}
+				body.Write(v)
+				keys = append(keys, bytes.Clone(k))
+				if oldest.IsZero() || event.EventTime.Before(oldest) {
+					oldest = event.EventTime
+				}
+				if event.EventTime.After(newest) {
+					newest = event.EventTime
+				}
+			}
+			return nil
+		})
+		if err != nil || len(keys) == 0 {
+			return delivered, err
+		}
+		body.WriteString(`]}`)
+		sum := sha256.Sum256(body.Bytes())
+		name := fmt.Sprintf("%s_%s_%s_%s_%s.json.gz", t.Account, logFolder, region, now.Format("20060102T1504Z"), rand.Text()[:16])
+		file := deliveredLog{t.S3Bucket, t.folder(logFolder, region) + now.Format("2006/01/02/") + name, hex.EncodeToString(sum[:]), "SHA-256", newest, oldest}
+		if err := s.store.Deliver(t.delivery(logFolder, file.S3Object, zip(body.Bytes()), now)); err != nil {
+			return delivered, err
+		}
+		delivered = true
+		err = s.db.Update(func(tx *bolt.Tx) error {
+			for _, k := range keys {
+				if err := tx.Bucket(PendingBucket).Delete(k); err != nil {
+					return err
+				}
+			}
+			at := store.Key(t.ID, region)
+			c, ok, err := store.Load[chain](tx, DigestBucket, at)
+			if err != nil || !ok {
+				return err
+			}
+			c.Files = append(c.Files, file)
+			return store.Save(tx, DigestBucket, at, c)
+		})
+		if err != nil {
+			return delivered, err
+		}
+	}
+}
+
+func zip(b []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	_, _ = w.Write(b) // a bytes.Buffer takes everything
+	_ = w.Close()
+	return out.Bytes()
+}
+
+// signer is the key pair that signs the digests of a Region's trails.
+type signer struct {
+	Private     []byte // PKCS #1
+	Public      []byte // PKCS #1
+	Fingerprint string
+	From        time.Time
+}
+
+// signerOf is the Region's signer, made at its first use.
+func signerOf(tx *bolt.Tx, region string, now time.Time) (signer, error) {
+	k, ok, err := store.Load[signer](tx, SignerBucket, region)
+	if err != nil || ok {
+		return k, err
+	}
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return k, err
+	}
+	public := x509.MarshalPKCS1PublicKey(&private.PublicKey)
+	sum := md5.Sum(public) //nolint:gosec // CloudTrail's fingerprint has 32 hexadecimal digits
+	k = signer{x509.MarshalPKCS1PrivateKey(private), public, hex.EncodeToString(sum[:]), now.UTC().Truncate(24 * time.Hour)}
+	return k, store.Save(tx, SignerBucket, region, k)
+}
+
+type listPublicKeysInput struct {
+	StartTime *float64
+	EndTime   *float64
+	NextToken string
+}
+
+// keyValidity is how long a signer's public key is listed for.
+const keyValidity = 10 * 365 * 24 * time.Hour
+
+func listPublicKeys(tx *bolt.Tx, r *wire.Request, in listPublicKeysInput) (any, error) {
+	if in.NextToken != "" {
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidTokenException", "The token is not valid.")
+	}
+	from, to := 0.0, float64(r.Now.Unix())
+	from, to = *cmp.Or(in.StartTime, &from), *cmp.Or(in.EndTime, &to)
+	if from > to {
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidTimeRangeException", "The start time is after the end time.")
+	}
+	list := []any{}
+	k, ok, err := store.Load[signer](tx, SignerBucket, r.Region)
+	if ok && float64(k.From.Unix()) <= to && from <= float64(k.From.Add(keyValidity).Unix()) {
+		list = append(list, map[string]any{"Value": k.Public, "Fingerprint": k.Fingerprint,
+			"ValidityStartTime": k.From.Unix(), "ValidityEndTime": k.From.Add(keyValidity).Unix()})
+	}
+	return map[string]any{"PublicKeyList": list}, err
+}
