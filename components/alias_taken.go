@@ -11,8 +11,8 @@ import (
 // aliasIsFree is the option that looks, at preview and before a key is made,
 // whether its alias names one already. That may be the stack's own key, which
 // to the provider is gone while it waits to be deleted: a key in its place could
-// not read what it has encrypted. Or it is somebody else's, which KMS would
-// refuse only after the key is made. taken says whether an alias of that key,
+// not read what it has encrypted. Or another stack has it, which KMS would
+// refuse only after the key is made. taken reports whether an alias of that key,
 // which does not wait to be deleted, is in the way.
 func aliasIsFree(ctx *pulumi.Context, c pulumi.Resource, name, alias string, taken func(kms.LookupKeyResult) bool) (pulumi.ResourceOption, error) {
 	hook, err := ctx.RegisterResourceHook(hookName(ctx, "alias of the key of "+name), func(h *pulumi.ResourceHookArgs) error {
@@ -33,7 +33,7 @@ func aliasIsFree(ctx *pulumi.Context, c pulumi.Resource, name, alias string, tak
 	return pulumi.ResourceHooks(&pulumi.ResourceHookBinding{BeforeCreate: []*pulumi.ResourceHook{hook}}), nil
 }
 
-// noSuchAlias says whether the provider's error is that there is no such alias.
+// noSuchAlias reports whether the provider's error is that there is no such alias.
 func noSuchAlias(err error) bool {
 	for _, text := range []string{"couldn't find resource", "empty result", "NotFoundException"} {
 		if strings.Contains(err.Error(), text) {
@@ -45,7 +45,7 @@ func noSuchAlias(err error) bool {
 
 // checkTaken says why no key is made while the alias names this one.
 func checkTaken(h *pulumi.ResourceHookArgs, name, alias string, key kms.LookupKeyResult, taken func(kms.LookupKeyResult) bool) error {
-	if dying(key) {
+	if pendingDeletion(key) {
 		return wrong("AliasName", "%s names %s, which is waiting to be deleted on %s: a key in its place could not read what it has encrypted. "+
 			"Rescue it with %s; or, if it is to go, free the name with `aws kms delete-alias --alias-name %s`",
 			alias, key.Arn, key.DeletionDate, rescue(key), alias)

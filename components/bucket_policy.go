@@ -2,7 +2,7 @@ package components
 
 import "fmt"
 
-// bucketPolicy is what a bucket refuses, whoever asks, and what else it is told.
+// bucketPolicy is what a bucket refuses to every principal, and the statements of the caller.
 type bucketPolicy struct {
 	denyInsecureTransport bool
 	denyForeignKeys       bool

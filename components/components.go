@@ -3,7 +3,7 @@
 // it by default, EBS encryption by default under it, and the three together.
 //
 // It imports the Pulumi SDK and pulumi-aws's kms, s3 and ebs packages alone,
-// so that whoever imports it pays for nothing else. It proves nothing: that is
+// so that a program that imports it pays for nothing else. It proves nothing: that is
 // the verify command's work, from the live account.
 package components
 

@@ -39,7 +39,7 @@ type CustomerKey struct {
 
 // CustomerKeyArgs are the arguments of [NewCustomerKey]. All are optional.
 type CustomerKeyArgs struct {
-	// ExistingKeyArn names a key that is there already, instead of a new one.
+	// ExistingKeyArn names an existing key, instead of a new one.
 	// It is asked for at preview: it must be in the provider's Region and
 	// account or shared with it, symmetric, for ENCRYPT_DECRYPT, and enabled.
 	// Nothing about it is changed, and no other argument may stand beside it.
@@ -257,7 +257,7 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	if err != nil {
 		return err
 	}
-	// After the policy: whoever finds the key by its alias finds it ready.
+	// After the policy: a caller that finds the key by its alias finds it ready.
 	alias, err := kms.NewAlias(ctx, name+"-alias", &kms.AliasArgs{
 		Name:        pulumi.String(args.alias(name)),
 		TargetKeyId: key.KeyId,
@@ -273,7 +273,7 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 // rotatesAfterUpdate is the option that fails an up that leaves the key without
 // rotation. Where AWS made the key and then refused to rotate it, the engine goes
 // on with an update in which the provider finds nothing to change, and only
-// afterwards sees what there is.
+// afterwards sees the current state.
 func rotatesAfterUpdate(ctx *pulumi.Context, name string) (pulumi.ResourceOption, error) {
 	hook, err := ctx.RegisterResourceHook(hookName(ctx, "rotation of the key of "+name), func(h *pulumi.ResourceHookArgs) error {
 		if on := h.NewOutputs["enableKeyRotation"]; on.IsBool() && !on.BoolValue() {
@@ -387,7 +387,7 @@ func checkExistingKey(k kms.LookupKeyResult) error {
 		return wrong("ExistingKeyArn", "%s is a key of spec %s; S3 and EBS encrypt with symmetric keys (SYMMETRIC_DEFAULT) only", k.Arn, k.KeySpec)
 	case k.KeyUsage != "ENCRYPT_DECRYPT":
 		return wrong("ExistingKeyArn", "%s is for %s; S3 and EBS need a key for ENCRYPT_DECRYPT", k.Arn, k.KeyUsage)
-	case dying(k):
+	case pendingDeletion(k):
 		return wrong("ExistingKeyArn", "%s is waiting to be deleted on %s: choose another, or rescue it with %s", k.Arn, k.DeletionDate, rescue(k))
 	case k.KeyManager != "CUSTOMER":
 		return wrong("ExistingKeyArn", "%s is managed by AWS; this baseline is for a key of your own", k.Arn)
@@ -399,8 +399,8 @@ func checkExistingKey(k kms.LookupKeyResult) error {
 	return nil
 }
 
-// dying says whether a key waits to be deleted.
-func dying(k kms.LookupKeyResult) bool {
+// pendingDeletion reports whether a key is pending deletion.
+func pendingDeletion(k kms.LookupKeyResult) bool {
 	return k.KeyState == "PendingDeletion" || k.KeyState == "PendingReplicaDeletion"
 }
 

@@ -27,7 +27,7 @@ type EBSDefaultEncryption struct {
 
 	// KmsKeyArn is the ARN of the default key.
 	KmsKeyArn pulumi.StringOutput `pulumi:"kmsKeyArn"`
-	// Enabled says whether new volumes are encrypted by default.
+	// Enabled reports whether new volumes are encrypted by default.
 	Enabled pulumi.BoolOutput `pulumi:"enabled"`
 }
 
@@ -46,7 +46,7 @@ const (
 type EBSSettings struct {
 	// Account is the AWS account ID.
 	Account string
-	// Enabled says whether new volumes are encrypted by default.
+	// Enabled reports whether new volumes are encrypted by default.
 	Enabled bool
 	// KmsKeyArn is the default key's ARN, or "alias/aws/ebs".
 	KmsKeyArn string

@@ -46,9 +46,9 @@ type EncryptedBucket struct {
 
 // EncryptedBucketArgs are the arguments of [NewEncryptedBucket].
 type EncryptedBucketArgs struct {
-	// ExistingBucketName names a bucket that is there already, instead of a new
+	// ExistingBucketName names an existing bucket, instead of a new
 	// one. It is looked up at preview; nothing about it is changed, since its
-	// settings and its data are somebody else's. Only KmsKeyArn may stand
+	// settings and its data are not managed by this stack. Only KmsKeyArn may stand
 	// beside it.
 	ExistingBucketName pulumi.StringInput `pulumi:"existingBucketName,optional"`
 	// BucketName is the bucket's name: 3 to 63 lower-case letters, digits, "."
@@ -61,7 +61,7 @@ type EncryptedBucketArgs struct {
 	// key's account. BucketName and BucketPrefix exclude each other.
 	BucketPrefix pulumi.StringInput `pulumi:"bucketPrefix,optional"`
 	// KmsKeyArn is the ARN of the key to encrypt with: an ARN, not an alias,
-	// which is resolved in the account of whoever writes. Required.
+	// which is resolved in the account of the writer. Required.
 	KmsKeyArn pulumi.StringInput `pulumi:"kmsKeyArn,optional"`
 	// BucketKeyEnabled makes S3 use a bucket-level data key, which saves about
 	// 99 % of the calls to KMS, and of the events that show them. The default is
@@ -154,7 +154,7 @@ type AccessLogging struct {
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html
 type ObjectLock struct {
 	// Mode is GOVERNANCE, which some may be allowed to bypass, or COMPLIANCE,
-	// which nobody can, the account root included. The default is no retention:
+	// which no principal can, the account root included. The default is no retention:
 	// objects are locked one by one.
 	Mode string `pulumi:"mode,optional"`
 	// Days is how long, 1 to 36500. Required with Mode.
@@ -396,7 +396,7 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 		return fmt.Errorf("setting the ownership of %s: %w", name, err)
 	}
 	last = ownership
-	// ready is the name once the last setting is made: whoever writes waits for
+	// ready is the name once the last setting is made: a resource that writes waits for
 	// all of them.
 	ready := ownership.Bucket
 

@@ -3,13 +3,24 @@ package components
 import (
 	"context"
 	"errors"
+	"reflect"
 	"testing"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/common/promise"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 	"github.com/stretchr/testify/require"
 )
+
+// awaitRegistration reads this field of the SDK's; without it, it waits for nothing,
+// and a program could end before its hooks are registered.
+func TestAwaitRegistration_FindsTheSDKsField(t *testing.T) {
+	t.Parallel()
+	field, ok := reflect.TypeFor[pulumi.ResourceHook]().FieldByName("registered")
+	require.True(t, ok)
+	require.Equal(t, reflect.TypeFor[*promise.Promise[struct{}]](), field.Type)
+}
 
 func TestGuardDeletion_BindsTheHook(t *testing.T) {
 	t.Parallel()

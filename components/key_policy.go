@@ -147,7 +147,7 @@ func validateKeyPolicy(field, document, account string) error {
 		case "Allow":
 			allowed = allowed || ownPrincipal(s.Principal, account)
 		case "Deny":
-			if everybody(s.Principal, account) {
+			if namesAccount(s.Principal, account) {
 				return wrong(field, "the policy would lock the account out of its key: a statement denies the whole account kms:PutKeyPolicy without a condition")
 			}
 		}
@@ -158,7 +158,7 @@ func validateKeyPolicy(field, document, account string) error {
 	return wrong(field, "the policy would lock the account out of its key: add a statement that allows kms:* to the account root without a condition, as AWS's default key policy does")
 }
 
-// ownPrincipal says whether p names somebody in account.
+// ownPrincipal reports whether p names a principal in account.
 func ownPrincipal(p any, account string) bool {
 	return slices.ContainsFunc(awsPrincipals(p), func(s string) bool {
 		if accountPattern.MatchString(s) {
@@ -168,8 +168,8 @@ func ownPrincipal(p any, account string) bool {
 	})
 }
 
-// everybody says whether p names all of account.
-func everybody(p any, account string) bool {
+// namesAccount reports whether p names all of account.
+func namesAccount(p any, account string) bool {
 	return p == "*" || slices.ContainsFunc(awsPrincipals(p), func(s string) bool {
 		return s == "*" || ownPrincipal(p, account) && (accountPattern.MatchString(s) || strings.HasSuffix(s, ":root"))
 	})

@@ -108,7 +108,7 @@ func validateStatements(service string, in []PolicyStatement) error {
 	for i, s := range plainStatements(in) {
 		const field = "Statements"
 		if in[i].Principals == nil && in[i].Services == nil {
-			errs = append(errs, wrong(field, "statement %q names nobody: give Principals or Services", s.sid))
+			errs = append(errs, wrong(field, "statement %q names no principal: give Principals or Services", s.sid))
 		}
 		for _, op := range slices.Sorted(maps.Keys(in[i].Conditions)) {
 			if len(in[i].Conditions[op]) == 0 {
@@ -209,7 +209,7 @@ func checkStatements(service string, statements []policyStatement, key keyARN) e
 	for _, s := range statements {
 		err := s.validate("Statements", service)
 		if err == nil && len(s.principals)+len(s.services) == 0 {
-			err = wrong("Statements", "statement %q names nobody: give Principals or Services", s.sid)
+			err = wrong("Statements", "statement %q names no principal: give Principals or Services", s.sid)
 		}
 		for _, p := range s.principals {
 			if err == nil && strings.HasPrefix(p, "arn:") {

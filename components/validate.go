@@ -102,7 +102,7 @@ func rootARN(partition, account string) string {
 }
 
 // parseKeyARN accepts the ARN of a key, and says why it does not accept an
-// alias: one is resolved in the account of whoever uses it, so a writer from
+// alias: one is resolved in the account of its user, so a writer from
 // another account would encrypt under a key of its own.
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html
 func parseKeyARN(field, arn string) (keyARN, error) {
@@ -175,7 +175,7 @@ func days(field string, v *int, low, high, otherwise int) (int, error) {
 }
 
 // validatePrincipal accepts the ARN of an IAM role, user, session or account
-// root. It refuses "*": a key policy is no place for everybody, and IAM takes
+// root. It refuses "*": a key policy must not admit everyone, and IAM takes
 // no wildcard in the middle of a principal.
 func validatePrincipal(field, arn string) error {
 	if !principalPattern.MatchString(arn) || strings.ContainsAny(arn, "*? ") {

@@ -10,7 +10,7 @@ import (
 
 type cure struct{ argument, setting, example string }
 
-// of says whether line complains of the argument or of a part of it, as in
+// of reports whether line complains of the argument or of a part of it, as in
 // "LifecycleRules[0].ID: ...".
 func (c cure) of(line string) bool {
 	for _, part := range strings.Split(line, ": ") {

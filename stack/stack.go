@@ -1,6 +1,6 @@
 // Package stack is this repository's own stack: configuration in, one
 // [components.EncryptionBaseline] and the course's proof object, outputs out.
-// Whoever wants the baseline in a stack of their own imports package
+// To have the baseline in another stack, import package
 // components instead.
 package stack
 
@@ -42,7 +42,7 @@ func Deploy(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
-	// An existing bucket is somebody else's: nothing is written there.
+	// An existing bucket is not managed by this stack: nothing is written there.
 	objectKey := pulumi.String("").ToStringOutput()
 	if c.existingBucketName == "" {
 		proof, err := s3.NewBucketObjectv2(ctx, "proof", &s3.BucketObjectv2Args{
