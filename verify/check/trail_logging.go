@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/securethecloud/kms-baseline/verify/report"
@@ -97,9 +99,9 @@ func (r *run) judgeTrail(ctx context.Context, client *cloudtrail.Client, t types
 	}
 	if key := aws.ToString(t.KmsKeyId); key == "" {
 		v.lacks = append(v.lacks, "encrypts its log files without a KMS key of the account")
-	} else if _, managedByAWS, err := r.resolve(ctx, key); err != nil {
+	} else if out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &key}, inKeyRegion(key)); err != nil {
 		v.unclear = append(v.unclear, "encrypts its log files under "+key+", which could not be described: "+Reason(err))
-	} else if managedByAWS {
+	} else if out.KeyMetadata.KeyManager == kmstypes.KeyManagerTypeAws {
 		v.lacks = append(v.lacks, "encrypts its log files under an AWS-managed key")
 	}
 	status, err := client.GetTrailStatus(ctx, &cloudtrail.GetTrailStatusInput{Name: &arn})
@@ -142,6 +144,12 @@ func (r *run) judgeTrail(ctx context.Context, client *cloudtrail.Client, t types
 		v.dataNote = map[truth]string{yes: "it records the S3 data events of the bucket", no: "it records no S3 data events of the bucket", unknown: "whether it records the S3 data events of the bucket cannot be told"}[data]
 	}
 	return v
+}
+
+// inKeyRegion sends a call to the Region of the key: a trail of another Region has
+// its key there.
+func inKeyRegion(key string) func(*kms.Options) {
+	return func(o *kms.Options) { o.Region = cmp.Or(regionOf(key), o.Region) }
 }
 
 const kmsEvents = "kms.amazonaws.com"

@@ -8,7 +8,10 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/securethecloud/kms-baseline/localaws"
@@ -136,4 +139,45 @@ func TestAdvancedRecords_ObjectsOfTheBucket(t *testing.T) {
 		require.Equal(t, no, management)
 		require.Equal(t, want, data, arnField)
 	}
+}
+
+// A trail as CloudTrail's documentation sets it up, through the unmodified SDK.
+func TestTrailLogging_OfALiveTrail(t *testing.T) {
+	t.Parallel()
+	s := goodStackIn(t, localaws.Options{TrailDelivery: -1}) // nothing is delivered by itself
+	const name, logs, arn = "audit", "audit-logs", "arn:aws:cloudtrail:us-east-1:" + owner + ":trail/audit"
+	ctx, b := t.Context(), s3.NewFromConfig(s.cfg)
+	_, err := b.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(logs)})
+	require.NoError(t, err)
+	policy := `{"Version":"2012-10-17","Statement":[
+{"Effect":"Allow","Principal":{"Service":"cloudtrail.amazonaws.com"},"Action":"s3:GetBucketAcl","Resource":"arn:aws:s3:::` + logs + `","Condition":{"StringEquals":{"aws:SourceArn":"` + arn + `"}}},
+{"Effect":"Allow","Principal":{"Service":"cloudtrail.amazonaws.com"},"Action":"s3:PutObject","Resource":"arn:aws:s3:::` + logs + `/AWSLogs/` + owner + `/*","Condition":{"StringEquals":{"s3:x-amz-acl":"bucket-owner-full-control","aws:SourceArn":"` + arn + `"}}}]}`
+	_, err = b.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(logs), Policy: &policy})
+	require.NoError(t, err)
+	key, err := kms.NewFromConfig(s.cfg).CreateKey(ctx, &kms.CreateKeyInput{Policy: aws.String(`{"Version":"2012-10-17","Statement":[
+{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + owner + `:root"},"Action":"kms:*","Resource":"*"},
+{"Effect":"Allow","Principal":{"Service":"cloudtrail.amazonaws.com"},"Action":"kms:GenerateDataKey*","Resource":"*","Condition":{"StringEquals":{"aws:SourceArn":"` + arn + `"},"StringLike":{"kms:EncryptionContext:aws:cloudtrail:arn":"arn:aws:cloudtrail:*:` + owner + `:trail/*"}}}]}`)})
+	require.NoError(t, err)
+
+	trails := cloudtrail.NewFromConfig(s.cfg)
+	_, err = trails.CreateTrail(ctx, &cloudtrail.CreateTrailInput{Name: aws.String(name), S3BucketName: aws.String(logs), KmsKeyId: key.KeyMetadata.Arn, IsMultiRegionTrail: aws.Bool(true), EnableLogFileValidation: aws.Bool(true)})
+	require.NoError(t, err)
+	x := s.one(t, "trail.logging")
+	require.Equal(t, report.Fail, x.Status, x.Actual)
+	require.Contains(t, x.Actual, "is not logging")
+	_, err = trails.StartLogging(ctx, &cloudtrail.StartLoggingInput{Name: aws.String(name)})
+	require.NoError(t, err)
+	x = s.one(t, "trail.logging")
+	require.Equal(t, report.Pass, x.Status, x.Actual)
+	require.Contains(t, x.Actual, "the trail "+arn+" does; it records no S3 data events of the bucket")
+
+	// From another Region it is a shadow trail, and covers that one too.
+	s.config.AWS.Region, s.config.Keys, s.config.Alias = "eu-west-1", nil, ""
+	require.Equal(t, report.Pass, s.one(t, "trail.logging").Status)
+	s.config.AWS.Region = region
+	_, err = trails.PutEventSelectors(ctx, &cloudtrail.PutEventSelectorsInput{TrailName: aws.String(name), EventSelectors: []types.EventSelector{{ReadWriteType: types.ReadWriteTypeWriteOnly, IncludeManagementEvents: aws.Bool(true)}}})
+	require.NoError(t, err)
+	x = s.one(t, "trail.logging")
+	require.Equal(t, report.Fail, x.Status, x.Actual)
+	require.Contains(t, x.Actual, "does not record all management events of KMS")
 }
