@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -141,6 +142,44 @@ func TestRun_EnvFailsClosed(t *testing.T) {
 			}
 			require.Empty(t, reached)
 		})
+	}
+}
+
+// evaluated is a documented command line that sets the sandbox's environment for
+// a shell.
+var evaluated = regexp.MustCompile(`eval "\$\([^)"\n]*\)"`)
+
+// The shell cannot reach the account of its own credentials if the documented
+// command line finds no sandbox command, or one that fails without any output, as
+// go run does for a program that cannot be built.
+func TestEnv_DocumentedCommandLineEndsTheShellOnFailure(t *testing.T) {
+	t.Parallel()
+	_, help, _ := sandbox(t, "env", "--help")
+	documented := map[string]string{"sandbox env --help": help}
+	for _, page := range []string{"../README.md", "../docs/faq.md"} {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		documented[page] = string(text)
+	}
+	absent, broken := t.TempDir(), t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(broken, "bin"), 0o700))
+	for _, name := range []string{"sandbox", "bin/sandbox"} {
+		require.NoError(t, os.WriteFile(filepath.Join(broken, name), []byte("#!/bin/sh\nexit 1\n"), 0o700)) //nolint:gosec // a program
+	}
+	for page, text := range documented {
+		lines := evaluated.FindAllString(text, -1)
+		require.NotEmpty(t, lines, page)
+		for _, line := range lines {
+			for _, dir := range []string{absent, broken} {
+				cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", line+"\necho later commands run")
+				cmd.Dir = dir
+				cmd.Env = []string{"PATH=" + dir}
+				out, err := cmd.CombinedOutput()
+				require.Error(t, err, "%s: %s", page, line)
+				require.Equal(t, 1, cmd.ProcessState.ExitCode(), "%s: %s", page, line)
+				require.NotContains(t, string(out), "later commands run", "%s: %s", page, line)
+			}
+		}
 	}
 }
 

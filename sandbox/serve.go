@@ -84,10 +84,12 @@ func newEnv(at *place) *cobra.Command {
 sandbox. If anything is wrong, it prints commands that make every AWS client
 fail, so that none reaches the account of the shell's own credentials:
 
-  eval "$(sandbox env)"
+  eval "$(sandbox env || echo exit 1)"
 
-A shell cannot tell if the sandbox command itself was not found. "sandbox exec"
-runs one command in the same environment and has no such gap.`,
+"echo exit 1" ends the shell if env fails. It also does so if the sandbox command
+is not found or cannot be built: it then prints nothing, and without "exit 1" the
+shell would keep its own credentials. "sandbox exec" runs one command in the same
+environment.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			paths, err := at.paths()
