@@ -125,7 +125,7 @@ func TestServeHTTP_Refuses(t *testing.T) {
 		{"STS unsigned", "POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", headers{"Content-Type": form}, 403, "MissingAuthenticationToken", "<ErrorResponse "},
 		{"S3 unsigned", "GET", "/", "", nil, 403, "AccessDenied", "<Error>"},
 		{"KMS operation", "POST", "/", "{}", headers{"X-Amz-Target": "TrentService.CreateCustomKeyStore", "Authorization": signature("alice", "us-east-1", "kms")}, 501, "NotImplemented", "{"},
-		{"CloudTrail operation", "POST", "/", "{}", headers{"X-Amz-Target": "CloudTrail_20131101.CreateTrail", "Authorization": signature("alice", "us-east-1", "cloudtrail")}, 501, "NotImplemented", "{"},
+		{"CloudTrail operation", "POST", "/", "{}", headers{"X-Amz-Target": "CloudTrail_20131101.CreateEventDataStore", "Authorization": signature("alice", "us-east-1", "cloudtrail")}, 501, "NotImplemented", "{"},
 		{"EC2 operation", "POST", "/", "Action=RunInstances", headers{"Content-Type": form, "Authorization": signature("alice", "us-east-1", "ec2")}, 501, "NotImplemented", "<Response>"},
 		{"EC2 without an operation", "POST", "/", "", headers{"Authorization": signature("alice", "us-east-1", "ec2")}, 501, "NotImplemented", "<Response>"},
 		{"STS operation", "POST", "/", "Action=GetFederationToken", headers{"Content-Type": form, "Authorization": signature("alice", "us-east-1", "sts")}, 501, "NotImplemented", "<ErrorResponse "},

@@ -47,7 +47,7 @@ func FuzzKMS(f *testing.F) {
 	} {
 		f.Add(operation, body)
 	}
-	db, err := store.Open(filepath.Join(f.TempDir(), "db"), KeyBucket, AliasBucket, policy.Bucket, trail.Bucket)
+	db, err := store.Open(filepath.Join(f.TempDir(), "db"), append(trail.Buckets(), KeyBucket, AliasBucket, policy.Bucket)...)
 	require.NoError(f, err)
 	f.Cleanup(func() { require.NoError(f, db.Close()) })
 	db.NoSync = true // nothing here is to outlive the process
