@@ -7,9 +7,9 @@ FUZZ    ?= 10s
 GOFUZZ  := $(GO) test -run '^$$' -fuzztime $(FUZZ) -fuzzminimizetime 10x
 # The AWS CLI that the tests use, where there is none on PATH.
 WITH_AWS := PATH="$(CURDIR)/.sandbox/awscli/bin:$$PATH"
-# The provider spends most of a test waiting for AWS to settle, so four engines
-# at a time keep two cores busy.
-GOTEST  := $(WITH_AWS) $(GO) test -parallel 4 -timeout 45m
+# The provider spends most of a test waiting for AWS to settle, so six engines at
+# a time keep two cores busy; with four, a core and a half were.
+GOTEST  := $(WITH_AWS) $(GO) test -parallel 6 -timeout 45m
 # The race detector needs a C compiler.
 RACE    := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
 
