@@ -86,9 +86,9 @@ func (c *call) authorize(k keyRecord, operation string, context map[string]strin
 	if !c.r.Signed {
 		return wire.Errf(http.StatusForbidden, "AccessDeniedException", "anonymous callers cannot use KMS keys")
 	}
-	p, err := policy.Parse(k.Policy)
+	p, err := k.parsedPolicy()
 	if err != nil {
-		return fmt.Errorf("localaws: the stored policy of %s: %w", k.arn(), err)
+		return err
 	}
 	a := c.access(k, operation)
 	byKey, byIdentity := p.Decide(a), c.s.identities.Decide(a)
@@ -109,6 +109,14 @@ func (c *call) authorize(k keyRecord, operation string, context map[string]strin
 		return c.denied(operation, k.arn(), "because no resource-based policy allows the "+a.Action+" action")
 	}
 	return c.denied(operation, k.arn(), "because no identity-based policy allows the "+a.Action+" action")
+}
+
+func (k keyRecord) parsedPolicy() (*policy.Policy, error) {
+	p, err := policy.Parse(k.Policy)
+	if err != nil {
+		return nil, fmt.Errorf("localaws: the stored policy of %s: %w", k.arn(), err)
+	}
+	return p, nil
 }
 
 // authorizeOn refuses an operation on something that has no policy of its own:

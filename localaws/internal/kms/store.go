@@ -194,12 +194,26 @@ func (c *call) load(tx *bolt.Tx, account, id string) (keyRecord, error) {
 	if arn := k.arn(); !slices.Contains(c.keyARNs, arn) {
 		c.keyARNs = append(c.keyARNs, arn)
 	}
-	aliases, err := aliasesOf(tx, k)
-	c.lists["kms:resourcealiases"] = nil
-	for _, a := range aliases {
-		c.lists["kms:resourcealiases"] = append(c.lists["kms:resourcealiases"], a.Name)
+	return k, c.seeAliases(tx, k)
+}
+
+// seeAliases lets the policies see the aliases of the key, if one compares them:
+// finding them takes a walk over all aliases of the account in the Region.
+func (c *call) seeAliases(tx *bolt.Tx, k keyRecord) error {
+	const key = "kms:resourcealiases"
+	delete(c.lists, key) // of an earlier key of the call
+	p, err := k.parsedPolicy()
+	if err != nil {
+		return err
 	}
-	return k, err
+	if !c.s.identities.Mention(c.r.Who, p, key) {
+		return nil
+	}
+	aliases, err := aliasesOf(tx, k)
+	for _, a := range aliases {
+		c.lists[key] = append(c.lists[key], a.Name)
+	}
+	return err
 }
 
 // newKey makes a key's record, with its first material. It is not saved.

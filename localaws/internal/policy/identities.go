@@ -91,11 +91,11 @@ func (i *Identities) Set(principalARN, document string) error {
 	return nil
 }
 
-// Mentions reports whether the caller's own identity policy has a key that begins
-// with prefix, in lower case.
-func (i *Identities) Mentions(who wire.Identity, prefix string) bool {
-	p := i.of(who.PolicyARN())
-	return p != nil && p.Mentions(prefix)
+// Mention reports whether the caller's own identity policy, or the policy of the
+// resource (nil for none), has a condition key that begins with prefix, in lower
+// case. What takes work to find out is looked up only then.
+func (i *Identities) Mention(who wire.Identity, resource *Policy, prefix string) bool {
+	return resource.mentions(prefix) || i.of(who.PolicyARN()).mentions(prefix)
 }
 
 // Decide is what the caller's own identity policy says; Allowed if it has none.

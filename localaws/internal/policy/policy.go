@@ -332,9 +332,12 @@ func (p *Policy) IsPublic() bool {
 	})
 }
 
-// Mentions reports whether a condition, or a policy variable, has a key that
-// begins with prefix, in lower case.
-func (p *Policy) Mentions(prefix string) bool {
+// mentions reports whether a condition, or a policy variable, has a key that
+// begins with prefix, in lower case. No policy has none.
+func (p *Policy) mentions(prefix string) bool {
+	if p == nil {
+		return false
+	}
 	variable := func(text string) bool { return strings.Contains(strings.ToLower(text), "${"+prefix) }
 	return slices.ContainsFunc(p.Statements, func(st Statement) bool {
 		return slices.ContainsFunc(st.Resources, variable) || slices.ContainsFunc(st.Conditions, func(c Condition) bool {
@@ -345,7 +348,7 @@ func (p *Policy) Mentions(prefix string) bool {
 
 // MatchesAbsent reports whether the policy compares, with ForAllValues, a key
 // that begins with one of prefixes and has one value at most: a request without
-// the key matches, which nobody means. KMS refuses such a policy.
+// the key matches, which is hardly ever meant. KMS refuses such a policy.
 // Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
 func (p *Policy) MatchesAbsent(prefixes ...string) bool {
 	for _, st := range p.Statements {

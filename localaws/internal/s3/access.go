@@ -90,14 +90,14 @@ var existingTagActions = []string{
 // tagConditions adds the condition keys of tags, and of what PutObject is part of.
 func (c *call) tagConditions(a *policy.Access, p *policy.Policy) error {
 	const existing = "s3:existingobjecttag/"
-	reads := slices.Contains(existingTagActions, a.Action) && c.b != nil && c.key != "" && c.Operation != "CreateMultipartUpload" && c.Operation != "PutObject"
-	mentioned := p != nil && p.Mentions(existing) || c.s.identities.Mentions(c.Who, existing)
+	reads := slices.Contains(existingTagActions, a.Action) && c.b != nil && c.key != "" && c.Operation != "CreateMultipartUpload" && c.Operation != "PutObject" &&
+		c.s.identities.Mention(c.Who, p, existing)
 	writes := a.Action == "s3:PutObject" || strings.HasPrefix(a.Action, "s3:PutObject") && strings.HasSuffix(a.Action, "Tagging")
-	if !writes && !(reads && mentioned) {
+	if !writes && !reads {
 		return nil
 	}
 	a.Context = maps.Clone(a.Context)
-	if reads && mentioned {
+	if reads {
 		var o objectRecord
 		err := c.s.db.View(func(tx *bolt.Tx) (err error) {
 			o, err = findVersion(tx, c.bucket, c.key, c.query.Get("versionId"))
