@@ -14,7 +14,7 @@ import (
 
 // Answers that differ where an emulator guesses.
 
-// Whoever deletes each page of a listing empties the bucket.
+// A client that deletes each page of a listing empties the bucket.
 func TestListObjectVersions_PageAndDelete(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -249,7 +249,7 @@ func TestBucketPolicy_ConditionKeysOfTagsAndSignatures(t *testing.T) {
 		}
 		requireCode(t, err, code)
 	}
-	for _, principal := range []string{`{"AWS":"bob"}`, `{"AWS":"arn:aws:iam::123:user/bob"}`, `{"AWS":"arn:aws:iam::123456789012:group/all"}`, `{"Service":"nobody"}`, `"bob"`, `{}`} {
+	for _, principal := range []string{`{"AWS":"bob"}`, `{"AWS":"arn:aws:iam::123:user/bob"}`, `{"AWS":"arn:aws:iam::123456789012:group/all"}`, `{"Service":"unknown"}`, `"bob"`, `{}`} {
 		doc := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":` + principal + `,"Action":"s3:GetObject","Resource":"arn:aws:s3:::tagged/*"}]}`
 		_, err := c.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String(bucket), Policy: &doc})
 		requireCode(t, err, "MalformedPolicy")

@@ -171,7 +171,7 @@ func TestTrail_Refusals(t *testing.T) {
 		change func(*cloudtrail.CreateTrailInput)
 	}{
 		"no policy":  {"InsufficientS3BucketPolicyException", func(*cloudtrail.CreateTrailInput) {}},
-		"no bucket":  {"S3BucketDoesNotExistException", func(in *cloudtrail.CreateTrailInput) { in.S3BucketName = aws.String("nobody-has-it") }},
+		"no bucket":  {"S3BucketDoesNotExistException", func(in *cloudtrail.CreateTrailInput) { in.S3BucketName = aws.String("no-such-bucket") }},
 		"no key":     {"KmsKeyNotFoundException", func(in *cloudtrail.CreateTrailInput) { in.KmsKeyId = aws.String("alias/none") }},
 		"short name": {"InvalidTrailNameException", func(in *cloudtrail.CreateTrailInput) { in.Name = aws.String("ab") }},
 		"no global": {"InvalidParameterCombinationException", func(in *cloudtrail.CreateTrailInput) {

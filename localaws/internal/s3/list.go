@@ -77,13 +77,12 @@ func (l *listing) walk(tx *bolt.Tx, bucket, after, afterID string, versions bool
 	// Versions before the page were the latest, if there are any.
 	previous := ""
 	cursor := tx.Bucket(ObjectBucket).Cursor()
-	k, v := cursor.Seek([]byte(from))
 	if afterID != "" {
 		if first, _ := cursor.Seek([]byte(versionsPrefix(bucket, after))); string(first) < from {
 			previous = after
 		}
-		k, v = cursor.Seek([]byte(from))
 	}
+	k, v := cursor.Seek([]byte(from))
 	for k != nil && strings.HasPrefix(string(k), root+l.prefix) {
 		e := listedVersion{}
 		if err := json.Unmarshal(v, &e.objectRecord); err != nil {
@@ -116,8 +115,8 @@ func (l *listing) walk(tx *bolt.Tx, bucket, after, afterID string, versions bool
 }
 
 // pastNull is the place after a key's version null. Where that was deleted since,
-// nobody knows: the place is before all versions of the key, so that none is
-// left out.
+// the place is not known: it is before all versions of the key, so that none is left
+// out.
 func pastNull(tx *bolt.Tx, bucket, key string) string {
 	record, _, err := findRecord(tx, bucket, key, "null")
 	if err != nil {

@@ -24,17 +24,14 @@ var (
 	PendingBucket = []byte("trail-pending") // id/region/sequence: events that are not delivered yet
 	DigestBucket  = []byte("trail-digests") // id/region: the state of a chain of digests
 	SignerBucket  = []byte("trail-signers") // region: the key that signs digests
-	trailBuckets  = [...]*[]byte{&TrailBucket, &PendingBucket, &DigestBucket, &SignerBucket}
-	maxTrails     = 5 // in one Region
 )
+
+// maxTrails is how many trails a Region can have.
+const maxTrails = 5
 
 // Buckets are all buckets of this package.
 func Buckets() [][]byte {
-	all := [][]byte{Bucket}
-	for _, b := range trailBuckets {
-		all = append(all, *b)
-	}
-	return all
+	return [][]byte{Bucket, TrailBucket, PendingBucket, DigestBucket, SignerBucket}
 }
 
 // trailConfig is a trail.
@@ -239,23 +236,8 @@ type trailSettings struct {
 }
 
 type createTrailInput struct {
-	Name                       string
-	S3BucketName               *string    `json:",omitempty"`
-	S3KeyPrefix                *string    `json:",omitempty"`
-	SnsTopicName               *string    `json:",omitempty"`
-	IncludeGlobalServiceEvents *bool      `json:",omitempty"`
-	IsMultiRegionTrail         *bool      `json:",omitempty"`
-	EnableLogFileValidation    *bool      `json:",omitempty"`
-	CloudWatchLogsLogGroupArn  *string    `json:",omitempty"`
-	CloudWatchLogsRoleArn      *string    `json:",omitempty"`
-	KmsKeyId                   *string    `json:",omitempty"` //nolint:revive // AWS's name
-	IsOrganizationTrail        *bool      `json:",omitempty"`
-	TagsList                   []trailTag `json:",omitempty"`
-}
-
-func (in createTrailInput) settings() trailSettings {
-	return trailSettings{in.Name, in.S3BucketName, in.S3KeyPrefix, in.SnsTopicName, in.IncludeGlobalServiceEvents, in.IsMultiRegionTrail,
-		in.EnableLogFileValidation, in.CloudWatchLogsLogGroupArn, in.CloudWatchLogsRoleArn, in.KmsKeyId, in.IsOrganizationTrail}
+	trailSettings
+	TagsList []trailTag `json:",omitempty"`
 }
 
 // trailOutput is a trail as CreateTrail and UpdateTrail return it.
@@ -313,11 +295,11 @@ func newTrail(tx *bolt.Tx, r *wire.Request, in createTrailInput) (trailConfig, e
 	if here >= maxTrails {
 		return t, wire.Errf(http.StatusBadRequest, "MaximumNumberOfTrailsExceededException", "User: %s already has %d trails in %s.", t.Account, here, t.Region)
 	}
-	return t, t.configure(r, in.settings())
+	return t, t.configure(r, in.trailSettings)
 }
 
 func (s *Service) prepareCreate(r *wire.Request, in *createTrailInput) error {
-	return s.prepare(r, in.KmsKeyId, func(arn *string) { in.KmsKeyId = arn }, func(tx *bolt.Tx) (trailConfig, error) { return newTrail(tx, r, *in) })
+	return s.prepare(r, &in.trailSettings, func(tx *bolt.Tx) (trailConfig, error) { return newTrail(tx, r, *in) })
 }
 
 func createTrail(tx *bolt.Tx, r *wire.Request, in createTrailInput) (any, error) {
@@ -337,7 +319,7 @@ func changedTrail(tx *bolt.Tx, r *wire.Request, in trailSettings) (trailConfig, 
 }
 
 func (s *Service) prepareUpdate(r *wire.Request, in *trailSettings) error {
-	return s.prepare(r, in.KmsKeyId, func(arn *string) { in.KmsKeyId = arn }, func(tx *bolt.Tx) (trailConfig, error) { return changedTrail(tx, r, *in) })
+	return s.prepare(r, in, func(tx *bolt.Tx) (trailConfig, error) { return changedTrail(tx, r, *in) })
 }
 
 func updateTrail(tx *bolt.Tx, r *wire.Request, in trailSettings) (any, error) {
@@ -365,28 +347,26 @@ func updateTrail(tx *bolt.Tx, r *wire.Request, in trailSettings) (any, error) {
 	return t.output(), store.Save(tx, TrailBucket, t.storeKey(), t)
 }
 
-// prepare checks that the trail that settings make can deliver, and replaces the
-// name of its key by the key's ARN.
-func (s *Service) prepare(r *wire.Request, keyID *string, setKey func(*string), settings func(*bolt.Tx) (trailConfig, error)) error {
+// prepare checks that the trail that of returns for the settings can deliver, and
+// replaces the name of its key by the key's ARN.
+func (s *Service) prepare(r *wire.Request, in *trailSettings, of func(*bolt.Tx) (trailConfig, error)) error {
 	var t trailConfig
-	compute := func(tx *bolt.Tx) (err error) { t, err = settings(tx); return err }
-	if err := s.db.View(compute); err != nil {
+	if err := s.db.View(func(tx *bolt.Tx) (err error) { t, err = of(tx); return err }); err != nil {
 		return err
 	}
 	region, ok := s.store.BucketRegion(t.S3Bucket)
 	if !ok {
 		return wire.Errf(http.StatusBadRequest, "S3BucketDoesNotExistException", "S3 bucket %s does not exist!", t.S3Bucket)
 	}
-	if keyID != nil && *keyID != "" {
-		arn, state, err := s.store.ResolveKey(t.Account, region, *keyID)
+	if in.KmsKeyId != nil && *in.KmsKeyId != "" {
+		arn, state, err := s.store.ResolveKey(t.Account, region, *in.KmsKeyId)
 		switch {
 		case err != nil:
-			return wire.Errf(http.StatusBadRequest, "KmsKeyNotFoundException", "KMS key %s not found, or it is not in the Region of the S3 bucket.", *keyID)
+			return wire.Errf(http.StatusBadRequest, "KmsKeyNotFoundException", "KMS key %s not found, or it is not in the Region of the S3 bucket.", *in.KmsKeyId)
 		case state != "Enabled":
 			return wire.Errf(http.StatusBadRequest, "KmsException", "KMS key %s is not enabled.", arn)
 		}
-		setKey(&arn)
-		t.KMSKeyARN = arn
+		in.KmsKeyId, t.KMSKeyARN = &arn, arn
 	}
 	var noKey error
 	for _, kind := range []string{logFolder, digestFolder} {
