@@ -246,8 +246,8 @@ func (c Config) selection(selected map[string]bool) string {
 // selects nothing is an error.
 func (c Config) choose() (map[string]bool, error) {
 	selected := map[string]bool{}
-	matches := func(pattern string) ([]string, error) {
-		var ids []string
+	matches := func(pattern string) ([]Check, error) {
+		var checks []Check
 		for _, x := range Catalogue {
 			for _, name := range []string{x.ID, x.Group} {
 				ok, err := path.Match(pattern, name)
@@ -255,39 +255,39 @@ func (c Config) choose() (map[string]bool, error) {
 					return nil, &InputError{fmt.Sprintf("%q is not a pattern: %v", pattern, err)}
 				}
 				if ok {
-					ids = append(ids, x.ID)
+					checks = append(checks, x)
 					break
 				}
 			}
 		}
-		if len(ids) == 0 {
+		if len(checks) == 0 {
 			return nil, &InputError{fmt.Sprintf("no check is called %q: `verify list` names them all", pattern)}
 		}
-		return ids, nil
+		return checks, nil
 	}
 	only := c.Only
 	if len(only) == 0 {
 		only = []string{"*"}
 	}
 	for _, p := range only {
-		ids, err := matches(p)
+		checks, err := matches(p)
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range ids {
-			if c.AccountWide || p == id || !accountWide[id] {
-				selected[id] = true
+		for _, x := range checks {
+			if c.AccountWide || p == x.ID || !x.AccountWide {
+				selected[x.ID] = true
 			}
 		}
 	}
 	for _, p := range c.Skip {
-		ids, err := matches(p)
+		checks, err := matches(p)
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range ids {
-			if selected[id] {
-				selected[id] = false
+		for _, x := range checks {
+			if selected[x.ID] {
+				selected[x.ID] = false
 			}
 		}
 	}
@@ -298,15 +298,6 @@ func (c Config) choose() (map[string]bool, error) {
 	}
 	return nil, &InputError{"--only and --skip leave no check to run; the checks of the account need --account-wide or their whole id"}
 }
-
-// accountWide has the checks that a run leaves out by default.
-var accountWide = func() map[string]bool {
-	ids := map[string]bool{}
-	for _, x := range Catalogue {
-		ids[x.ID] = x.AccountWide
-	}
-	return ids
-}()
 
 var (
 	keyName = regexp.MustCompile(`^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key/[A-Za-z0-9-]+|alias/[\w/-]+)|alias/[\w/-]+|mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)

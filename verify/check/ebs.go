@@ -136,13 +136,20 @@ func (r *run) getEBSKey(ctx context.Context) answer[string] {
 	return x
 }
 
+// wantedEBSKey is the ARN of the key that EBS must use. The result is what stands
+// instead, where it is not known.
+func (r *run) wantedEBSKey() (arn string, x report.Result, ok bool) {
+	if r.cfg.EBSKey != "" {
+		return r.cfg.EBSKey, report.Result{}, true
+	}
+	x, ok = r.noKeyARN()
+	return r.keyARN(), x, ok
+}
+
 func ebsKey(ctx context.Context, r *run) report.Result {
-	want := r.cfg.EBSKey
-	if want == "" {
-		if x, ok := r.noKeyARN(); !ok {
-			return x
-		}
-		want = r.keyARN()
+	want, x, ok := r.wantedEBSKey()
+	if !ok {
+		return x
 	}
 	a := r.ebsDefault()
 	if a.err != nil {
@@ -150,7 +157,7 @@ func ebsKey(ctx context.Context, r *run) report.Result {
 	}
 	remedy := fmt.Sprintf("aws ec2 modify-ebs-default-kms-key-id --kms-key-id %s --region %s", want, r.cfg.AWS.Region)
 	seen := a.saw("%s: %s", r.cfg.AWS.Region, a.out)
-	x := func() report.Result {
+	x = func() report.Result {
 		switch {
 		case a.out == want:
 			r.sawEBSKey(a.out)

@@ -86,24 +86,12 @@ func (t *ebsTally) result() report.Result {
 	return x
 }
 
-// newEBSTally starts a count. The result is what stands instead, where the key to
-// compare with is not known.
-func (r *run) newEBSTally(noun string) (*ebsTally, report.Result, bool) {
-	want := r.cfg.EBSKey
-	if want == "" {
-		if x, ok := r.noKeyARN(); !ok {
-			return nil, x, false
-		}
-		want = r.keyARN()
-	}
-	return &ebsTally{noun: noun, want: want, other: map[string]int{}}, report.Result{}, true
-}
-
 func ebsVolumes(ctx context.Context, r *run) report.Result {
-	t, x, ok := r.newEBSTally("volume")
+	want, x, ok := r.wantedEBSKey()
 	if !ok {
 		return x
 	}
+	t := ebsTally{noun: "volume", want: want, other: map[string]int{}}
 	t.remedy = "aws ec2 describe-volumes --region " + r.cfg.AWS.Region + " --query " + quote("Volumes[?KmsKeyId!='"+t.want+"'].[VolumeId,Encrypted,KmsKeyId]") + " --output table"
 	pages := ec2.NewDescribeVolumesPaginator(r.ec2(r.cfg.AWS.Region), &ec2.DescribeVolumesInput{MaxResults: aws.Int32(500)})
 	for pages.HasMorePages() {
@@ -120,10 +108,11 @@ func ebsVolumes(ctx context.Context, r *run) report.Result {
 }
 
 func ebsSnapshots(ctx context.Context, r *run) report.Result {
-	t, x, ok := r.newEBSTally("snapshot")
+	want, x, ok := r.wantedEBSKey()
 	if !ok {
 		return x
 	}
+	t := ebsTally{noun: "snapshot", want: want, other: map[string]int{}}
 	t.remedy = "aws ec2 describe-snapshots --owner-ids self --region " + r.cfg.AWS.Region + " --query " + quote("Snapshots[?KmsKeyId!='"+t.want+"'].[SnapshotId,Encrypted,KmsKeyId]") + " --output table"
 	pages := ec2.NewDescribeSnapshotsPaginator(r.ec2(r.cfg.AWS.Region), &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, MaxResults: aws.Int32(500)})
 	for pages.HasMorePages() {

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3control"
 	controltypes "github.com/aws/aws-sdk-go-v2/service/s3control/types"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/securethecloud/kms-baseline/localaws"
 	"github.com/securethecloud/kms-baseline/verify/report"
@@ -168,9 +169,15 @@ func TestObjects_AVersionOnTheSecondPageIsNotDeleted(t *testing.T) {
 	s := goodStack(t)
 	out, err := s3.NewFromConfig(s.cfg).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("many"), Body: strings.NewReader("first")})
 	require.NoError(t, err)
+	var g errgroup.Group // one after the other they take twenty seconds
+	g.SetLimit(32)
 	for range 1000 {
-		s.put(t, s.cfg, "many", nil)
+		g.Go(func() error {
+			_, err := s3.NewFromConfig(s.cfg).PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("many"), Body: strings.NewReader("later")})
+			return err
+		})
 	}
+	require.NoError(t, g.Wait())
 	s.config.Prefix, s.config.Versions, s.config.Objects = aws.String("many"), true, nil
 	s.config.AWS.HTTPClient = notFound{s.cfg.HTTPClient, "many", *out.VersionId}
 	x := s.one(t, "object.encryption")

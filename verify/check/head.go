@@ -19,12 +19,12 @@ import (
 // request with the SDK's endpoint, signer and HTTP client, and leaves to the SDK
 // every call that S3 does not answer with 200: retries, errors and their causes.
 type heads struct {
-	bucket, owner string
-	base          *url.URL // of the bucket; the path ends with a slash
-	region        string   // of the signature
-	signer        *v4.Signer
-	credentials   aws.CredentialsProvider
-	client        aws.HTTPClient
+	owner       string
+	base        *url.URL // of the bucket; the path ends with a slash
+	region      string   // of the signature
+	signer      *v4.Signer
+	credentials aws.CredentialsProvider
+	client      aws.HTTPClient
 }
 
 // emptySHA256 is the hash of an empty body.
@@ -54,7 +54,7 @@ func (r *run) newHeads(ctx context.Context) *heads {
 		return nil
 	}
 	return &heads{
-		bucket: r.cfg.Bucket, owner: owner, base: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: path + "/"}, region: scope[2],
+		owner: owner, base: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: path + "/"}, region: scope[2],
 		signer:      v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
 		credentials: r.cfg.AWS.Credentials, client: r.cfg.AWS.HTTPClient,
 	}

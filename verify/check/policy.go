@@ -263,8 +263,7 @@ func (p policyDocument) outsidersNetworks() texts {
 
 // isNetworkCondition reports whether a condition admits the networks that it names.
 func isNetworkCondition(operator, key string) bool {
-	op := strings.ToLower(operator)
-	return strings.EqualFold(key, "aws:SourceIp") && (strings.HasSuffix(op, "ipaddress") || strings.HasSuffix(op, "ipaddressifexists")) && !strings.Contains(op, "notipaddress")
+	return strings.EqualFold(key, "aws:SourceIp") && readOperator(operator).name == "ipaddress"
 }
 
 // namesOutsider reports whether some outside principal is one of the statement's
@@ -325,11 +324,12 @@ func (s statement) outsiderMeetsConditions(networks texts) (meets truth, why str
 // Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
 func (p policyDocument) servicesForAnyAccount() []string {
 	var names []string
+	networks := p.outsidersNetworks()
 	for _, s := range p.Statement {
 		if s.Effect != "Allow" || s.Principal == nil {
 			continue
 		}
-		if meets, _ := s.outsiderMeetsConditions(p.outsidersNetworks()); meets != no {
+		if meets, _ := s.outsiderMeetsConditions(networks); meets != no {
 			names = append(names, (*s.Principal)["Service"]...)
 		}
 	}
@@ -840,22 +840,31 @@ var operators = map[string]struct {
 	"notipaddress":              {network: true, negated: true},
 }
 
+// conditionOperator is an operator, taken apart.
+type conditionOperator struct {
+	name                     string // in lower case, without the rest
+	forAll, forAny, ifExists bool
+}
+
+// readOperator takes an operator apart: "ForAnyValue:StringLikeIfExists".
+func readOperator(operator string) (o conditionOperator) {
+	o.name = strings.ToLower(operator)
+	o.name, o.forAll = strings.CutPrefix(o.name, "forallvalues:")
+	if !o.forAll {
+		o.name, o.forAny = strings.CutPrefix(o.name, "foranyvalue:")
+	}
+	o.name, o.ifExists = strings.CutSuffix(o.name, "ifexists")
+	return o
+}
+
 // evaluate reports whether a condition can be true, and whether it can be false,
 // for the values that its key may hold.
 func evaluate(operator string, patterns texts, v values) (can, cannot truth) {
-	op := strings.ToLower(operator)
-	var forAll, forAny bool
-	if rest, ok := strings.CutPrefix(op, "forallvalues:"); ok {
-		op, forAll = rest, true
-	} else if rest, ok := strings.CutPrefix(op, "foranyvalue:"); ok {
-		op, forAny = rest, true
-	}
-	op, ifExists := strings.CutSuffix(op, "ifexists")
-
-	if op == "null" && (ifExists || forAll || forAny) {
+	op := readOperator(operator)
+	if op.name == "null" && (op.ifExists || op.forAll || op.forAny) {
 		return unknown, unknown
 	}
-	if op == "null" {
+	if op.name == "null" {
 		for _, p := range patterns {
 			switch strings.ToLower(p) {
 			case "true":
@@ -869,7 +878,7 @@ func evaluate(operator string, patterns texts, v values) (can, cannot truth) {
 		return can, cannot
 	}
 
-	o, known := operators[op]
+	o, known := operators[op.name]
 	if !known {
 		return unknown, unknown
 	}
@@ -898,7 +907,7 @@ func evaluate(operator string, patterns texts, v values) (can, cannot truth) {
 	if v.absent {
 		// A key that is not there makes a positive operator false and a negated
 		// one true; IfExists and ForAllValues make it true, ForAnyValue false.
-		if ifExists || forAll || o.negated && !forAny {
+		if op.ifExists || op.forAll || o.negated && !op.forAny {
 			can = yes
 		} else {
 			cannot = yes

@@ -60,28 +60,23 @@ func trailLogging(ctx context.Context, r *run) report.Result {
 		v.evidence = a.saw("%s", v.name)
 		trails = append(trails, v)
 	}
-	// The trail with the least against it comes first.
-	slices.SortStableFunc(trails, func(a, b trailVerdict) int {
-		return cmp.Or(cmp.Compare(len(a.lacks), len(b.lacks)), cmp.Compare(len(a.unclear), len(b.unclear)))
-	})
-	best := trails[0]
-	for _, t := range trails {
-		if t.err != nil && len(t.lacks) == 0 {
-			best = t // it may be the one
-		}
-	}
 	for _, t := range trails {
 		if len(t.lacks) == 0 && len(t.unclear) == 0 && t.err == nil {
 			return pass("the trail "+t.name+" does; "+t.dataNote, t.evidence)
 		}
 	}
+	for _, t := range trails {
+		if len(t.lacks) == 0 && t.err != nil { // it may be the one
+			x := r.failure(t.source, t.err)
+			x.Actual = "the trail " + t.name + ": " + x.Actual
+			return x
+		}
+	}
+	best := slices.MinFunc(trails, func(a, b trailVerdict) int {
+		return cmp.Or(cmp.Compare(len(a.lacks), len(b.lacks)), cmp.Compare(len(a.unclear), len(b.unclear)))
+	})
 	what := fmt.Sprintf("none of %s: %s ", count(len(trails), "trail"), best.name)
-	switch {
-	case best.err != nil && len(best.lacks) == 0:
-		x := r.failure(best.source, best.err)
-		x.Actual = "the trail " + best.name + ": " + x.Actual
-		return x
-	case len(best.lacks) == 0:
+	if len(best.lacks) == 0 {
 		return inconclusive(what+strings.Join(best.unclear, ", "), "aws cloudtrail get-event-selectors --trail-name "+quote(best.name), best.evidence)
 	}
 	return fail(what+strings.Join(best.lacks, ", "), "aws cloudtrail describe-trails", best.evidence)
@@ -137,11 +132,9 @@ func (r *run) judgeTrail(ctx context.Context, client *cloudtrail.Client, t types
 	case unknown:
 		v.unclear = append(v.unclear, "has event selectors that verify cannot evaluate")
 	}
-	switch {
-	case r.cfg.Bucket == "":
+	v.dataNote = map[truth]string{yes: "it records the S3 data events of the bucket", no: "it records no S3 data events of the bucket", unknown: "whether it records the S3 data events of the bucket cannot be told"}[data]
+	if r.cfg.Bucket == "" {
 		v.dataNote = "no bucket was named, so its S3 data events were not looked for"
-	default:
-		v.dataNote = map[truth]string{yes: "it records the S3 data events of the bucket", no: "it records no S3 data events of the bucket", unknown: "whether it records the S3 data events of the bucket cannot be told"}[data]
 	}
 	return v
 }
