@@ -1,7 +1,5 @@
 package components
 
-import "fmt"
-
 // bucketPolicy is what a bucket refuses to every principal, and the statements of the caller.
 type bucketPolicy struct {
 	denyInsecureTransport bool
@@ -66,12 +64,5 @@ func (p bucketPolicy) document(bucketARN string, key keyARN) (string, error) {
 		}
 		d.add(s.statement(key.partition, resources))
 	}
-	if err := uniqueSids(d.Statement); err != nil {
-		return "", err
-	}
-	out, err := d.json()
-	if err == nil && len(out) > maxBucketPolicy {
-		err = fmt.Errorf("the bucket policy has %d bytes, and S3 takes %d: name fewer principals, or an organization", len(out), maxBucketPolicy)
-	}
-	return out, err
+	return d.finish("bucket", "S3", maxBucketPolicy, "name fewer principals, or an organization")
 }

@@ -138,7 +138,7 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		"statement's Sid is taken":      {statement(func(s *PolicyStatement) { s.Sid = "AccountRoot" }), []string{"Statements", `named "AccountRoot"`}},
 		"statement's effect":            {statement(func(s *PolicyStatement) { s.Effect = "allow" }), []string{`Statements.Effect: "allow"`, "Allow or Deny"}},
 		"statement without a principal": {statement(func(s *PolicyStatement) { s.Principals = nil }), []string{`"More" names no principal`}},
-		"statement for everybody":       {statement(func(s *PolicyStatement) { s.Principals = pulumi.ToStringArray([]string{"*"}) }), []string{`Statements.Principals: "*"`}},
+		"statement for everyone":        {statement(func(s *PolicyStatement) { s.Principals = pulumi.ToStringArray([]string{"*"}) }), []string{`Statements.Principals: "*"`}},
 		"statement's service":           {statement(func(s *PolicyStatement) { s.Services = pulumi.ToStringArray([]string{"x"}) }), []string{`Statements.Services: "x"`}},
 		"statement without actions":     {statement(func(s *PolicyStatement) { s.Actions = nil }), []string{`"More" has no Actions`}},
 		"statement's action":            {statement(func(s *PolicyStatement) { s.Actions = []string{"s3:GetObject"} }), []string{`Statements.Actions: "s3:GetObject"`}},

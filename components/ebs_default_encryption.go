@@ -151,7 +151,7 @@ func (c *EBSDefaultEncryption) useExisting(current pulumi.Output, args *EBSDefau
 	settings := pulumi.All(current, want).ApplyT(func(v []any) (EBSSettings, error) {
 		now, want := v[0].(ebsNow), v[1].(string)
 		if !now.Enabled {
-			return EBSSettings{}, wrong("Existing", "EBS encryption by default is off in %s: whoever owns the setting has to turn it on (aws ec2 enable-ebs-encryption-by-default --region %s), or drop Existing to have it set here", now.region, now.region)
+			return EBSSettings{}, wrong("Existing", "EBS encryption by default is off in %s: the owner of the setting has to turn it on (aws ec2 enable-ebs-encryption-by-default --region %s), or drop Existing to have it set here", now.region, now.region)
 		}
 		if want != "" && now.KmsKeyArn != want {
 			return EBSSettings{}, wrong("Existing", "the default EBS key in %s is %s, not %s", now.region, now.KmsKeyArn, want)
@@ -324,7 +324,7 @@ func (c *EBSDefaultEncryption) mayTake(ctx *pulumi.Context, args *EBSDefaultEncr
 	case ctx.Context().Err() != nil: // the program is ending, for another reason
 		return fmt.Errorf("asking whose the default EBS key in %s is: %w", now.region, err)
 	}
-	return wrong("TakeOver", "the default EBS key in %s is %s, which is not this stack's: set TakeOver (in the stack: pulumi config set ebsTakeOver true) to replace it, or Existing to leave it, and ask whoever set it", now.region, now.KmsKeyArn)
+	return wrong("TakeOver", "the default EBS key in %s is %s, which is not this stack's: set TakeOver (in the stack: pulumi config set ebsTakeOver true) to replace it, or Existing to leave it, and ask its owner", now.region, now.KmsKeyArn)
 }
 
 // account asks AWS for the number of the account that the component is in. It

@@ -246,7 +246,7 @@ func TestEBSDefaultEncryption_TwoInOneRegionWithDerivedContexts(t *testing.T) {
 }
 
 // TestEBSDefaultEncryption_TwoAccountsInOneRegion: each account has its own
-// defaults, whoever owns the key.
+// defaults, also where another account owns the key.
 func TestEBSDefaultEncryption_TwoAccountsInOneRegion(t *testing.T) {
 	t.Parallel()
 	two := func(ctx *pulumi.Context) error {

@@ -72,7 +72,7 @@ func bucketAccess(bucketArn, keyArn pulumi.StringOutput, access int) pulumi.Stri
 			region := strings.Split(key, ":")[3]
 			statements = append(statements, iamStatement{
 				Sid: "Key", Action: sorted(keyActions), Resource: oneOrMany{key},
-				Condition: conditions{"StringEquals": {"kms:ViaService": {"s3." + region + ".amazonaws.com"}}},
+				Condition: conditions{"StringEquals": {"kms:ViaService": {via("s3", region)}}},
 			})
 		}
 		return iamPolicy(statements...)

@@ -20,6 +20,11 @@ var (
 	grantActions = []string{"kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"}
 )
 
+// via is the value of kms:ViaService for a service. The names end in amazonaws.com
+// in every partition, China included, unlike the services' endpoints.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+func via(service, region string) string { return service + "." + region + ".amazonaws.com" }
+
 // keyPolicy is who may do what with a key.
 type keyPolicy struct {
 	administrators   []string
@@ -36,10 +41,7 @@ type keyPolicy struct {
 // how KMS itself answers. The first statement keeps the account in command of
 // its key whatever else is said.
 func (p keyPolicy) document(key keyARN) (string, error) {
-	// The names of services here end in amazonaws.com in every partition, China
-	// included, unlike their endpoints.
-	// Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
-	viaS3, viaEC2 := "s3."+key.region+".amazonaws.com", "ec2."+key.region+".amazonaws.com"
+	viaS3, viaEC2 := via("s3", key.region), via("ec2", key.region)
 	d := policyDocument{Version: "2012-10-17", ID: "kms-baseline"}
 	d.allow("AccountRoot", aws(key.root()), []string{"kms:*"}, nil)
 	if len(p.administrators) > 0 {
@@ -95,14 +97,7 @@ func (p keyPolicy) document(key keyARN) (string, error) {
 	for _, s := range p.statements {
 		d.add(s.statement(key.partition, []string{"*"}))
 	}
-	if err := uniqueSids(d.Statement); err != nil {
-		return "", err
-	}
-	out, err := d.json()
-	if err == nil && len(out) > maxKeyPolicy {
-		err = fmt.Errorf("the key policy has %d bytes, and KMS takes %d: name fewer principals, or give roles permission through IAM policies, which the key policy's first statement lets them have", len(out), maxKeyPolicy)
-	}
-	return out, err
+	return d.finish("key", "KMS", maxKeyPolicy, "name fewer principals, or give roles permission through IAM policies, which the key policy's first statement lets them have")
 }
 
 // maxKeyPolicy is the largest key policy that KMS takes, in bytes.
@@ -266,7 +261,18 @@ func (d *policyDocument) add(s statement) {
 	d.Statement = append(d.Statement, s)
 }
 
-func (d policyDocument) json() (string, error) { return marshalPolicy(d) }
+// finish writes the policy of a key or a bucket: names occur once, and the service
+// takes no more than limit bytes. hint is how to make it smaller.
+func (d policyDocument) finish(of, service string, limit int, hint string) (string, error) {
+	if err := uniqueSids(d.Statement); err != nil {
+		return "", err
+	}
+	out, err := marshalPolicy(d)
+	if err == nil && len(out) > limit {
+		err = fmt.Errorf("the %s policy has %d bytes, and %s takes %d: %s", of, len(out), service, limit, hint)
+	}
+	return out, err
+}
 
 func marshalPolicy(document any) (string, error) {
 	b, err := json.Marshal(document)
