@@ -61,7 +61,7 @@ type lesson struct {
 // errQuit ends the course at the reader's request.
 var errQuit = errors.New("the course was ended")
 
-func (c *course) run(ctx context.Context, dir string) (err error) {
+func (c *course) run(ctx context.Context, dir string) error {
 	page, err := os.ReadFile(filepath.Join(c.root, "docs", "course.md"))
 	if err != nil {
 		return err
@@ -78,34 +78,20 @@ func (c *course) run(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if err := removeKilled(dir); err != nil {
-		return err
-	}
-	place, err := tempPlace(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(place)) }()
-	paths := engine.Paths{Dir: place}
-	server, err := localaws.Open(localaws.Options{Dir: paths.State(), CertDir: paths.Certs()})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, server.Close()) }()
-	if err := server.Start("127.0.0.1:0"); err != nil {
-		return err
-	}
-	c.dir = filepath.Join(place, "work")
-	if err := os.Mkdir(c.dir, 0o700); err != nil {
-		return err
-	}
-	env := engine.Env(nil, paths, server.URL(), server.CAFile())
-	path := strings.Join([]string{filepath.Dir(cli), filepath.Dir(verify), os.Getenv("PATH")}, string(os.PathListSeparator))
-	c.env = append(env.With("PATH", path).Environ(os.Environ()), "COURSE_STATE="+filepath.Join(place, "variables"), "NO_COLOR=1")
+	return inOwnAccount(dir, func(paths engine.Paths, server *localaws.Server) error {
+		env := engine.Env(nil, paths, server.URL(), server.CAFile())
+		path := strings.Join([]string{filepath.Dir(cli), filepath.Dir(verify), os.Getenv("PATH")}, string(os.PathListSeparator))
+		c.env = append(env.With("PATH", path).Environ(os.Environ()), "COURSE_STATE="+filepath.Join(paths.Dir, "variables"), "NO_COLOR=1")
+		c.dir = filepath.Join(paths.Dir, "work")
+		if err := os.Mkdir(c.dir, 0o700); err != nil {
+			return err
+		}
+		return c.play(ctx, lessons)
+	})
+}
 
+// play goes through the lessons.
+func (c *course) play(ctx context.Context, lessons []lesson) error {
 	for _, l := range lessons {
 		if l.command == "" {
 			fmt.Fprintf(c.out, "%s\n", l.prose)

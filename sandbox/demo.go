@@ -71,32 +71,19 @@ type demo struct {
 	failed int
 }
 
-// run leaves nothing behind in dir, whatever happens.
-func (d *demo) run(ctx context.Context, dir string) (err error) {
+func (d *demo) run(ctx context.Context, dir string) error {
 	tools, err := engine.Install(ctx, d.root, d.progress)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if err := removeKilled(dir); err != nil {
-		return err
-	}
-	place, err := tempPlace(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(place)) }()
-	paths := engine.Paths{Dir: place}
-	d.aws, err = localaws.Open(localaws.Options{Dir: paths.State(), CertDir: paths.Certs()})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.aws.Close()) }()
-	if err := d.aws.Start("127.0.0.1:0"); err != nil {
-		return err
-	}
+	return inOwnAccount(dir, func(paths engine.Paths, server *localaws.Server) error {
+		d.aws = server
+		return d.play(ctx, tools, paths)
+	})
+}
+
+// play runs the steps of the demo.
+func (d *demo) play(ctx context.Context, tools *engine.Tools, paths engine.Paths) (err error) {
 	d.env = engine.Env(tools, paths, d.aws.URL(), d.aws.CAFile())
 	if err := d.env.Apply(); err != nil {
 		return err
@@ -149,9 +136,30 @@ func (d *demo) run(ctx context.Context, dir string) (err error) {
 	return nil
 }
 
-// tempPlace makes a folder for a run of the demo or the course.
-func tempPlace(dir string) (string, error) {
-	return os.MkdirTemp(dir, fmt.Sprintf("demo-%d-", os.Getpid()))
+// inOwnAccount runs f with a localaws of its own, in a folder of its own below dir,
+// for the demo and the course. It leaves nothing behind, whatever happens.
+func inOwnAccount(dir string, f func(engine.Paths, *localaws.Server) error) (err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := removeKilled(dir); err != nil {
+		return err
+	}
+	place, err := os.MkdirTemp(dir, fmt.Sprintf("demo-%d-", os.Getpid()))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(place)) }()
+	paths := engine.Paths{Dir: place}
+	server, err := localaws.Open(localaws.Options{Dir: paths.State(), CertDir: paths.Certs()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+	if err := server.Start("127.0.0.1:0"); err != nil {
+		return err
+	}
+	return f(paths, server)
 }
 
 // removeKilled removes the folders of runs whose process has ended without removing

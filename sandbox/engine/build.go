@@ -37,7 +37,8 @@ func (c *buildCount) text(elapsed time.Duration) string {
 		return fmt.Sprintf("0 of %d packages compiled", c.total)
 	}
 	left := elapsed * time.Duration(c.total-c.built) / time.Duration(c.built)
-	return fmt.Sprintf("%d of %d packages compiled, about %s left", c.built, c.total, left.Round(10*time.Second))
+	const step = 10 * time.Second
+	return fmt.Sprintf("%d of %d packages compiled, about %s left", c.built, c.total, (left + step - 1).Truncate(step))
 }
 
 // Write counts the packages that `go build -v` names, one in a line.

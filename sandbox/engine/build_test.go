@@ -19,6 +19,7 @@ func TestBuildCount_StatesWhatIsLeft(t *testing.T) {
 	_, err := c.Write([]byte("errors\ngo: downloading example.com/x v1.0.0\ninternal/abi\n"))
 	require.NoError(t, err)
 	require.Equal(t, "2 of 4 packages compiled, about 1m0s left", c.text(time.Minute))
+	require.Equal(t, "2 of 4 packages compiled, about 10s left", c.text(time.Second), "rounded up: the last packages are the large ones")
 	_, _ = c.Write([]byte("a\nb\n"))
 	require.Equal(t, "all 4 packages compiled, linking", c.text(time.Minute))
 }

@@ -65,7 +65,11 @@ func Install(ctx context.Context, root string, progress io.Writer) (*Tools, erro
 		return nil, err
 	}
 	if cliSource == "modules" { // the only CLI without language hosts
-		if _, err := InstallGoHost(ctx, root, progress); err != nil {
+		host, err := goHostArtifact(root)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := in.ensure(ctx, host); err != nil {
 			return nil, err
 		}
 	}
@@ -144,7 +148,7 @@ func (in *installer) ensure(ctx context.Context, a artifact) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if source, ok := in.installed(a); ok { // by whoever held the lock
+	if source, ok := in.installed(a); ok { // by the process that held the lock
 		return source, nil
 	}
 	if err := in.clean(); err != nil {
