@@ -12,8 +12,8 @@ import (
 const CustomerKeyType = "kms-baseline:index:CustomerKey"
 
 // CustomerKey is a symmetric customer managed KMS key (usage ENCRYPT_DECRYPT,
-// origin AWS_KMS) that rotates, with its alias and its policy; or a key that
-// is there already, looked at and left as it is.
+// origin AWS_KMS) that rotates, with its alias and its policy; or an
+// existing key, which is read and not changed.
 type CustomerKey struct {
 	pulumi.ResourceState
 

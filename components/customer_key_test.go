@@ -29,12 +29,12 @@ func TestCustomerKey_Defaults(t *testing.T) {
 
 	policy := m.get(t, "aws:kms/keyPolicy:KeyPolicy", "app-key-policy")
 	require.Equal(t, "1234abcd-12ab-34cd-56ef-1234567890ab", policy.input("keyId"))
-	require.Equal(t, key.urn, policy.rpc.GetDeletedWith(), "setting a dying key's policy is a call for nothing")
+	require.Equal(t, key.urn, policy.rpc.GetDeletedWith(), "a key that is deleted needs no call that deletes its policy")
 	require.Equal(t, []string{"AccountRoot"}, sids(t, policy.input("policy").(string)))
 
 	alias := m.get(t, "aws:kms/alias:Alias", "app-alias")
 	require.Equal(t, map[string]any{"name": "alias/app", "targetKeyId": "1234abcd-12ab-34cd-56ef-1234567890ab"}, alias.Inputs.Mappable())
-	require.Contains(t, alias.rpc.GetDependencies(), policy.urn, "whoever finds the key by its alias finds it ready")
+	require.Contains(t, alias.rpc.GetDependencies(), policy.urn, "a caller that finds the key by its alias finds it ready")
 }
 
 func TestCustomerKey_EveryArgument(t *testing.T) {
@@ -228,7 +228,7 @@ func TestCustomerKey_Existing(t *testing.T) {
 		require.Empty(t, resolved(t, ctx, c.AliasArn))
 		return nil
 	}))
-	require.Len(t, m.urns, 1, "nothing but the component: the key is somebody else's")
+	require.Len(t, m.urns, 1, "nothing but the component: the key has another owner")
 }
 
 func TestCustomerKey_ExistingThatCannotServe(t *testing.T) {
@@ -237,13 +237,13 @@ func TestCustomerKey_ExistingThatCannotServe(t *testing.T) {
 		change map[string]any
 		want   []string
 	}{
-		"disabled":              {map[string]any{"keyState": "Disabled", "enabled": false}, []string{"is disabled", "aws kms enable-key --key-id " + ownKey}},
-		"pending deletion":      {map[string]any{"keyState": "PendingDeletion", "deletionDate": "2030-01-02T03:04:05Z"}, []string{"waiting to be deleted on 2030-01-02T03:04:05Z", "cancel-key-deletion"}},
-		"primary that is dying": {map[string]any{"keyState": "PendingReplicaDeletion"}, []string{"waiting to be deleted", "cancel-key-deletion"}},
-		"without material":      {map[string]any{"keyState": "PendingImport"}, []string{"in state PendingImport and cannot encrypt"}},
-		"asymmetric":            {map[string]any{"keySpec": "RSA_2048"}, []string{"of spec RSA_2048", "SYMMETRIC_DEFAULT"}},
-		"other usage":           {map[string]any{"keyUsage": "GENERATE_VERIFY_MAC"}, []string{"for GENERATE_VERIFY_MAC", "ENCRYPT_DECRYPT"}},
-		"managed by AWS":        {map[string]any{"keyManager": "AWS"}, []string{"managed by AWS", "key of your own"}},
+		"disabled":                         {map[string]any{"keyState": "Disabled", "enabled": false}, []string{"is disabled", "aws kms enable-key --key-id " + ownKey}},
+		"pending deletion":                 {map[string]any{"keyState": "PendingDeletion", "deletionDate": "2030-01-02T03:04:05Z"}, []string{"waiting to be deleted on 2030-01-02T03:04:05Z", "cancel-key-deletion"}},
+		"primary that is pending deletion": {map[string]any{"keyState": "PendingReplicaDeletion"}, []string{"waiting to be deleted", "cancel-key-deletion"}},
+		"without material":                 {map[string]any{"keyState": "PendingImport"}, []string{"in state PendingImport and cannot encrypt"}},
+		"asymmetric":                       {map[string]any{"keySpec": "RSA_2048"}, []string{"of spec RSA_2048", "SYMMETRIC_DEFAULT"}},
+		"other usage":                      {map[string]any{"keyUsage": "GENERATE_VERIFY_MAC"}, []string{"for GENERATE_VERIFY_MAC", "ENCRYPT_DECRYPT"}},
+		"managed by AWS":                   {map[string]any{"keyManager": "AWS"}, []string{"managed by AWS", "key of your own"}},
 	} {
 		for _, preview := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {

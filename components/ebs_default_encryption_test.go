@@ -91,8 +91,8 @@ func TestEBSDefaultEncryption_OnDestroy(t *testing.T) {
 	}
 }
 
-// TestEBSDefaultEncryption_TakeOver: somebody else's default key is not taken
-// silently, and what is not somebody else's is not asked about.
+// TestEBSDefaultEncryption_TakeOver: a default key of another owner is not replaced
+// silently, and other keys are replaced without a question.
 func TestEBSDefaultEncryption_TakeOver(t *testing.T) {
 	t.Parallel()
 	const managed = "arn:aws:kms:us-east-1:111122223333:key/aaaaaaaa-12ab-34cd-56ef-1234567890ab"
@@ -109,12 +109,12 @@ func TestEBSDefaultEncryption_TakeOver(t *testing.T) {
 		{"first up, nothing set", none, nil, false, false},
 		{"first up, the alias as an ARN", on("arn:aws:kms:us-east-1:111122223333:alias/aws/ebs"), nil, false, false},
 		{"first up, the AWS-managed key by its ARN", on(managed), nil, false, false},
-		{"first up, another's key", on(foreignKey), nil, false, true},
-		{"first up, another's key, switched off", EBSSettings{KmsKeyArn: foreignKey}, nil, false, true},
-		{"first up, another's key, allowed", on(foreignKey), nil, true, false},
-		{"first up that failed, another's key", on(foreignKey), before(foreignKey), false, true},
+		{"first up, key of another owner", on(foreignKey), nil, false, true},
+		{"first up, key of another owner, switched off", EBSSettings{KmsKeyArn: foreignKey}, nil, false, true},
+		{"first up, key of another owner, allowed", on(foreignKey), nil, true, false},
+		{"first up that failed, key of another owner", on(foreignKey), before(foreignKey), false, true},
 		{"later, ours is set", on(ownKey), before("alias/aws/ebs"), false, false},
-		{"later, another's was taken over and ours is set", on(ownKey), before(foreignKey), false, false},
+		{"later, the other owner's key was replaced and ours is set", on(ownKey), before(foreignKey), false, false},
 		{"later, drift", on(foreignKey), before("alias/aws/ebs"), false, false},
 		{"later, drift to the AWS-managed key", none, before("alias/aws/ebs"), false, false},
 	} {
@@ -175,7 +175,7 @@ func TestEBSDefaultEncryption_KeyOfAnotherRegion(t *testing.T) {
 }
 
 // TestEBSDefaultEncryption_UnreadableRecord: a record that cannot be read is
-// neither "off" nor "nobody's".
+// neither "off" nor "without an owner".
 func TestEBSDefaultEncryption_UnreadableRecord(t *testing.T) {
 	t.Parallel()
 	m := newMock()
@@ -330,7 +330,7 @@ func TestEBSDefaultEncryption_Existing(t *testing.T) {
 			} else {
 				require.ErrorContains(t, err, c.want)
 			}
-			require.Len(t, m.urns, 1, "nothing but the component: the settings are somebody else's")
+			require.Len(t, m.urns, 1, "nothing but the component: the settings have another owner")
 		})
 	}
 }

@@ -289,7 +289,7 @@ func TestEncryptedBucket_Existing(t *testing.T) {
 				require.Equal(t, c.want, resolved(t, ctx, b.KmsKeyArn))
 				return nil
 			}))
-			require.Len(t, m.urns, 1, "nothing but the component: the bucket is somebody else's")
+			require.Len(t, m.urns, 1, "nothing but the component: the bucket has another owner")
 		})
 	}
 }

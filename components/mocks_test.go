@@ -166,7 +166,7 @@ func (m *mock) get(t *testing.T, token, name string) registered {
 	return r
 }
 
-// has says whether a resource of this type was registered.
+// has reports whether a resource of this type was registered.
 func (m *mock) has(token string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

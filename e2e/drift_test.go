@@ -57,7 +57,7 @@ type drift struct {
 }
 
 const (
-	// A key of somebody else's, for commands that follow.
+	// A key of another owner, for commands that follow.
 	anotherKey = `ANOTHER=$(aws kms create-key --query KeyMetadata.Arn --output text); `
 
 	setEncryption = `aws s3api put-bucket-encryption --bucket $BUCKET --server-side-encryption-configuration `
@@ -71,7 +71,7 @@ const (
 // stackDrifts are the changes to what this repository's stack makes.
 var stackDrifts = []drift{
 	{of: "key", what: "description changed", shows: "update kms.Key: description",
-		by: `aws kms update-key-description --key-id $KEY --description "somebody's"`},
+		by: `aws kms update-key-description --key-id $KEY --description "another"`},
 	{of: "key", what: "rotation off", shows: "update kms.Key: enableKeyRotation, rotationPeriodInDays",
 		by: `aws kms disable-key-rotation --key-id $KEY`},
 	{of: "key", what: "rotation period changed", shows: "update kms.Key: rotationPeriodInDays",
@@ -81,7 +81,7 @@ var stackDrifts = []drift{
 	{of: "key", what: "tag removed", shows: "update kms.Key: tags",
 		by: `aws kms untag-resource --key-id $KEY --tag-keys project`},
 	{of: "key", what: "tag added", shows: "update kms.Key: tags",
-		by: `aws kms tag-resource --key-id $KEY --tags TagKey=owner,TagValue=somebody`},
+		by: `aws kms tag-resource --key-id $KEY --tags TagKey=owner,TagValue=another`},
 	{of: "key", what: "disabled", shows: "update kms.Key: isEnabled",
 		by: `aws kms disable-key --key-id $KEY`},
 	{of: "key policy", what: "opened to the world", shows: "update kms.KeyPolicy: policy",
@@ -135,7 +135,7 @@ var stackDrifts = []drift{
 	{of: "bucket tags", what: "changed", shows: "update s3.BucketV2: tags",
 		by: `aws s3api put-bucket-tagging --bucket $BUCKET --tagging 'TagSet=[{Key=project,Value=other}]'`},
 	{of: "bucket tags", what: "added", shows: "update s3.BucketV2: tags",
-		by: `aws s3api put-bucket-tagging --bucket $BUCKET --tagging 'TagSet=[{Key=project,Value=cloud-kms-masterclass},{Key=owner,Value=somebody}]'`},
+		by: `aws s3api put-bucket-tagging --bucket $BUCKET --tagging 'TagSet=[{Key=project,Value=cloud-kms-masterclass},{Key=owner,Value=another}]'`},
 	{of: "bucket tags", what: "removed", shows: "update s3.BucketV2: tags",
 		by: `aws s3api delete-bucket-tagging --bucket $BUCKET`},
 
@@ -159,14 +159,14 @@ var stackDrifts = []drift{
 	{of: "bucket encryption", what: "SSE-S3 for a while, in which another object was written", seenBy: "object.encryption",
 		by:   sseS3 + `; echo secret | aws s3 cp - s3://$BUCKET/another; ` + ourEncryption,
 		undo: `aws s3 cp s3://$BUCKET/another s3://$BUCKET/another --sse aws:kms --sse-kms-key-id $KEY`},
-	{of: "proof object", what: "moved to another storage class", seenBy: "nobody: it is encrypted as before",
+	{of: "proof object", what: "moved to another storage class", seenBy: "nothing: it is encrypted as before",
 		by:   `aws s3 cp s3://$BUCKET/$OBJECT s3://$BUCKET/$OBJECT --storage-class STANDARD_IA`,
 		undo: `aws s3 cp s3://$BUCKET/$OBJECT s3://$BUCKET/$OBJECT --storage-class STANDARD --sse aws:kms --sse-kms-key-id $KEY`},
 	{of: "key", what: "granted to another account", seenBy: "key.grants",
 		by:   `aws kms create-grant --key-id $KEY --grantee-principal arn:aws:iam::111122223333:root --operations Decrypt`,
 		undo: `aws kms revoke-grant --key-id $KEY --grant-id $(aws kms list-grants --key-id $KEY --query 'Grants[0].GrantId' --output text)`},
-	{of: "key", what: "granted to somebody of the account", seenBy: "nobody; `aws kms list-grants --key-id KEY` shows it",
-		by:   `aws kms create-grant --key-id $KEY --grantee-principal arn:aws:iam::123456789012:role/somebody --operations Decrypt`,
+	{of: "key", what: "granted to a role of the account", seenBy: "nothing; `aws kms list-grants --key-id KEY` shows it",
+		by:   `aws kms create-grant --key-id $KEY --grantee-principal arn:aws:iam::123456789012:role/another --operations Decrypt`,
 		undo: `aws kms revoke-grant --key-id $KEY --grant-id $(aws kms list-grants --key-id $KEY --query 'Grants[0].GrantId' --output text)`},
 }
 
@@ -327,7 +327,7 @@ func (d *drifting) overlook(t *testing.T, drifts []drift) {
 		d.change(t, r.by)
 		found, preview := steps(t, d.stack)
 		require.Empty(t, found, preview.Output)
-		if strings.HasPrefix(r.seenBy, "nobody") {
+		if strings.HasPrefix(r.seenBy, "nothing") {
 			require.Empty(t, d.failing(t))
 		} else {
 			require.Equal(t, []string{r.seenBy}, d.failing(t))
@@ -598,7 +598,7 @@ func checkTable(t *testing.T) {
 		switch {
 		case d.shows != "":
 			fmt.Fprintf(&seen, "| %s | %s | %s |\n", d.of, d.what, d.shows)
-		case strings.HasPrefix(d.seenBy, "nobody"):
+		case strings.HasPrefix(d.seenBy, "nothing"):
 			fmt.Fprintf(&unseen, "| %s | %s | %s |\n", d.of, d.what, d.seenBy)
 		default:
 			fmt.Fprintf(&unseen, "| %s | %s | `verify`: `%s` |\n", d.of, d.what, d.seenBy)

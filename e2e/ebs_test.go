@@ -47,7 +47,7 @@ func asHook(t *testing.T, l *lab.Lab) {
 }
 
 // ebsByMeaning is [clients.ebs] with one name for the AWS-managed key: AWS
-// answers its alias while nobody has ever set a default, and its ARN from then
+// answers its alias while no default was ever set, and its ARN from then
 // on.
 func (c clients) ebsByMeaning(t *testing.T) (enabled bool, key string) {
 	t.Helper()
@@ -196,7 +196,7 @@ func TestEBS_RestoreOnDestroyIsResumed(t *testing.T) {
 	}
 }
 
-// What somebody else has set since is theirs.
+// What another owner has set since is kept.
 func TestEBS_RestoreOnDestroyLeavesWhatIsAnothersByNow(t *testing.T) {
 	l := lab.New(t)
 	asHook(t, l)
@@ -223,7 +223,7 @@ func TestEBS_SwitchOffOnDestroy(t *testing.T) {
 	require.Equal(t, before, key)
 }
 
-// Somebody else's default key is named at preview, before anything is made.
+// Another owner's default key is named at preview, before anything is made.
 func TestEBS_ForeignDefaultIsNotTakenSilently(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)

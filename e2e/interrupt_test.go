@@ -229,7 +229,7 @@ func (i *interrupted) settle(t *testing.T) {
 	i.providers = nil
 }
 
-// alive says whether a process runs. One that has ended and whose parent was
+// alive reports whether a process runs. One that has ended and whose parent was
 // killed may stay on the list as a zombie.
 func alive(pid int) bool {
 	out, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
@@ -431,7 +431,7 @@ func (i *interrupted) left(t *testing.T) (account string, orphans []string) {
 	return strings.NewReplacer(i.key, "KEY", i.bucket, "BUCKET").Replace(string(out)), orphans
 }
 
-// halfMade says whether a key or a bucket may have been made that the stack
+// halfMade reports whether a key or a bucket may have been made that the stack
 // never heard of: the engine or the provider was killed before it was all made;
 // or the answer to CreateKey was lost, so that the client called again and got a
 // second key. Where AWS only fails, the stack keeps what is made so far.

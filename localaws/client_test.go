@@ -45,7 +45,7 @@ func (c awsCLI) try(args ...string) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
-// run answers with what the command prints.
+// run returns what the command prints.
 func (c awsCLI) run(args ...string) string {
 	c.t.Helper()
 	out, errs, err := c.try(args...)
@@ -53,7 +53,7 @@ func (c awsCLI) run(args ...string) string {
 	return strings.TrimSpace(out)
 }
 
-// fails answers with the error that the command prints.
+// fails returns the error that the command prints.
 func (c awsCLI) fails(args ...string) string {
 	c.t.Helper()
 	out, errs, err := c.try(args...)

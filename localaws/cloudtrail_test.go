@@ -157,14 +157,14 @@ func TestLookupEvents_RecordsItself(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, unthrottled)
 	c := cloudtrail.NewFromConfig(awsConfig(t, s, "alice"))
-	require.Empty(t, lookUp(t, c, types.LookupAttributeKeyUsername, "nobody"))
+	require.Empty(t, lookUp(t, c, types.LookupAttributeKeyUsername, "unknown"))
 	_, err := c.LookupEvents(t.Context(), &cloudtrail.LookupEventsInput{MaxResults: aws.Int32(51)})
 	requireCode(t, err, "InvalidMaxResultsException")
 
 	events := lookUp(t, c, types.LookupAttributeKeyEventName, "LookupEvents")
 	require.Len(t, events, 2)
 	require.Contains(t, *events[0].CloudTrailEvent, `"errorCode":"InvalidMaxResultsException"`)
-	require.Contains(t, *events[1].CloudTrailEvent, `"lookupAttributes":[{"attributeKey":"Username","attributeValue":"nobody"}]`)
+	require.Contains(t, *events[1].CloudTrailEvent, `"lookupAttributes":[{"attributeKey":"Username","attributeValue":"unknown"}]`)
 }
 
 func TestLookupEvents_ByAttribute(t *testing.T) {
@@ -233,7 +233,7 @@ func TestLookupEvents_Refuses(t *testing.T) {
 		{"too many results", "InvalidMaxResultsException", cloudtrail.LookupEventsInput{MaxResults: aws.Int32(51)}},
 		{"a range backwards", "InvalidTimeRangeException", cloudtrail.LookupEventsInput{StartTime: aws.Time(now), EndTime: aws.Time(now.Add(-time.Hour))}},
 		{"a time before 1970", "InvalidTimeRangeException", cloudtrail.LookupEventsInput{StartTime: aws.Time(time.Unix(-1, 0))}},
-		{"a token of nobody's", "InvalidNextTokenException", cloudtrail.LookupEventsInput{NextToken: aws.String("bm9uc2Vuc2U=")}},
+		{"a token that was not issued", "InvalidNextTokenException", cloudtrail.LookupEventsInput{NextToken: aws.String("bm9uc2Vuc2U=")}},
 		{"a token that is none", "InvalidNextTokenException", cloudtrail.LookupEventsInput{NextToken: aws.String("?")}},
 		{"an unknown category", "InvalidEventCategoryException", cloudtrail.LookupEventsInput{EventCategory: "data"}},
 	} {

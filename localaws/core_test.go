@@ -42,7 +42,7 @@ func signature(accessKey, region, service string) string {
 	return "AWS4-HMAC-SHA256 Credential=" + accessKey + "/20260301/" + region + "/" + service + "/aws4_request, SignedHeaders=host;x-amz-date, Signature=00"
 }
 
-// send sends a request that no SDK would, and answers with status and body.
+// send sends a request that no SDK would, and returns status and body.
 func send(t testing.TB, s *Server, method, path, body string, headers map[string]string) (int, string) {
 	t.Helper()
 	h, err := http.NewRequestWithContext(t.Context(), method, s.URL()+path, strings.NewReader(body))
@@ -157,7 +157,7 @@ func TestServeHTTP_Refuses(t *testing.T) {
 	}
 }
 
-func TestAnswer_APanicIsOneInternalFailure(t *testing.T) { //nolint:paralleltest // the standard logger is everybody's
+func TestAnswer_APanicIsOneInternalFailure(t *testing.T) { //nolint:paralleltest // the standard logger is shared
 	var logged bytes.Buffer
 	log.SetOutput(&logged)
 	t.Cleanup(func() { log.SetOutput(os.Stderr) })
@@ -186,7 +186,7 @@ func TestAnswer_APanicIsOneInternalFailure(t *testing.T) { //nolint:paralleltest
 }
 
 // What a service records on the way is on disk before the client hears.
-func TestAnswer_WaitsForWhatIsPending(t *testing.T) { //nolint:paralleltest // the standard logger is everybody's
+func TestAnswer_WaitsForWhatIsPending(t *testing.T) { //nolint:paralleltest // the standard logger is shared
 	var logged bytes.Buffer
 	log.SetOutput(&logged)
 	t.Cleanup(func() { log.SetOutput(os.Stderr) })

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newKey makes a KMS key with an alias and answers with its ARN.
+// newKey makes a KMS key with an alias and returns its ARN.
 func newKey(t *testing.T, cfg aws.Config, alias string) string {
 	t.Helper()
 	c := kms.NewFromConfig(cfg)
@@ -98,18 +98,18 @@ func TestModifyEbsDefaultKmsKeyId_Refuses(t *testing.T) {
 	disabled := newKey(t, cfg, "alias/disabled")
 	_, err := kms.NewFromConfig(cfg).DisableKey(t.Context(), &kms.DisableKeyInput{KeyId: &disabled})
 	require.NoError(t, err)
-	dying := newKey(t, cfg, "alias/dying")
-	_, err = kms.NewFromConfig(cfg).ScheduleKeyDeletion(t.Context(), &kms.ScheduleKeyDeletionInput{KeyId: &dying})
+	deleted := newKey(t, cfg, "alias/deleted")
+	_, err = kms.NewFromConfig(cfg).ScheduleKeyDeletion(t.Context(), &kms.ScheduleKeyDeletionInput{KeyId: &deleted})
 	require.NoError(t, err)
 	foreign := newKey(t, awsConfig(t, s, "alice", config.WithRegion("eu-west-1")), "alias/foreign")
 	for _, tc := range []struct{ name, key, code string }{
 		{"no key", "", "MissingParameter"},
 		{"malformed", "not a key", "InvalidParameterValue"},
 		{"unknown id", "11111111-1111-4111-8111-111111111111", "InvalidParameterValue"},
-		{"unknown alias", "alias/nobody", "InvalidParameterValue"},
+		{"unknown alias", "alias/missing", "InvalidParameterValue"},
 		{"another Region's key", foreign, "InvalidParameterValue"},
 		{"disabled", disabled, "InvalidKMSKey.InvalidState"},
-		{"pending deletion", dying, "InvalidKMSKey.InvalidState"},
+		{"pending deletion", deleted, "InvalidKMSKey.InvalidState"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in := &ec2.ModifyEbsDefaultKmsKeyIdInput{KmsKeyId: &tc.key}

@@ -74,7 +74,7 @@ func (s *Server) ClearFaults() {
 	s.faults.armed = nil
 }
 
-// meet answers with the fault that this call meets, or nil.
+// meet returns the fault that this call meets, or nil.
 func (f *faults) meet(service, operation string) *Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()

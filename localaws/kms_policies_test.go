@@ -66,7 +66,7 @@ func TestKMS_KeyPolicy(t *testing.T) {
 	_, err = c.CreateKey(t.Context(), &kms.CreateKeyInput{Policy: aws.String(keyPolicy(toRoot, toLinked))})
 	require.NoError(t, err)
 
-	// Who insists can lock everybody out.
+	// With the safety check bypassed, a policy can deny every principal.
 	_, err = c.PutKeyPolicy(t.Context(), &kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: aws.String(keyPolicy(toBob)), BypassPolicyLockoutSafetyCheck: true})
 	require.NoError(t, err)
 	_, err = c.PutKeyPolicy(t.Context(), &kms.PutKeyPolicyInput{KeyId: k.KeyId, Policy: &mine})

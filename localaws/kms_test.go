@@ -66,7 +66,7 @@ func requireDecrypts(t testing.TB, c *kms.Client, blob []byte, context map[strin
 	require.Equal(t, plaintext, string(out.Plaintext))
 }
 
-// raw sends a call that no SDK would, and answers with its error's code and
+// raw sends a call that no SDK would, and returns its error's code and
 // message, if it has any.
 func raw(s *Server, accessKey, operation, body string) (status int, code, message string) {
 	h := httptest.NewRequest(http.MethodPost, "http://localhost/", strings.NewReader(body))
@@ -125,19 +125,19 @@ func TestKMS_Refuses(t *testing.T) {
 	key, other := *made(t, c).KeyId, *made(t, c).KeyId
 	_, err := c.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: aws.String("alias/taken"), TargetKeyId: &key})
 	require.NoError(t, err)
-	const nobody = "11111111-2222-3333-4444-555555555555"
+	const missing = "11111111-2222-3333-4444-555555555555"
 	of := func(format string) string { return strings.ReplaceAll(format, "KEY", key) }
 	for name, tc := range map[string]struct{ operation, body, code, message string }{
 		"no key id":                {"DescribeKey", `{}`, "ValidationException", "Value null at 'keyId' failed to satisfy constraint: Member must not be null"},
 		"not JSON":                 {"DescribeKey", `{`, "SerializationException", ""},
 		"wrong type":               {"DescribeKey", `{"KeyId":1}`, "SerializationException", ""},
 		"bad base64":               {"Decrypt", `{"CiphertextBlob":"***"}`, "SerializationException", ""},
-		"unknown key":              {"DescribeKey", `{"KeyId":"` + nobody + `"}`, "NotFoundException", "Key 'arn:aws:kms:us-east-1:123456789012:key/" + nobody + "' does not exist"},
+		"unknown key":              {"DescribeKey", `{"KeyId":"` + missing + `"}`, "NotFoundException", "Key 'arn:aws:kms:us-east-1:123456789012:key/" + missing + "' does not exist"},
 		"no key id at all":         {"DescribeKey", `{"KeyId":"hello"}`, "NotFoundException", "Invalid keyId 'hello'"},
 		"unknown alias":            {"DescribeKey", `{"KeyId":"alias/none"}`, "NotFoundException", "Alias arn:aws:kms:us-east-1:123456789012:alias/none is not found."},
 		"unknown AWS alias":        {"DescribeKey", `{"KeyId":"alias/aws/none"}`, "NotFoundException", "alias/aws/none is not found."},
 		"broken ARN":               {"DescribeKey", `{"KeyId":"arn:aws:s3:::bucket"}`, "InvalidArnException", "Invalid arn"},
-		"ARN of another Region":    {"DescribeKey", `{"KeyId":"arn:aws:kms:eu-west-1:123456789012:key/` + nobody + `"}`, "NotFoundException", "Invalid arn eu-west-1"},
+		"ARN of another Region":    {"DescribeKey", `{"KeyId":"arn:aws:kms:eu-west-1:123456789012:key/` + missing + `"}`, "NotFoundException", "Invalid arn eu-west-1"},
 		"alias where no alias may": {"GetKeyPolicy", `{"KeyId":"alias/taken"}`, "NotFoundException", "Invalid keyId"},
 		"unknown operation":        {"GetPublicKey", `{}`, "NotImplemented", "does not implement GetPublicKey"},
 
@@ -166,7 +166,7 @@ func TestKMS_Refuses(t *testing.T) {
 		"alias with a colon":    {"CreateAlias", of(`{"AliasName":"alias/a:b","TargetKeyId":"KEY"}`), "ValidationException", "alias/a:b contains invalid characters for an alias"},
 		"alias with a space":    {"CreateAlias", of(`{"AliasName":"alias/a b","TargetKeyId":"KEY"}`), "ValidationException", "regular expression"},
 		"alias exists":          {"CreateAlias", `{"AliasName":"alias/taken","TargetKeyId":"` + other + `"}`, "AlreadyExistsException", "An alias with the name arn:aws:kms:us-east-1:123456789012:alias/taken already exists"},
-		"alias of nothing":      {"CreateAlias", `{"AliasName":"alias/new","TargetKeyId":"` + nobody + `"}`, "NotFoundException", "does not exist"},
+		"alias of nothing":      {"CreateAlias", `{"AliasName":"alias/new","TargetKeyId":"` + missing + `"}`, "NotFoundException", "does not exist"},
 		"alias of an alias":     {"CreateAlias", `{"AliasName":"alias/new","TargetKeyId":"alias/taken"}`, "NotFoundException", "Invalid keyId"},
 		"update no alias":       {"UpdateAlias", of(`{"AliasName":"alias/none","TargetKeyId":"KEY"}`), "NotFoundException", "is not found."},
 		"delete no alias":       {"DeleteAlias", `{"AliasName":"alias/none"}`, "NotFoundException", "is not found."},
@@ -189,7 +189,7 @@ func TestKMS_Refuses(t *testing.T) {
 		"random without a size": {"GenerateRandom", `{}`, "ValidationException", "numberOfBytes"},
 		"grant of nothing":      {"CreateGrant", of(`{"KeyId":"KEY","GranteePrincipal":"arn:aws:iam::123456789012:user/bob"}`), "ValidationException", "operations"},
 		"grant of a wish":       {"CreateGrant", of(`{"KeyId":"KEY","GranteePrincipal":"arn:aws:iam::123456789012:user/bob","Operations":["Fly"]}`), "ValidationException", "enum"},
-		"grant to nobody":       {"CreateGrant", of(`{"KeyId":"KEY","GranteePrincipal":"bob","Operations":["Decrypt"]}`), "InvalidArnException", "bob"},
+		"malformed grantee":     {"CreateGrant", of(`{"KeyId":"KEY","GranteePrincipal":"bob","Operations":["Decrypt"]}`), "InvalidArnException", "bob"},
 		"revoke no grant":       {"RevokeGrant", of(`{"KeyId":"KEY","GrantId":"x"}`), "NotFoundException", "Grant"},
 		"retire no token":       {"RetireGrant", `{"GrantToken":"x"}`, "InvalidGrantTokenException", ""},
 		"replica of a replica":  {"ReplicateKey", of(`{"KeyId":"KEY","ReplicaRegion":"eu-west-1"}`), "UnsupportedOperationException", "not a multi-Region primary key"},
@@ -642,7 +642,7 @@ func TestKMS_Grants(t *testing.T) {
 	require.NoError(t, err)
 	requireCode(t, decryptAs(right), "AccessDeniedException")
 
-	// A grant can be retired by whom it says, and by nobody else.
+	// A grant can be retired by whom it says, and by no other principal.
 	in.RetiringPrincipal = &bobARN
 	second, err := alice.CreateGrant(t.Context(), in)
 	require.NoError(t, err)
@@ -718,12 +718,12 @@ func TestKMS_SurvivesARestart(t *testing.T) {
 	clock := newClock()
 	s := newServer(t, func(o *Options) { o.Now = clock.now })
 	c := kmsClient(t, s, "alice")
-	k, dying := made(t, c), made(t, c)
+	k, deleted := made(t, c), made(t, c)
 	_, err := c.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: aws.String("alias/a"), TargetKeyId: k.KeyId})
 	require.NoError(t, err)
 	_, err = c.EnableKeyRotation(t.Context(), &kms.EnableKeyRotationInput{KeyId: k.KeyId, RotationPeriodInDays: aws.Int32(100)})
 	require.NoError(t, err)
-	_, err = c.ScheduleKeyDeletion(t.Context(), &kms.ScheduleKeyDeletionInput{KeyId: dying.KeyId, PendingWindowInDays: aws.Int32(7)})
+	_, err = c.ScheduleKeyDeletion(t.Context(), &kms.ScheduleKeyDeletionInput{KeyId: deleted.KeyId, PendingWindowInDays: aws.Int32(7)})
 	require.NoError(t, err)
 	blob := encrypted(t, c, *k.KeyId, "secret", nil)
 	before := described(t, c, *k.KeyId)
@@ -737,7 +737,7 @@ func TestKMS_SurvivesARestart(t *testing.T) {
 	c = kmsClient(t, s, "alice")
 	require.Equal(t, before, described(t, c, "alias/a"))
 	requireDecrypts(t, c, blob, nil, "secret")
-	_, err = c.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: dying.KeyId})
+	_, err = c.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: deleted.KeyId})
 	requireCode(t, err, "NotFoundException")
 	clock.advance(100 * day)
 	rotations, err := c.ListKeyRotations(t.Context(), &kms.ListKeyRotationsInput{KeyId: k.KeyId})
@@ -803,7 +803,7 @@ func TestKMS_Concurrently(t *testing.T) {
 		}
 	})
 	wg.Wait()
-	// Managed keys are made once, whoever comes first.
+	// Managed keys are made once, by the first call that needs them.
 	arns := make([]string, 8)
 	for i := range arns {
 		wg.Go(func() { arns[i], _, _ = s.kms.ResolveKey(nil, "123456789012", "us-east-1", "alias/aws/ebs") })

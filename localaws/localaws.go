@@ -7,7 +7,7 @@
 // It is not an AWS emulator for general use: an operation that this project
 // does not need answers NotImplemented in its service's own error shape.
 // It checks that a request is signed, but not the signature itself, since it
-// knows nobody's secret; it therefore listens on loopback only.
+// knows no secret keys; it therefore listens on loopback only.
 package localaws
 
 import (

@@ -138,7 +138,7 @@ func TestAssumeRole_Refuses(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	require.NoError(t, s.SetRole(auditor, trusting("arn:aws:iam::123456789012:root", `{"StringEquals":{"sts:ExternalId":"42-42"}}`)))
-	require.NoError(t, s.SetIdentityPolicy("arn:aws:iam::123456789012:user/nobody", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}`))
+	require.NoError(t, s.SetIdentityPolicy("arn:aws:iam::123456789012:user/unknown", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}`))
 	external := func(in *sts.AssumeRoleInput) { in.ExternalId = aws.String("42-42") }
 	lasting := func(seconds int32) func(*sts.AssumeRoleInput) {
 		return func(in *sts.AssumeRoleInput) { external(in); in.DurationSeconds = &seconds }
@@ -157,7 +157,7 @@ func TestAssumeRole_Refuses(t *testing.T) {
 		code, message         string
 	}{
 		{"no external ID", "alice", auditor, func(*sts.AssumeRoleInput) {}, "AccessDenied", "User: arn:aws:iam::123456789012:user/alice is not authorized to perform: sts:AssumeRole on resource: " + auditor},
-		{"no identity policy that allows it", "nobody", auditor, external, "AccessDenied", "because no identity-based policy allows the sts:AssumeRole action"},
+		{"no identity policy that allows it", "unknown", auditor, external, "AccessDenied", "because no identity-based policy allows the sts:AssumeRole action"},
 		{"another account", "210987654321", auditor, external, "AccessDenied", "is not authorized"},
 		{"the root user", "root", auditor, external, "AccessDenied", "Roles may not be assumed by root accounts."},
 		{"no such role", "alice", "arn:aws:iam::123456789012:role/none", external, "AccessDenied", "is not authorized"},

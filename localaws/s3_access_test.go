@@ -221,7 +221,7 @@ func TestS3_AcrossAccounts(t *testing.T) {
 	requireCode(t, err, "AccessDenied")
 }
 
-// The one way out of a policy that locks everybody out.
+// The one way out of a policy that denies every principal.
 func TestS3_RootRepairsADenyAllPolicy(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

@@ -23,7 +23,7 @@ func TestCreateBucket_Location(t *testing.T) {
 		{"us-east-1 refuses its own name", "us-east-1", "us-east-1", "InvalidLocationConstraint"},
 		{"elsewhere wants its own name", "eu-west-1", "eu-west-1", ""},
 		{"elsewhere refuses none", "eu-west-1", "", "IllegalLocationConstraintException"},
-		{"elsewhere refuses another's name", "eu-west-1", "us-west-2", "IllegalLocationConstraintException"},
+		{"another Region's endpoint refuses a foreign LocationConstraint", "eu-west-1", "us-west-2", "IllegalLocationConstraintException"},
 		{"no such Region", "eu-west-1", "mars-north-1", "InvalidLocationConstraint"},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// uploadParts uploads body in parts of the smallest size, and answers with
+// uploadParts uploads body in parts of the smallest size, and returns
 // what completes it.
 func uploadParts(t *testing.T, c *s3.Client, bucket, key string, body []byte, f func(*s3.CreateMultipartUploadInput)) *s3.CompleteMultipartUploadInput {
 	t.Helper()

@@ -64,7 +64,7 @@ func openAuthority(dir string) (*authority, error) {
 		BasicConstraintsValid: true,
 		MaxPathLenZero:        true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-		// Whoever trusts this authority trusts it for this machine and no other.
+		// A client that trusts this authority trusts it for this machine only.
 		PermittedDNSDomainsCritical: true,
 		PermittedDNSDomains:         []string{"localhost"},
 		PermittedIPRanges: []*net.IPNet{
@@ -125,7 +125,7 @@ func (a *authority) serverConfig() *tls.Config {
 	}
 }
 
-// leaf answers with a certificate for name and for this machine's own
+// leaf returns a certificate for name and for this machine's own
 // addresses. name is empty where the client dialed an address; some send that.
 func (a *authority) leaf(name string) (*tls.Certificate, error) {
 	if ip := net.ParseIP(name); name == "" || ip != nil && ip.IsLoopback() {

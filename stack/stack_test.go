@@ -79,7 +79,7 @@ func TestDeploy_Outputs(t *testing.T) {
 	m = newMock()
 	require.NoError(t, m.deploy(map[string]string{"skipEbs": "true", "existingBucketName": "theirs"}))
 	want["bucketName"], want["objectKey"] = "theirs", ""
-	require.Equal(t, want, m.exports, "nothing is written to somebody else's bucket")
+	require.Equal(t, want, m.exports, "nothing is written to another owner's bucket")
 }
 
 // wholePolicy leaves the account in command.

@@ -30,7 +30,7 @@ func Register(ctx *pulumi.Context) error { return components.UseEBSRestorer(ctx,
 // a Pulumi provider is configured with). It changes nothing and fails where
 // they are another account's than before's. It changes nothing where the
 // default key is no longer ours, the ARN of the key that the stack had set:
-// then somebody else has taken it since.
+// then another owner has set it since.
 //
 // Where the customer managed key of before cannot be used any more, it leaves
 // the AWS-managed key, since no volume could be created under the other.
@@ -78,7 +78,7 @@ func Restore(ctx context.Context, region, ours string, before components.EBSSett
 	return nil
 }
 
-// usable says whether arn is a customer managed key that can be a default. A
+// usable reports whether arn is a customer managed key that can be a default. A
 // key that we may not look at counts: EC2 itself has the last word.
 func usable(ctx context.Context, client *kms.Client, arn string) bool {
 	if !strings.HasPrefix(arn, "arn:") || strings.Contains(arn, ":alias/aws/") {

@@ -45,7 +45,7 @@ func (r *region) settings(t *testing.T) components.EBSSettings {
 	return components.EBSSettings{Account: "123456789012", Enabled: *enabled.EbsEncryptionByDefault, KmsKeyArn: *key.KmsKeyId}
 }
 
-// untouched is what a Region has whose default key nobody has ever set.
+// untouched is what a Region has whose default key has never been set.
 func (r *region) untouched(t *testing.T) string {
 	t.Helper()
 	_, err := r.ec2.ResetEbsDefaultKmsKeyId(t.Context(), nil)

@@ -120,7 +120,7 @@ func uses(ctx context.Context, keyArn string, own components.OwnUses) ([]string,
 	return found, nil
 }
 
-// is says whether id, as a service writes it, means the key.
+// is reports whether id, as a service writes it, means the key.
 func (k key) is(id *string) bool { return id != nil && slices.Contains(k.names, *id) }
 
 func ebsDefault(ctx context.Context, cfg aws.Config, k key) ([]string, error) {

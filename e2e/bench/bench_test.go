@@ -109,7 +109,7 @@ func TestSlope(t *testing.T) {
 }
 
 // TestProcessTree: a descendant counts, also once its parent has ended, and
-// this process, which is nobody's descendant here, does not.
+// this process, which is not a descendant here, does not.
 func TestProcessTree(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/proc/self/stat"); err != nil {

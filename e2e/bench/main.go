@@ -29,7 +29,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // stop has nothing left to do
 }
 
-// groups are what there is to measure, in the order of the tables.
+// groups lists what can be measured, in the order of the tables.
 var groups = []struct {
 	name    string
 	measure func(context.Context, *bench) ([]table, error)

@@ -43,7 +43,7 @@ func middle[T time.Duration | int64 | int | float64](values []T) T {
 }
 
 // account is an empty AWS account of its own: a localaws in this process, so
-// that its memory is in nobody's sample.
+// that its memory is in no sample.
 type account struct {
 	server *localaws.Server
 	paths  engine.Paths

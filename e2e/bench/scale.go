@@ -37,7 +37,7 @@ func measureScale(ctx context.Context, b *bench) ([]table, error) {
 	for _, n := range b.sizes {
 		if err = b.scaleOnce(ctx, self, n, samples); err != nil {
 			err = fmt.Errorf("%d baselines: %w", n, err)
-			break // what there is already, is worth showing
+			break // the measurements made so far are worth showing
 		}
 	}
 	for _, operation := range scaleOperations {

@@ -135,7 +135,7 @@ type Preview struct {
 	Output  string
 }
 
-// Clean says whether there is nothing to do.
+// Clean reports whether there is nothing to do.
 func (p Preview) Clean() bool {
 	for op, n := range p.Changes {
 		if op != apitype.OpSame && n > 0 {

@@ -1,5 +1,5 @@
 // The baseline under a key that exists already, in an account whose EBS
-// defaults belong to somebody else: nothing is changed about either.
+// defaults have another owner: neither is changed.
 package main
 
 import (

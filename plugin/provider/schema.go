@@ -61,7 +61,7 @@ func GenerateSchema(ctx context.Context, dir string) ([]byte, error) {
 	if err := enc.Encode(spec); err != nil {
 		return nil, err
 	}
-	// The arguments of a component within another's are a type of their own in
+	// The arguments of a component within another component's are a type of their own in
 	// the schema. Its name may not be that of the component's own arguments, which
 	// every language makes of the component's name.
 	return argsType.ReplaceAll(out.Bytes(), []byte(`$1:index:${2}Settings"`)), nil

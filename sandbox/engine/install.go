@@ -299,7 +299,7 @@ func (in *installer) lock(ctx context.Context) (unlock func(), err error) {
 		case <-notice.C:
 			in.say("waiting for another install in %s", in.dir)
 		case <-ctx.Done():
-			go func() { // whoever waits for it later must get it
+			go func() { // a later reader must get it
 				if r := <-got; r.err == nil {
 					r.unlock()
 				}

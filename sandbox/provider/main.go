@@ -15,7 +15,7 @@ import (
 	pfbridge "github.com/pulumi/pulumi-terraform-bridge/v3/pkg/pf/tfbridge"
 )
 
-// schema is the package schema that the plugin answers with, made from the
+// schema is the package schema that the plugin returns, made from the
 // resource table by `go test -run TestSchema -update`.
 //
 //go:embed schema.json

@@ -120,7 +120,7 @@ func TestRun_BadStack(t *testing.T) {
 			s.setBucketPolicy(t, `{"Version":"2012-10-17","Statement":[{"Sid":"TLS","Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::`+bucket+`/*","Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}`)
 		}, wants{"bucket.tls": f, "bucket.foreign-keys": f}, map[string]string{"bucket.tls": "for the bucket itself: statement \"TLS\""}},
 		{"no such bucket", func(_ *testing.T, s *stack) {
-			s.config.Bucket = "ckms-nobody-has-this"
+			s.config.Bucket = "ckms-missing-bucket"
 		}, wants{
 			"bucket.region": f, "bucket.account": e, "bucket.versioning": e, "bucket.ownership": e, "bucket.encryption": e, "bucket.bucket-key": e, "bucket.public-access": e, "bucket.policy": e, "bucket.tls": e, "bucket.foreign-keys": e,
 			"object.encryption": f, "trail.write": f, "trail.read": f,

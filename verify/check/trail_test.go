@@ -278,7 +278,7 @@ func TestTrail_SkipsTimeThatNoCheckNeeds(t *testing.T) {
 	require.Contains(t, result(t, rep, "trail.write").Actual, "2 lookups")
 
 	// When the read is not to be found, every page is turned.
-	s.config.Caller = "arn:aws:iam::" + owner + ":user/nobody"
+	s.config.Caller = "arn:aws:iam::" + owner + ":user/unknown"
 	rep = s.run(t)
 	require.Equal(t, report.Inconclusive, result(t, rep, "trail.read").Status)
 	require.Contains(t, result(t, rep, "trail.read").Actual, "5 lookups")

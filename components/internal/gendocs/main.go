@@ -26,7 +26,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join("..", "docs", "components.md"), page, 0o644); err != nil { // a page for everybody to read
+	if err := os.WriteFile(filepath.Join("..", "docs", "components.md"), page, 0o644); err != nil { // a page that any user may read
 		log.Fatal(err)
 	}
 }

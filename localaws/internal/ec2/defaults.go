@@ -23,7 +23,7 @@ type ebsDefaults struct {
 }
 
 // key is the default key as GetEbsDefaultKmsKeyId answers it: the alias of the
-// AWS-managed key while nobody has set or reset it, and an ARN from then on.
+// AWS-managed key until it is first set or reset, and an ARN from then on.
 // Source: https://docs.aws.amazon.com/cli/latest/reference/ec2/get-ebs-default-kms-key-id.html
 func (d ebsDefaults) key() string {
 	if d.KeyARN == "" {
@@ -103,7 +103,7 @@ func modifyEBSDefaultKey(c *call) (any, error) {
 	return setEBSDefaultKey(c, keyID)
 }
 
-// resetEBSDefaultKey answers with the AWS-managed key's ARN, and makes the key
+// resetEBSDefaultKey returns the AWS-managed key's ARN, and makes the key
 // where it is not there yet.
 func resetEBSDefaultKey(c *call) (any, error) {
 	return setEBSDefaultKey(c, ebsManagedAlias)
@@ -121,7 +121,7 @@ func setEBSDefaultKey(c *call, keyID string) (any, error) {
 	return ebsKeyAnswer{arn}, err
 }
 
-// ebsKey answers with the ARN of the key that keyID names, if EBS can use it
+// ebsKey returns the ARN of the key that keyID names, if EBS can use it
 // in the caller's Region.
 func (c *call) ebsKey(tx *bolt.Tx, keyID string) (string, error) {
 	arn, state, err := c.s.keys.ResolveKey(tx, c.Who.Account, c.Region, keyID)

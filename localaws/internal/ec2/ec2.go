@@ -208,7 +208,7 @@ func formList(f url.Values, name string) []string {
 
 var memberNumber = regexp.MustCompile(`^[0-9]{1,4}$`)
 
-// formNumbers answers with the member numbers of a list, in order, be its
+// formNumbers returns the member numbers of a list, in order, be its
 // members plain (NAME.1) or structures (NAME.1.Key).
 func formNumbers(f url.Values, name string) []string {
 	var numbers []string
@@ -239,7 +239,7 @@ func formBool(f url.Values, name string) (bool, error) {
 	return b, nil
 }
 
-// formInt reads a number; ok says whether it was given.
+// formInt reads a number; ok reports whether it was given.
 func formInt(f url.Values, name string) (n int, ok bool, err error) {
 	v := f.Get(name)
 	if v == "" {
@@ -281,7 +281,7 @@ func formFilters(f url.Values) ec2Filters {
 	return filters
 }
 
-// match says whether something has what every filter asks for; get answers
+// match reports whether something matches every filter; get answers
 // with its values under a filter's name, and nil for an unknown name.
 func (fs ec2Filters) match(get func(name string) []string) (bool, error) {
 	all := true

@@ -64,7 +64,7 @@ func describeRegions(c *call) (any, error) {
 	return out, nil
 }
 
-// zones answers with a Region's Availability Zones: three, and six in
+// zones returns a Region's Availability Zones: three, and six in
 // us-east-1.
 func zones(region string) []string {
 	letters := "abc"

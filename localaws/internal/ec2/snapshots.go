@@ -136,7 +136,7 @@ func (s ebsSnapshot) filter(owner string) func(name string) []string {
 	}
 }
 
-// describeSnapshots answers with the caller's own: there are no public ones
+// describeSnapshots returns the caller's own: there are no public ones
 // here, and none is shared.
 func describeSnapshots(c *call) (any, error) {
 	f, owner := c.Form(), c.Who.Account

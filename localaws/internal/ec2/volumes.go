@@ -245,7 +245,7 @@ func (c *call) usableEBSKey(keyID string) (arn string, err error) {
 	return arn, err
 }
 
-// repeatedVolume answers with the volume that an earlier call with the same
+// repeatedVolume returns the volume that an earlier call with the same
 // client token made, or nil.
 func (c *call) repeatedVolume(v volume) (before *volume, err error) {
 	if v.Token == "" {

@@ -35,7 +35,7 @@ func checkAliasName(name string) error {
 	return nil
 }
 
-// ownTarget answers with the key that an alias is to stand for: one of the
+// ownTarget returns the key that an alias is to stand for: one of the
 // caller's own account and Region that users manage.
 func (c *call) ownTarget(tx *bolt.Tx, id string) (keyRecord, error) {
 	k, err := c.allowed(tx, id, idOrARN, notPendingDeletion)
@@ -94,7 +94,7 @@ func (c *call) namesAlias(name string) (arn string) {
 	return arn
 }
 
-// existing answers with an alias and the key that it stands for, which the
+// existing returns an alias and the key that it stands for, which the
 // caller may do the operation to.
 func (c *call) existing(tx *bolt.Tx, name, arn string) (aliasRecord, keyRecord, error) {
 	a, ok, err := store.Load[aliasRecord](tx, AliasBucket, store.Key(c.account, c.r.Region, name))

@@ -26,8 +26,8 @@ import (
 
 // The vault. Key material lies in the database wrapped with AES-256-GCM under
 // a master key, which is a file of its own, readable by its owner alone, and
-// bound to the key's place, so that no record can be passed off as another's.
-// Whoever has the database alone, a backup of it say, has no key. Whoever can
+// bound to the key's place, so that no record can be used for another key.
+// A reader of the database alone, for example a backup, has no key. One who can
 // read the whole state directory has them all: there is no hardware here that
 // keeps the master key, which is what real KMS is bought for.
 const masterFile = "kms-master.key"
@@ -106,7 +106,7 @@ func (s *Service) addVersion(k *keyRecord, id string, material []byte, kind stri
 	return nil
 }
 
-// material unwraps a backing key. Whoever asked for it clears it.
+// material unwraps a backing key. The caller clears it.
 func (s *Service) material(k keyRecord, version int) ([]byte, error) {
 	if version < 0 || version >= len(k.Versions) {
 		return nil, fmt.Errorf("localaws: %s has no backing key %d", k.arn(), version)
@@ -138,7 +138,7 @@ const (
 	saltSize   = 16
 )
 
-// readBlob answers with a blob's header, as it is and as it is written, and
+// readBlob returns a blob's header, as it is and as it is written, and
 // its sealed part.
 func readBlob(blob []byte) (h blobHeader, head, sealed []byte, ok bool) {
 	end := bytes.IndexByte(blob, 0)

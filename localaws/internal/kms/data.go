@@ -25,7 +25,7 @@ const (
 
 var dryRun = kmsError("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.")
 
-// use answers with the key that id names, ready for operation by the caller in
+// use returns the key that id names, ready for operation by the caller in
 // this encryption context.
 func (c *call) use(tx *bolt.Tx, operation, id string, context map[string]string) (keyRecord, error) {
 	k, err := c.find(tx, id, anyName)

@@ -306,7 +306,7 @@ type retireGrantInput struct {
 	GrantId    string
 }
 
-// retireGrant is for the grant's retiring principal, and for whoever may do it
+// retireGrant is for the grant's retiring principal, and for a principal that may do it
 // by policy or by a grant.
 func retireGrant(c *call, in retireGrantInput) (any, error) {
 	if in.GrantToken != "" {

@@ -15,7 +15,7 @@ import (
 
 // Keys: made, looked at, switched off and on, tagged, and deleted.
 
-// allowed answers with the key that id names, where the caller may do the
+// allowed returns the key that id names, where the caller may do the
 // call's operation to it and check, if there is one, finds it in the right
 // state.
 func (c *call) allowed(tx *bolt.Tx, id string, how naming, check func(keyRecord) error) (keyRecord, error) {

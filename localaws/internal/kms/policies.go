@@ -26,7 +26,7 @@ func defaultKeyPolicy(account string) string {
 	})
 }
 
-// managedKeyPolicy is the policy of an AWS-managed key: everybody in the
+// managedKeyPolicy is the policy of an AWS-managed key: every principal of the
 // account uses it through its service, and may look at it.
 func managedKeyPolicy(account, region, short, service string) string {
 	return policyJSON("auto-"+short+"-1",
@@ -57,7 +57,7 @@ func policyJSON(id string, statements ...map[string]any) string {
 }
 
 // checkPolicy refuses a policy that AWS would not attach to k: malformed,
-// naming somebody who does not exist, or, unless that check is bypassed, one
+// naming a principal that does not exist, or, unless that check is bypassed, one
 // that would lock the caller out.
 func (c *call) checkPolicy(k keyRecord, document string, bypassLockoutCheck bool) error {
 	if len(document) > maxKeyPolicy {

@@ -49,7 +49,7 @@ func (c *call) multiRegionConfiguration(tx *bolt.Tx, k keyRecord) (*multiRegionC
 	return out, nil
 }
 
-// primaryOf answers with the primary of a replica, and with any other key
+// primaryOf returns the primary of a replica, and with any other key
 // itself.
 func primaryOf(tx *bolt.Tx, k keyRecord) (keyRecord, error) {
 	if !k.replica() {

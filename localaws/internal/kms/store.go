@@ -98,7 +98,7 @@ func (k keyRecord) multiRegion() bool { return k.PrimaryRegion != "" }
 
 func (k keyRecord) primary() bool { return k.PrimaryRegion == k.Region }
 
-// expired says whether the key's waiting period is over: it is gone.
+// expired reports whether the key's waiting period is over: it is gone.
 func (k keyRecord) expired(now time.Time) bool {
 	return k.State == keyPendingDeletion && k.DeletionDate != nil && !k.DeletionDate.After(now)
 }
@@ -124,7 +124,7 @@ var (
 // errFirstUse asks for the transaction to be run again, allowed to write.
 var errFirstUse = errors.New("an AWS-managed key is used for the first time, in a transaction that cannot make it")
 
-// find answers with the key that id names, and adds its ARN to the event.
+// find returns the key that id names, and adds its ARN to the event.
 func (c *call) find(tx *bolt.Tx, id string, how naming) (keyRecord, error) {
 	delete(c.keys, "kms:requestalias") // of an earlier key of the call
 	if err := required("keyId", id); err != nil {
@@ -253,7 +253,7 @@ func (s *Service) makeManagedKey(tx *bolt.Tx, account, region, alias, service st
 	return k, store.Save(tx, AliasBucket, store.Key(account, region, alias), a)
 }
 
-// related answers with the other keys of the same multi-Region key.
+// related returns the other keys of the same multi-Region key.
 func related(tx *bolt.Tx, k keyRecord) (out []keyRecord, err error) {
 	if !k.multiRegion() {
 		return nil, nil
@@ -379,7 +379,7 @@ type page struct {
 	NextMarker string `json:",omitempty"`
 }
 
-// cut answers with the page of all that the caller asked for. all is in the
+// cut returns the page of all that the caller asked for. all is in the
 // order of name, which no two have in common: a page begins after the name
 // that the last one ended with, whatever has been made or removed since.
 func cut[T any](p paging, most, standard int, all []T, name func(T) string) ([]T, page, error) {

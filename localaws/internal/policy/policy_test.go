@@ -26,7 +26,7 @@ func newIdentities(t *testing.T) (*Identities, *bolt.DB) {
 	return i, db
 }
 
-// statementFor is a policy of one statement that allows everybody everything,
+// statementFor is a policy of one statement that allows every principal everything,
 // with elements changed or added.
 func statementFor(elements string) string {
 	return `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"` + elements + `}}`
@@ -98,10 +98,10 @@ func TestPolicy_Principals(t *testing.T) {
 	t.Parallel()
 	alice, stranger := wire.IdentityOf("alice"), wire.IdentityOf("999999999999")
 	for name, tc := range map[string]struct {
-		element                 string
-		alice, stranger, nobody Decision
+		element                    string
+		alice, stranger, anonymous Decision
 	}{
-		"everybody":           {`"Principal":"*"`, Allowed, Allowed, Allowed},
+		"every principal":     {`"Principal":"*"`, Allowed, Allowed, Allowed},
 		"every AWS":           {`"Principal":{"AWS":"*"}`, Allowed, Allowed, Allowed},
 		"by name":             {`"Principal":{"AWS":"` + alice.ARN + `"}`, Allowed, NoMatch, NoMatch},
 		"account root":        {`"Principal":{"AWS":"arn:aws:iam::123456789012:root"}`, Delegated, NoMatch, NoMatch},
@@ -117,7 +117,7 @@ func TestPolicy_Principals(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tc.alice, p.Decide(Access{Who: alice, Action: "kms:Decrypt", Resource: "arn:x"}), "alice")
 			require.Equal(t, tc.stranger, p.Decide(Access{Who: stranger, Action: "kms:Decrypt", Resource: "arn:x"}), "stranger")
-			require.Equal(t, tc.nobody, p.Decide(Access{Action: "kms:Decrypt", Resource: "arn:x"}), "anonymous")
+			require.Equal(t, tc.anonymous, p.Decide(Access{Action: "kms:Decrypt", Resource: "arn:x"}), "anonymous")
 		})
 	}
 }
@@ -388,7 +388,7 @@ func TestUnknownPrincipal(t *testing.T) {
 		`{"AWS":"arn:aws:iam::123456789012:role/team/deploy"}`:              true,
 		`{"AWS":"arn:aws:sts::123456789012:assumed-role/deploy/me"}`:        true,
 		`{"Service":"logs.us-east-1.amazonaws.com"}`:                        true,
-		`{"Service":"nobody"}`:                                              false,
+		`{"Service":"unknown"}`:                                             false,
 		`{"AWS":"alice"}`:                                                   false,
 		`{"AWS":"12345"}`:                                                   false,
 		`{"AWS":"AIDAEXAMPLE"}`:                                             false,
@@ -438,8 +438,8 @@ func TestPolicy_IsPublic(t *testing.T) {
 		name, statement string
 		public          bool
 	}{
-		{"everybody", `"Effect":"Allow","Principal":"*"`, true},
-		{"everybody, spelled out", `"Effect":"Allow","Principal":{"AWS":["123456789012","*"]}`, true},
+		{"every principal", `"Effect":"Allow","Principal":"*"`, true},
+		{"every principal, as a list", `"Effect":"Allow","Principal":{"AWS":["123456789012","*"]}`, true},
 		{"all but one", `"Effect":"Allow","NotPrincipal":{"AWS":"123456789012"}`, true},
 		{"an account", `"Effect":"Allow","Principal":{"AWS":"123456789012"}`, false},
 		{"a deny", `"Effect":"Deny","Principal":"*"`, false},

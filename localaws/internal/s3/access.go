@@ -48,7 +48,7 @@ func (c *call) authorize(action, resource string) error {
 	account, document, public := c.Who.Account, "", false
 	if c.b != nil {
 		account, document = c.b.Account, c.b.Policy
-		// The owner's root can always repair a policy that locks everybody out.
+		// The owner's root can always repair a policy that denies every principal.
 		if strings.HasSuffix(action, "BucketPolicy") && c.Who.ARN == "arn:aws:iam::"+account+":root" {
 			return nil
 		}

@@ -23,13 +23,13 @@ import (
 
 // An object lies in a file of its own: one line of JSON, the [EnvelopeHeader],
 // and then the ciphertext. The data key that encrypts it is in the header, but
-// wrapped: only KMS (or, for SSE-S3, S3's own key) can unwrap it. So whoever
+// wrapped: only KMS (or, for SSE-S3, S3's own key) can unwrap it. So a reader that
 // has the file and not the key has nothing.
 //
 // The plaintext is cut into chunks of 64 KiB, each sealed by AES-256-GCM with
 // its number and whether it is the last in the nonce, and the header line as
 // authenticated data: a chunk that is missing, moved or from another file is
-// found, and so is a header that somebody changed. The key of a file is
+// found, and so is a header that was changed. The key of a file is
 // derived from the data key with the file's own salt, so that the parts of an
 // upload, and objects that share an S3 Bucket Key, may share a data key.
 const (
@@ -254,7 +254,7 @@ func (o *sealedFile) plainSize() int64 {
 	return cipherSize - chunks*sealTag
 }
 
-// reader answers with length bytes of the object, from offset on. It has
+// reader returns length bytes of the object, from offset on. It has
 // decrypted the first chunk when it returns, so that a wrong key or a damaged
 // file is found before anything was answered. Closing it closes the file.
 func (o *sealedFile) reader(k objectKey, offset, length int64) (io.ReadCloser, error) {

@@ -89,7 +89,7 @@ func (c *call) findUpload() (u uploadRecord, err error) {
 	return u, err
 }
 
-// parts answers with the upload's parts, in order.
+// parts returns the upload's parts, in order.
 func (c *call) parts(tx *bolt.Tx, id string) (parts []partRecord, err error) {
 	err = store.Each(tx, UploadBucket, store.Key(c.bucket, id, ""), func(_ string, p partRecord) error {
 		parts = append(parts, p)
@@ -525,7 +525,7 @@ func (u *uploadRecord) checkWhole(o *objectRecord, wanted http.Header) error {
 	return nil
 }
 
-// forgetUpload removes the upload and its parts, and answers with their files.
+// forgetUpload removes the upload and its parts, and returns their files.
 func (c *call) forgetUpload(tx *bolt.Tx, id string) (files []string, err error) {
 	parts, err := c.parts(tx, id)
 	for _, p := range parts {

@@ -15,8 +15,8 @@ import (
 	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
-// find answers with the version that the call names; a delete marker is an
-// error, as in S3. Whoever may not list a bucket is not told what is missing
+// find returns the version that the call names; a delete marker is an
+// error, as in S3. A caller that may not list a bucket is not told what is missing
 // in it.
 func (c *call) find() (objectRecord, error) {
 	var o objectRecord

@@ -61,7 +61,7 @@ func (c *call) store(o *objectRecord, k objectKey, p *payload) error {
 	return c.commitObject(o, nil, nil)
 }
 
-// writeSealed makes a file of what content writes, and answers with its id.
+// writeSealed makes a file of what content writes, and returns its id.
 func (s *Service) writeSealed(k objectKey, content func(io.Writer) error) (id string, err error) {
 	w, err := s.newSealer(k)
 	if err != nil {
@@ -250,7 +250,7 @@ func (d *deletion) apply(tx *bolt.Tx, c *call, b *bucketRecord) error {
 	return store.Remove(tx, ObjectBucket, record)
 }
 
-// locked says whether the version may not be deleted yet.
+// locked reports whether the version may not be deleted yet.
 func (o *objectRecord) locked(c *call) bool {
 	if o.LegalHold == "ON" {
 		return true

@@ -95,7 +95,7 @@ func checkVersionID(parameter, id string) error {
 // errStop ends a walk early.
 var errStop = errors.New("stop")
 
-// findVersion answers with one version of an object, or the current one where
+// findVersion returns one version of an object, or the current one where
 // versionID is empty; it may be a delete marker.
 func findVersion(tx *bolt.Tx, bucket, key, versionID string) (objectRecord, error) {
 	_, o, err := findRecord(tx, bucket, key, versionID)
@@ -140,7 +140,7 @@ func (c *call) bucketIn(tx *bolt.Tx) (*bucketRecord, error) {
 	return &b, nil
 }
 
-// putVersion makes o the current version of its key, and answers with the file
+// putVersion makes o the current version of its key, and returns the file
 // of the version that it replaced, if any.
 func putVersion(tx *bolt.Tx, b *bucketRecord, o *objectRecord) (replaced string, err error) {
 	n, err := tx.Bucket(ObjectBucket).NextSequence()
@@ -251,7 +251,7 @@ func errPrecondition(condition string) *wire.Error {
 	return e
 }
 
-// matchesETag says whether a list of quoted or bare ETags has etag.
+// matchesETag reports whether a list of quoted or bare ETags has etag.
 func matchesETag(list, etag string) bool {
 	for one := range strings.SplitSeq(list, ",") {
 		one = strings.TrimSpace(one)

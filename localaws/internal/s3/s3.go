@@ -323,7 +323,7 @@ func answerHeaders(r *wire.Request) {
 	h.Set("Server", "AmazonS3")
 }
 
-// hostID is S3's second request id: opaque to everybody.
+// hostID is S3's second request id: opaque to clients.
 func hostID(id string) string { return base64.StdEncoding.EncodeToString([]byte("localaws " + id)) }
 
 // Fail implements [wire.Service].

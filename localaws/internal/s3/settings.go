@@ -91,7 +91,7 @@ type bucketEncryption struct {
 	BucketKey bool
 }
 
-// blocksSSEC says whether SSE-C is refused, which it is in every new bucket.
+// blocksSSEC reports whether SSE-C is refused, which it is in every new bucket.
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/blocking-unblocking-s3-c-encryption-gpb.html
 func (b *bucketRecord) blocksSSEC() bool { return !b.AllowSSEC }
 
@@ -496,8 +496,8 @@ func putBucketLogging(c *call) (*response, error) {
 	return c.changed(http.StatusOK, func(b *bucketRecord) error { b.keep("logging", doc); return nil })
 }
 
-// ACLs. They are kept and given back. Whoever wants to let others in has to do
-// it by policy: a grant to everybody is refused, not ignored.
+// ACLs. They are kept and given back. Access for others needs
+// a policy: a grant to all users is refused, not ignored.
 
 const (
 	groupURI       = "http://acs.amazonaws.com/groups/"
@@ -578,7 +578,7 @@ func putBucketACL(c *call) (*response, error) {
 			case c.s.blockingACLs(b):
 				return wire.Errf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: s3:PutBucketAcl on resource: %q because public access control lists (ACLs) are blocked by the BlockPublicAcls block public access setting.", c.Who.ARN, bucketARN(c.bucket))
 			default:
-				return wire.NotImplemented("s3", "ACLs that let everybody in")
+				return wire.NotImplemented("s3", "ACLs that grant access to all users")
 			}
 		}
 		b.Grants = grants
@@ -593,7 +593,7 @@ func (c *call) readACL() ([]aclGrant, error) {
 		return nil, err
 	}
 	owner := aclGrant{ID: canonicalID(c.b.Account), Permission: permissionFull}
-	everybody, users := groupURI+"global/AllUsers", groupURI+"global/AuthenticatedUsers"
+	allUsers, users := groupURI+"global/AllUsers", groupURI+"global/AuthenticatedUsers"
 	switch canned := c.header("X-Amz-Acl"); {
 	case canned != "" && len(body) > 0:
 		return nil, wire.Errf(http.StatusBadRequest, "UnexpectedContent", "This request does not support content")
@@ -602,9 +602,9 @@ func (c *call) readACL() ([]aclGrant, error) {
 	case canned == "log-delivery-write":
 		return []aclGrant{owner, {URI: groupLogs, Permission: "WRITE"}, {URI: groupLogs, Permission: "READ_ACP"}}, nil
 	case canned == "public-read":
-		return []aclGrant{owner, {URI: everybody, Permission: "READ"}}, nil
+		return []aclGrant{owner, {URI: allUsers, Permission: "READ"}}, nil
 	case canned == "public-read-write":
-		return []aclGrant{owner, {URI: everybody, Permission: "READ"}, {URI: everybody, Permission: "WRITE"}}, nil
+		return []aclGrant{owner, {URI: allUsers, Permission: "READ"}, {URI: allUsers, Permission: "WRITE"}}, nil
 	case canned == "authenticated-read":
 		return []aclGrant{owner, {URI: users, Permission: "READ"}}, nil
 	case canned != "":

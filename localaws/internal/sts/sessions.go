@@ -52,7 +52,7 @@ func (s *Service) Identify(accessKey, token string, now time.Time) (wire.Identit
 }
 
 // credentials are temporary credentials as STS returns them. The secret access
-// key is nobody's to check: localaws does not verify signatures.
+// key is never checked: localaws does not verify signatures.
 type credentials struct {
 	AccessKeyID     string `xml:"AccessKeyId"`
 	SecretAccessKey string

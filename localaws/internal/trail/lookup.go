@@ -223,7 +223,7 @@ func (p position) token(query string) string {
 	return base64.StdEncoding.EncodeToString(b)
 }
 
-// parseTrailToken answers with the position to go on from: beyond every event
+// parseTrailToken returns the position to go on from: beyond every event
 // where there is no token.
 func parseTrailToken(token, query string) (position, bool) {
 	if token == "" {
