@@ -17,6 +17,7 @@ echo "$version" | grep -qE '^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?$' || fail "
 grep -q "^## \[$version\]" CHANGELOG.md || fail "CHANGELOG.md has no section [$version]"
 other=$(git grep -nE 'kms-baseline["'\'']?: *["'\'']?[0-9]+\.[0-9]+\.[0-9]+' -- examples | grep -vF "$version" || true)
 [ -z "$other" ] || fail "these examples name another version: $other"
+grep -q "/kms-baseline v$version\$" templates/go/go.mod || fail "templates/go/go.mod requires another version of kms-baseline than v$version"
 
 # The nested module needs a tag of its own: https://go.dev/ref/mod#vcs-version
 git tag -a "v$version" -m "kms-baseline $version"
