@@ -46,6 +46,7 @@ fuzz:
 	OUTSIDERS=$(FUZZ) $(GO) test -run '^TestOutsiders_AreNotAdmitted$$' -count=1 -timeout 0 -v ./localaws/internal/policy
 
 lint:
+	$(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 -shellcheck=
 	@for m in . plugin; do (cd $$m && $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run) || exit 1; done
 
 # go.mod and go.sum name exactly what is used. sandbox/provider is left out: its
