@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -44,12 +45,16 @@ func keyUses(t *testing.T, s *Server) (uses []keyUse) {
 					InvokedBy string
 				}
 				RequestParameters struct {
-					EncryptionContext map[string]string
+					EncryptionContext, DestinationEncryptionContext map[string]string
 				}
 			}
 			require.NoError(t, json.Unmarshal([]byte(*e.CloudTrailEvent), &record))
-			if n := record.EventName; n == "GenerateDataKey" || n == "Decrypt" {
-				uses = append([]keyUse{{n, record.UserIdentity.UserName, record.UserIdentity.InvokedBy, record.RequestParameters.EncryptionContext["aws:s3:arn"], record.ErrorCode}}, uses...)
+			if n := record.EventName; slices.Contains([]string{"GenerateDataKey", "Decrypt", "Encrypt", "ReEncrypt"}, n) {
+				context := record.RequestParameters.EncryptionContext
+				if n == "ReEncrypt" {
+					context = record.RequestParameters.DestinationEncryptionContext
+				}
+				uses = append([]keyUse{{n, record.UserIdentity.UserName, record.UserIdentity.InvokedBy, context["aws:s3:arn"], record.ErrorCode}}, uses...)
 			}
 		}
 	}

@@ -93,20 +93,7 @@ func encrypt(c *call, in encryptInput) (any, error) {
 	if len(in.Plaintext) < 1 || len(in.Plaintext) > maxPlaintext {
 		return nil, kmsError("ValidationException", "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length between 1 and %d", maxPlaintext)
 	}
-	in.EncryptionAlgorithm = symmetricDefault
-	c.request = trailParameters(in)
-	var k keyRecord
-	err := c.view(func(tx *bolt.Tx) (err error) {
-		k, err = c.use(tx, "Encrypt", in.KeyId, in.EncryptionContext)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if in.DryRun {
-		return nil, dryRun
-	}
-	blob, err := c.s.seal(k, in.Plaintext, in.EncryptionContext)
+	blob, k, err := c.encrypt(in)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +102,24 @@ func encrypt(c *call, in encryptInput) (any, error) {
 		KeyId               string
 		EncryptionAlgorithm string
 	}{blob, k.arn(), symmetricDefault}, nil
+}
+
+// encrypt seals the plaintext of in under the key that in names.
+func (c *call) encrypt(in encryptInput) (blob []byte, k keyRecord, err error) {
+	in.EncryptionAlgorithm = symmetricDefault
+	c.request = trailParameters(in)
+	err = c.view(func(tx *bolt.Tx) (err error) {
+		k, err = c.use(tx, "Encrypt", in.KeyId, in.EncryptionContext)
+		return err
+	})
+	if err != nil {
+		return nil, k, err
+	}
+	if in.DryRun {
+		return nil, k, dryRun
+	}
+	blob, err = c.s.seal(k, in.Plaintext, in.EncryptionContext)
+	return blob, k, err
 }
 
 // opened is what a blob had in it.
@@ -222,26 +227,8 @@ func reEncrypt(c *call, in reEncryptInput) (any, error) {
 	if err := required("destinationKeyId", in.DestinationKeyId); err != nil {
 		return nil, err
 	}
-	in.SourceEncryptionAlgorithm, in.DestinationEncryptionAlgorithm = symmetricDefault, symmetricDefault
-	c.request = trailParameters(in)
-	c.compareKeys(in)
-	source, err := c.open("ReEncryptFrom", in.SourceKeyId, in.CiphertextBlob, in.SourceEncryptionContext)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(source.plaintext)
-	var to keyRecord
-	err = c.view(func(tx *bolt.Tx) (err error) {
-		to, err = c.use(tx, "ReEncryptTo", in.DestinationKeyId, in.DestinationEncryptionContext)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if in.DryRun {
-		return nil, dryRun
-	}
-	blob, err := c.s.seal(to, source.plaintext, in.DestinationEncryptionContext)
+	source, to, blob, err := c.reEncrypt(in)
+	clear(source.plaintext)
 	if err != nil {
 		return nil, err
 	}
@@ -254,6 +241,29 @@ func reEncrypt(c *call, in reEncryptInput) (any, error) {
 		SourceKeyMaterialId            string
 		DestinationKeyMaterialId       string
 	}{blob, source.key.arn(), to.arn(), symmetricDefault, symmetricDefault, source.materialID, to.Versions[len(to.Versions)-1].ID}, nil
+}
+
+// reEncrypt opens the blob of in, and seals what it had in it under another key.
+// The caller clears the plaintext, also after an error.
+func (c *call) reEncrypt(in reEncryptInput) (source opened, to keyRecord, blob []byte, err error) {
+	in.SourceEncryptionAlgorithm, in.DestinationEncryptionAlgorithm = symmetricDefault, symmetricDefault
+	c.request = trailParameters(in)
+	c.compareKeys(in)
+	if source, err = c.open("ReEncryptFrom", in.SourceKeyId, in.CiphertextBlob, in.SourceEncryptionContext); err != nil {
+		return source, to, nil, err
+	}
+	err = c.view(func(tx *bolt.Tx) (err error) {
+		to, err = c.use(tx, "ReEncryptTo", in.DestinationKeyId, in.DestinationEncryptionContext)
+		return err
+	})
+	if err != nil {
+		return source, to, nil, err
+	}
+	if in.DryRun {
+		return source, to, nil, dryRun
+	}
+	blob, err = c.s.seal(to, source.plaintext, in.DestinationEncryptionContext)
+	return source, to, blob, err
 }
 
 // compareKeys lets the policies see whether the call encrypts again under the

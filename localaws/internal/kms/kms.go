@@ -416,6 +416,39 @@ func (s *Service) DecryptDataKey(u Use, ciphertext []byte) ([]byte, *wire.Error)
 	return opened.plaintext, nil
 }
 
+// EncryptDataKey wraps an existing data key under keyID, records the event, and
+// refuses as KMS does.
+func (s *Service) EncryptDataKey(u Use, keyID string, plaintext []byte) (DataKey, *wire.Error) {
+	if err := s.tick(u.Request.Now); err != nil {
+		return DataKey{}, wire.AsError(err)
+	}
+	c := s.onBehalf(u, "Encrypt")
+	blob, k, err := c.encrypt(encryptInput{KeyId: keyID, Plaintext: plaintext, EncryptionContext: u.Context})
+	s.trail.RecordBeside(c.event(reads, nil, err))
+	if err != nil {
+		return DataKey{}, wire.AsError(err)
+	}
+	return DataKey{k.arn(), plaintext, blob}, nil
+}
+
+// ReEncryptDataKey unwraps a data key that was wrapped in the encryption context
+// from, wraps it under keyID in the context of u, records the one event of
+// ReEncrypt, and refuses as KMS does.
+func (s *Service) ReEncryptDataKey(u Use, ciphertext []byte, from map[string]string, keyID string) (DataKey, *wire.Error) {
+	if err := s.tick(u.Request.Now); err != nil {
+		return DataKey{}, wire.AsError(err)
+	}
+	c := s.onBehalf(u, "ReEncrypt")
+	source, to, blob, err := c.reEncrypt(reEncryptInput{CiphertextBlob: ciphertext, SourceEncryptionContext: from,
+		DestinationKeyId: keyID, DestinationEncryptionContext: u.Context})
+	s.trail.RecordBeside(c.event(reads, nil, err))
+	if err != nil {
+		clear(source.plaintext)
+		return DataKey{}, wire.AsError(err)
+	}
+	return DataKey{to.arn(), source.plaintext, blob}, nil
+}
+
 // ResolveKey returns the ARN and the state of the key that keyID names, without
 // using it. AWS-managed keys (alias/aws/s3, alias/aws/ebs) are made on first
 // use: tx is nil, or one that may write.

@@ -81,8 +81,13 @@ func (o *openedObject) reader(offset, length int64) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer k.wipe()
+	return o.readerWith(k, offset, length)
+}
+
+// readerWith decrypts with a data key that the caller has.
+func (o *openedObject) readerWith(k objectKey, offset, length int64) (io.ReadCloser, error) {
 	r, err := o.file.reader(k, offset, length)
-	k.wipe()
 	o.taken = err == nil
 	return r, err
 }

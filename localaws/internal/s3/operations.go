@@ -42,7 +42,7 @@ var (
 		"publicAccessBlock", "replication", "requestPayment", "session", "tagging", "uploads", "versioning", "versions", "website",
 	}
 	objectSubresources = []string{
-		"acl", "attributes", "legal-hold", "restore", "retention", "select", "tagging", "torrent", "uploadId", "uploads",
+		"acl", "attributes", "encryption", "legal-hold", "restore", "retention", "select", "tagging", "torrent", "uploadId", "uploads",
 	}
 )
 
@@ -167,6 +167,7 @@ func routes() map[string]*operation {
 		"GET key":              {"GetObject", "s3:GetObject", "", getObject, ""},
 		"HEAD key":             {"HeadObject", "s3:GetObject", "", headObject, ""},
 		"DELETE key":           {"DeleteObject", "s3:DeleteObject", "", deleteObject, ""},
+		"PUT key?encryption":   {"UpdateObjectEncryption", "s3:UpdateObjectEncryption", "", updateObjectEncryption, ""},
 		"GET key?attributes":   {"GetObjectAttributes", "s3:GetObject", "", getObjectAttributes, ""},
 
 		"GET key?tagging":    {"GetObjectTagging", "s3:GetObjectTagging", "", getObjectTagging, ""},

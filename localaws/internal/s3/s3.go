@@ -43,6 +43,8 @@ type Keys interface {
 	ResolveKey(tx *bolt.Tx, account, region, keyID string) (arn, state string, err *wire.Error)
 	GenerateDataKey(u kms.Use, keyID string) (kms.DataKey, *wire.Error)
 	DecryptDataKey(u kms.Use, ciphertext []byte) ([]byte, *wire.Error)
+	EncryptDataKey(u kms.Use, keyID string, plaintext []byte) (kms.DataKey, *wire.Error)
+	ReEncryptDataKey(u kms.Use, ciphertext []byte, from map[string]string, keyID string) (kms.DataKey, *wire.Error)
 }
 
 // Service serves S3. What it keeps in memory can be read back from the state,
