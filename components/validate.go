@@ -263,11 +263,18 @@ func checkPlain(in pulumi.StringInput, check func(string) error) error {
 	return nil
 }
 
-// validateAll joins the errors of all checks, so that a reader mends them in
-// one go.
+// validateAll joins the errors of all checks, each with the component that it is
+// about, so that a reader corrects them all at once.
 func validateAll(component, name string, errs ...error) error {
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%s %q: %w", component, name, err)
+	var named []error
+	for _, err := range errs {
+		joined, ok := err.(interface{ Unwrap() []error })
+		switch {
+		case ok:
+			named = append(named, validateAll(component, name, joined.Unwrap()...))
+		case err != nil:
+			named = append(named, fmt.Errorf("%s %q: %w", component, name, err))
+		}
 	}
-	return nil
+	return errors.Join(named...)
 }

@@ -30,7 +30,7 @@ func Deploy(ctx *pulumi.Context) error {
 	args := &components.EncryptionBaselineArgs{
 		Key: c.key(), Bucket: c.bucket(), EBS: c.ebs(), SkipEBS: c.skipEBS, Tags: tags,
 	}
-	if err := errors.Join(err, withCures(args.Validate("ckms"))); err != nil {
+	if err := errors.Join(err, withSettings(args.Validate("ckms"))); err != nil {
 		return err
 	}
 	// Whatever the settings are: an earlier up may have had others, and what it has
