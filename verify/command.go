@@ -41,7 +41,7 @@ type options struct {
 	prefix, region, account, profile   string
 	versions                           bool
 	caller                             string
-	format                             string
+	format, events                     string
 	reports                            []string
 	wait, since, timeout               time.Duration
 	only, skip                         []string
@@ -152,6 +152,7 @@ func (o *options) addCheckFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringSliceVar(&o.only, "only", nil, "run only these checks: ids or groups, with wildcards (key.*, bucket)")
 	f.StringSliceVar(&o.skip, "skip", nil, "leave out these checks: ids or groups, with wildcards")
+	f.StringVar(&o.events, "events", "lookup", "source of CloudTrail's events: lookup (the event history of the last 90 days)")
 	f.BoolVar(&o.canary, "canary", false, "upload objects, read them, find their events, and remove them: this writes to the bucket")
 	f.BoolVar(&o.accessAnalyzer, "access-analyzer", false, "ask IAM Access Analyzer for a second opinion on the policies of the key and the bucket (AWS charges for each)")
 	f.BoolVar(&o.accountWide, "account-wide", false, "also check what the account has besides the stack: its public access block, volumes, snapshots and trails")
@@ -234,7 +235,7 @@ var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d+$`)
 // only the Region, if flags or outputs name one.
 func (o *options) config(ctx context.Context, c *cobra.Command) (check.Config, error) {
 	cfg := check.Config{
-		Keys: o.keys, Alias: o.alias, Bucket: o.bucket, Objects: o.objects, Account: o.account, Caller: o.caller,
+		Keys: o.keys, Alias: o.alias, Bucket: o.bucket, Objects: o.objects, Account: o.account, Caller: o.caller, Events: o.events,
 		Since: o.since, Wait: o.wait, Canary: o.canary, AllRegions: o.allRegions, AccountWide: o.accountWide, AccessAnalyzer: o.accessAnalyzer, Only: o.only, Skip: o.skip,
 		Concurrency: o.concurrency, Version: version.Text(),
 	}

@@ -60,6 +60,9 @@ type Config struct {
 	// Caller is the ARN of the user or role that wrote and read the objects.
 	// The default is the caller of this run.
 	Caller string
+	// Events is the source of CloudTrail's records for the trail.* and canary.*
+	// checks: "lookup" is the event history (LookupEvents). The default is "lookup".
+	Events string
 	// Since is how far back reads are looked for in the event history. The
 	// default is 24 hours; the event history holds 90 days. Writes are looked
 	// for around the time S3 gives for the object.
@@ -178,7 +181,7 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 	}
 	rep.Scope = report.Scope{
 		Endpoints: seen.list(cfg.Bucket), CABundle: cfg.CABundle, Flags: append([]string{}, cfg.Flags...),
-		Objects: cfg.selection(selected), Checks: len(Catalogue),
+		Objects: cfg.selection(selected), Events: cfg.Events, Checks: len(Catalogue),
 	}
 	for _, c := range Catalogue {
 		if _, asked := selected[c.ID]; !asked {
@@ -356,6 +359,10 @@ func (c *Config) complete() error {
 	}
 	if c.Canary && len(c.Keys) == 0 {
 		return &InputError{"a canary needs the key it is to be encrypted under"}
+	}
+	c.Events = cmp.Or(c.Events, lookup)
+	if err := checkEvents(c.Events); err != nil {
+		return err
 	}
 	if c.Since < 0 || c.Since > eventHistory {
 		return &InputError{fmt.Sprintf("the event history goes back 90 days, not %s", c.Since)}

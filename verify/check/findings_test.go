@@ -330,7 +330,7 @@ func TestTrailWrite_UseByAnotherCallerInTheBucketIsInconclusive(t *testing.T) {
 				whole: true, from: at.Add(-time.Hour), to: at}
 			for i, c := range tt.callers {
 				if w.pending() {
-					w.meet(event(role+c, at.Add(-time.Duration(i)*time.Minute), tt.context), "", "")
+					w.meet(sighting{trailRecord: event(role+c, at.Add(-time.Duration(i)*time.Minute), tt.context)})
 				}
 			}
 			w.gone = true

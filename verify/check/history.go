@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -44,12 +45,45 @@ func newTrailClient(cfg aws.Config, limit rate.Limit, attempts int) *cloudtrail.
 	})
 }
 
-// history is what was seen of the event history.
+// history is the [eventSource] that LookupEvents is.
 type history struct {
 	client  *cloudtrail.Client
 	now     func() time.Time
 	lookups int
-	uses    map[string]report.KeyUse // by event id
+	search  *search
+}
+
+func (h *history) name() string { return "cloudtrail:LookupEvents" }
+func (h *history) noun() string { return "event history" }
+
+func (h *history) effort() string {
+	if h.lookups == 0 {
+		return ""
+	}
+	return count(h.lookups, "lookup") + " of the event history"
+}
+
+func (h *history) oldest() (time.Time, string) {
+	return h.now().Add(-eventHistory), "the event history goes back 90 days only"
+}
+
+func (h *history) find(ctx context.Context, s *search) error {
+	h.search = s
+	objects := map[string][]*want{} // by key
+	var keys []*want
+	for _, w := range s.wants {
+		if w.context == "" {
+			keys = append(keys, w)
+		} else {
+			objects[w.key] = append(objects[w.key], w)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(objects)) {
+		if err := h.lookByKey(ctx, key, objects[key]); err != nil {
+			return err
+		}
+	}
+	return h.lookForKeys(ctx, keys)
 }
 
 // lookByKey looks for wants among the events of one key.
@@ -113,14 +147,7 @@ func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value 
 		requestID, _ := awsmiddleware.GetRequestIDMetadata(out.ResultMetadata)
 		for _, e := range out.Events {
 			rec, wrong := readEvent(e)
-			for _, w := range left {
-				if w.pending() {
-					w.meet(rec, wrong, requestID)
-				}
-			}
-			if wrong == "" {
-				h.keep(rec, wants)
-			}
+			h.search.show(wants, sighting{trailRecord: rec, wrong: wrong, evidence: report.Evidence{Source: h.name(), RequestID: requestID}})
 			oldest = earlier(oldest, aws.ToTime(e.EventTime))
 		}
 		if aws.ToString(out.NextToken) == "" {
@@ -137,20 +164,6 @@ func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value 
 		}
 	}
 	return nil
-}
-
-// keep remembers an event for the report, if it is a use of a key that is
-// wanted.
-func (h *history) keep(rec trailRecord, wants []*want) {
-	switch rec.EventName {
-	case "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "Encrypt", "Decrypt", "ReEncrypt":
-	default:
-		return
-	}
-	if rec.ErrorCode != "" || len(h.uses) >= maxUses || !slices.ContainsFunc(wants, func(w *want) bool { return rec.uses(w.key) }) {
-		return
-	}
-	h.uses[rec.EventID] = rec.use()
 }
 
 func earlier(a, b time.Time) time.Time {

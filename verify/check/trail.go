@@ -85,6 +85,9 @@ type want struct {
 	// found: another event may show that it belongs to another write.
 	whole bool
 	gone  bool // all of the time has been gone through
+	// uncovered is why the source's records may not be complete for the time.
+	// Empty means that they are.
+	uncovered string
 	// others are other callers that used the key for the bucket in that time.
 	others []string
 
@@ -104,11 +107,12 @@ type found struct {
 
 func (w *want) pending() bool { return w.settled == nil && (w.found == nil || w.whole && !w.gone) }
 
-// trailFindings is what the event history showed.
+// trailFindings is what the source of events showed.
 type trailFindings struct {
 	writes, reads, keys     []*want
 	canaryWrite, canaryRead []*want // one each
-	lookups                 int
+	effort                  string  // of the search; empty where there was none
+	noun                    string  // of the source
 	waited                  time.Duration
 	err                     error // of the last look
 	source                  string
@@ -156,8 +160,8 @@ func (f trailFindings) judge(r *run, noun string, wants []*want) report.Result {
 		names, results = append(names, w.name), append(results, f.result(r, w))
 	}
 	x := merge(noun, names, results)
-	if f.lookups > 0 {
-		x.Actual += fmt.Sprintf(" (%s of the event history)", count(f.lookups, "lookup"))
+	if f.effort != "" {
+		x.Actual += " (" + f.effort + ")"
 	}
 	return x
 }
@@ -167,12 +171,14 @@ func (f trailFindings) result(r *run, w *want) report.Result {
 	case w.settled != nil:
 		return *w.settled
 	case w.found != nil && w.contradicted != "":
-		return inconclusive("the event history has events of several writes of this object around that time: "+w.contradicted+", beside one of "+w.caller,
+		return inconclusive("the "+f.noun+" has events of several writes of this object around that time: "+w.contradicted+", beside one of "+w.caller,
 			r.again("--canary=true", "--wait=20m"), w.contradicts, w.found.evidence)
 	case w.found != nil && len(w.others) > 0:
 		slices.Sort(w.others)
 		return inconclusive("the event names the bucket (S3 Bucket Key), and "+slices.Compact(w.others)[0]+" used the key for the bucket in that time too: whose event belongs to this write cannot be told",
 			r.again("--canary=true", "--wait=20m"), w.found.evidence)
+	case w.found != nil && w.whole && w.uncovered != "":
+		return inconclusive("the event was found, but another one may belong to the write: "+w.uncovered, r.again(), w.found.evidence)
 	case w.found != nil:
 		u := w.found.use
 		tie := "tied to the key alone"
@@ -196,6 +202,9 @@ func (f trailFindings) result(r *run, w *want) report.Result {
 	text := fmt.Sprintf("no such %s event from %s to %s", w.event, w.from.Format(time.RFC3339), w.to.Format(time.RFC3339))
 	if near := nearest(w.near); near != "" {
 		text += "; near misses: " + near
+	}
+	if w.uncovered != "" {
+		text += "; " + w.uncovered
 	}
 	if w.note != "" {
 		text += "; " + w.note
@@ -251,10 +260,15 @@ func (r *run) followTrail(ctx context.Context) trailFindings {
 		caller = aws.ToString(id.out.Arn)
 	}
 	caller = principalOf(caller)
+	source, err := eventsOf(r)
+	if err != nil {
+		f.err, f.source = err, r.cfg.Events
+		return f
+	}
 	key := r.keyARN()
 	if key != "" { // else the checks have said so, and look at no event
 		if r.selected["trail.write"] {
-			f.writes = r.writesOf(ctx, key, caller)
+			f.writes = r.writesOf(ctx, source, key, caller)
 		}
 		if r.selected["trail.read"] {
 			f.reads = r.readsOf(ctx, key, caller)
@@ -268,21 +282,18 @@ func (r *run) followTrail(ctx context.Context) trailFindings {
 		f.canaryWrite, f.canaryRead = []*want{c.write}, []*want{c.read}
 	}
 
-	objects := slices.Concat(f.writes, f.reads, f.canaryWrite, f.canaryRead)
-	h := &history{client: r.trail, now: r.now, uses: map[string]report.KeyUse{}}
+	s := &search{wants: slices.Concat(f.writes, f.reads, f.canaryWrite, f.canaryRead, f.keys), uses: map[string]report.KeyUse{}}
+	f.source, f.noun = source.name(), source.noun()
 	start := r.now()
 	for {
-		f.err, f.source = nil, "cloudtrail:LookupEvents"
-		if f.err = h.lookByKey(ctx, key, objects); f.err == nil {
-			f.err = h.lookForKeys(ctx, f.keys)
-		}
-		left := pending(slices.Concat(objects, f.keys))
+		f.err = source.find(ctx, s)
+		left := s.pending()
 		f.waited = r.now().Sub(start)
 		forGood := isDenied(f.err) || IsCredentials(f.err) || ctx.Err() != nil
 		if len(left) == 0 || forGood || f.waited+r.cfg.Poll > r.cfg.Wait {
 			break
 		}
-		r.progress("waiting for %s in the event history (%s of %s)", count(len(left), "event"), f.waited.Round(time.Second), r.cfg.Wait)
+		r.progress("waiting for %s in the %s (%s of %s)", count(len(left), "event"), f.noun, f.waited.Round(time.Second), r.cfg.Wait)
 		select {
 		case <-ctx.Done():
 		case <-time.After(r.cfg.Poll):
@@ -291,8 +302,8 @@ func (r *run) followTrail(ctx context.Context) trailFindings {
 	if r.cfg.Wait == 0 {
 		f.waited = 0
 	}
-	f.lookups = h.lookups
-	uses := slices.SortedFunc(maps.Values(h.uses), func(a, b report.KeyUse) int {
+	f.effort = source.effort()
+	uses := slices.SortedFunc(maps.Values(s.uses), func(a, b report.KeyUse) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
 	})
 	r.mu.Lock()
@@ -339,7 +350,7 @@ func (r *run) objectWant(ctx context.Context, i int, event, key, caller string) 
 }
 
 // writesOf is the wants for the writes of the named objects.
-func (r *run) writesOf(ctx context.Context, key, caller string) []*want {
+func (r *run) writesOf(ctx context.Context, source eventSource, key, caller string) []*want {
 	var wants []*want
 	for i := range r.cfg.Objects {
 		w := r.objectWant(ctx, i, "GenerateDataKey", key, caller)
@@ -353,8 +364,8 @@ func (r *run) writesOf(ctx context.Context, key, caller string) []*want {
 			if w.context != w.object {
 				w.from = at.Add(-bucketKeyAge)
 			}
-			if oldest := r.now().Add(-eventHistory); w.to.Before(oldest) {
-				x := inconclusive("the object was written on "+at.Format(time.DateOnly)+", and the event history goes back 90 days only",
+			if oldest, why := source.oldest(); w.to.Before(oldest) {
+				x := inconclusive("the object was written on "+at.Format(time.DateOnly)+", and "+why,
 					r.again("--canary=true", "--wait=20m"))
 				w.settled = &x
 			}
@@ -476,6 +487,9 @@ func (rec trailRecord) caller() string {
 	return rec.UserIdentity.ARN
 }
 
+// s3ARN is the object or the bucket that S3 used the key for.
+func (rec trailRecord) s3ARN() string { return rec.RequestParameters.EncryptionContext["aws:s3:arn"] }
+
 func (rec trailRecord) uses(key string) bool {
 	for _, x := range rec.Resources {
 		if x.ARN == key {
@@ -502,14 +516,13 @@ func (rec trailRecord) byS3() bool {
 	return strings.HasSuffix(by, "s3.amazonaws.com") || by == "internal.amazonaws.com" || by == "aws internal"
 }
 
-// meet holds an event against the want. What is not it but comes near is
-// remembered with the reason.
-func (w *want) meet(rec trailRecord, wrong, requestID string) {
+// meet compares a record with the want. A near miss is counted with the reason.
+func (w *want) meet(rec sighting) {
 	if rec.EventName != w.event || rec.EventSource != "kms.amazonaws.com" {
 		return
 	}
-	s3ARN := rec.RequestParameters.EncryptionContext["aws:s3:arn"]
-	why := wrong
+	s3ARN := rec.s3ARN()
+	why := rec.wrong
 	switch {
 	case why != "":
 	case rec.ErrorCode != "":
@@ -533,13 +546,16 @@ func (w *want) meet(rec trailRecord, wrong, requestID string) {
 		why = "in another Region"
 	case !rec.uses(w.key):
 		why = "under another key"
-		w.contradict(rec, fmt.Sprintf("the event of this write shows another key: %s", rec.keyARN()), requestID)
+		w.contradict(rec, fmt.Sprintf("the event of this write shows another key: %s", rec.keyARN()))
 	case principalOf(rec.caller()) != w.caller:
 		why = "of another caller (" + rec.caller() + ")"
 		if w.whole && w.context != w.object {
 			w.others = append(w.others, rec.caller())
 		}
-		w.contradict(rec, fmt.Sprintf("the event of this write shows another caller: %s", rec.caller()), requestID)
+		w.contradict(rec, fmt.Sprintf("the event of this write shows another caller: %s", rec.caller()))
+	}
+	if why == "" {
+		why = rec.unproven
 	}
 	if why != "" {
 		if w.near == nil {
@@ -549,32 +565,24 @@ func (w *want) meet(rec trailRecord, wrong, requestID string) {
 		return
 	}
 	if w.found == nil {
-		w.found = &found{use: rec.use(), evidence: rec.evidence(requestID)}
+		w.found = &found{use: rec.use(), evidence: rec.saw()}
 	}
 }
 
 // contradict remembers an event that leaves no room for the one wanted: it is
 // about the very object, at the time of its write. With a Bucket Key, and for
 // reads, there may be others beside it.
-func (w *want) contradict(rec trailRecord, what, requestID string) {
-	if w.event == "GenerateDataKey" && w.context != "" && w.context == w.object {
-		w.contradicted, w.contradicts = what, rec.evidence(requestID)
+func (w *want) contradict(rec sighting, what string) {
+	if rec.unproven == "" && w.event == "GenerateDataKey" && w.context != "" && w.context == w.object {
+		w.contradicted, w.contradicts = what, rec.saw()
 	}
 }
 
 func (rec trailRecord) use() report.KeyUse {
 	return report.KeyUse{
 		EventID: rec.EventID, Time: rec.EventTime.UTC(), Name: rec.EventName, Caller: rec.caller(), KeyARN: rec.keyARN(),
-		Context: rec.RequestParameters.EncryptionContext["aws:s3:arn"], Service: rec.UserIdentity.InvokedBy,
+		Context: rec.s3ARN(), Service: rec.UserIdentity.InvokedBy,
 	}
-}
-
-func (rec trailRecord) evidence(requestID string) report.Evidence {
-	detail := rec.EventName + " by " + rec.caller()
-	if c := rec.RequestParameters.EncryptionContext["aws:s3:arn"]; c != "" {
-		detail += " for " + c
-	}
-	return report.Evidence{Source: "cloudtrail:LookupEvents", RequestID: requestID, EventID: rec.EventID, Time: rec.EventTime.UTC(), Detail: detail}
 }
 
 // principalOf is who an ARN stands for, in one form for a role and its

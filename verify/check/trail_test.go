@@ -382,3 +382,42 @@ func TestPrincipalOf(t *testing.T) {
 		require.Equal(t, tt.want, principalOf(tt.arn), fmt.Sprintf("%q", tt.arn))
 	}
 }
+
+// A source whose records may be incomplete proves neither that there is no event
+// nor that there is no other one.
+func TestTrail_UncoveredTimeIsInconclusive(t *testing.T) {
+	t.Parallel()
+	at := time.Now().UTC()
+	const why = "no digest covers the time"
+	rec := trailRecord{EventName: "GenerateDataKey", EventSource: "kms.amazonaws.com", EventTime: at, Region: region}
+	rec.UserIdentity.ARN, rec.UserIdentity.InvokedBy = "arn:aws:iam::"+owner+":role/a", "s3.amazonaws.com"
+	rec.Resources = append(rec.Resources, struct {
+		ARN string `json:"ARN"`
+	}{testKey})
+	rec.RequestParameters.EncryptionContext = map[string]string{"aws:s3:arn": "arn:aws:s3:::" + bucket + "/" + object}
+	for name, tt := range map[string]struct {
+		uncovered, unproven string
+		whole               bool
+		want                report.Status
+	}{
+		"covered":                        {"", "", true, report.Pass},
+		"a write, and not covered":       {why, "", true, report.Inconclusive},
+		"a read, and not covered":        {why, "", false, report.Pass},
+		"a record that is no evidence":   {"", "in a file without a digest", true, report.Inconclusive},
+		"a read that is no evidence yet": {"", "in a file without a digest", false, report.Inconclusive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := &want{name: object, event: "GenerateDataKey", key: testKey, caller: principalOf(rec.UserIdentity.ARN), context: rec.s3ARN(), object: rec.s3ARN(),
+				whole: tt.whole, from: at.Add(-time.Hour), to: at.Add(time.Minute)}
+			w.meet(sighting{trailRecord: rec, unproven: tt.unproven})
+			w.gone, w.uncovered = true, tt.uncovered
+			x := trailFindings{noun: "log files"}.result(&run{}, w)
+			require.Equal(t, tt.want, x.Status, x.Actual)
+			require.Contains(t, x.Actual, tt.unproven)
+			if x.Status != report.Pass {
+				require.Contains(t, x.Actual, tt.uncovered)
+			}
+		})
+	}
+}

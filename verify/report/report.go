@@ -80,6 +80,9 @@ type Scope struct {
 	Flags []string `json:"flags"`
 	// Objects is which objects were selected, in words.
 	Objects string `json:"objects,omitempty"`
+	// Events is the source of CloudTrail's records, as --events names it: "lookup"
+	// is the event history.
+	Events string `json:"events,omitempty"`
 	// Checks is how many checks the catalogue has.
 	Checks int `json:"checks"`
 	// LeftOut are the ids of the checks that --only left out. They have no

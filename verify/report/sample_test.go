@@ -46,6 +46,7 @@ func sample() *Report {
 			CABundle: "AWS_CA_BUNDLE=/tmp/ca.pem",
 			Flags:    []string{"--only=key,bucket,object,ebs,trail,canary.default", "--prefix=it's $HOME", "--stack=dev"},
 			Objects:  "3 named objects, and every object with the prefix \"archive/\"",
+			Events:   "lookup",
 			Checks:   11, LeftOut: []string{"account.expected"},
 		},
 		Access: []Access{
