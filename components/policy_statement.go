@@ -2,6 +2,7 @@ package components
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -21,7 +22,8 @@ type PolicyStatement struct {
 	Effect string `pulumi:"effect,optional"`
 	// Principals are ARNs of IAM roles, users or account roots, or AWS account
 	// IDs; or, alone in a statement, the ID of an organization ("o-..."), which
-	// stands for all principals of its accounts (aws:PrincipalOrgID).
+	// stands for all principals of its accounts: everyone, if StringEquals of
+	// aws:PrincipalOrgID holds, which Conditions may not have then.
 	Principals pulumi.StringArrayInput `pulumi:"principals,optional"`
 	// Services are service principals: "cloudtrail.amazonaws.com".
 	Services pulumi.StringArrayInput `pulumi:"services,optional"`
@@ -141,6 +143,8 @@ func (s policyStatement) validate(field, service string) error {
 		switch {
 		case organizationPattern.MatchString(p) && len(s.principals)+len(s.services) > 1:
 			return invalid(field+".Principals", p, "an organization must be the only principal of its statement")
+		case organizationPattern.MatchString(p) && s.hasCondition("StringEquals", "aws:PrincipalOrgID"):
+			return invalid(field+".Principals", p, fmt.Sprintf("an organization stands for StringEquals of aws:PrincipalOrgID, which statement %q has among its Conditions too: give one of the two", s.sid))
 		case organizationPattern.MatchString(p) || accountPattern.MatchString(p):
 		default:
 			if err := validatePrincipal(field+".Principals", p); err != nil {
@@ -170,6 +174,20 @@ func (s policyStatement) validate(field, service string) error {
 		return wrong(field, "statement %q would deny the account root without a condition, and so lock the account out of its %s", s.sid, thing)
 	}
 	return nil
+}
+
+// hasCondition reports whether s has a condition of this operator on this key.
+// AWS does not distinguish upper and lower case in the names of keys.
+// Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+func (s policyStatement) hasCondition(operator, key string) bool {
+	for op, keys := range s.conditions {
+		for k := range keys {
+			if strings.EqualFold(op, operator) && strings.EqualFold(k, key) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // statement is s in a policy of this partition, for these resources.

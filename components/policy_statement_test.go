@@ -45,10 +45,18 @@ func TestPolicyStatement_Refuses(t *testing.T) {
 		"a KMS action":             {statement(func(s *PolicyStatement) { s.Actions = []string{"kms:Decrypt"} }), `Statements.Actions: "kms:Decrypt" is not valid: it must be an S3 action`},
 		"everyone":                 {statement(func(s *PolicyStatement) { s.Principals = texts("*") }), `Statements.Principals: "*"`},
 		"an organization and more": {statement(func(s *PolicyStatement) { s.Principals = texts("o-a1b2c3d4e5", userRole) }), "only principal of its statement"},
-		"a denial's Sid":           {statement(func(s *PolicyStatement) { s.Sid = "DenyOtherKey" }), `two statements of the policy are named "DenyOtherKey"`},
-		"an ARN for an object":     {statement(func(s *PolicyStatement) { s.Objects = texts("arn:aws:s3:::b/x") }), "it must be an object's key"},
-		"the account denied":       {statement(func(s *PolicyStatement) { s.Effect, s.Principals = "Deny", texts("111122223333") }), "lock the account out of its bucket"},
-		"too large":                {statement(func(s *PolicyStatement) { s.Objects = texts(strings.Repeat("x", maxBucketPolicy)) }), "and S3 takes 20480"},
+		"an organization and its condition": {statement(func(s *PolicyStatement) {
+			s.Principals = texts("o-a1b2c3d4e5")
+			s.Conditions = map[string]map[string]pulumi.StringArrayInput{"StringEquals": {"AWS:PrincipalOrgId": texts("o-f6g7h8i9j0")}}
+		}), `Statements.Principals: "o-a1b2c3d4e5" is not valid: an organization stands for StringEquals of aws:PrincipalOrgID`},
+		"an organization and its condition, known late": {statement(func(s *PolicyStatement) {
+			s.Principals = texts("o-a1b2c3d4e5")
+			s.Conditions = map[string]map[string]pulumi.StringArrayInput{"StringEquals": {"aws:PrincipalOrgID": late("o-f6g7h8i9j0")}}
+		}), "give one of the two"},
+		"a denial's Sid":       {statement(func(s *PolicyStatement) { s.Sid = "DenyOtherKey" }), `two statements of the policy are named "DenyOtherKey"`},
+		"an ARN for an object": {statement(func(s *PolicyStatement) { s.Objects = texts("arn:aws:s3:::b/x") }), "it must be an object's key"},
+		"the account denied":   {statement(func(s *PolicyStatement) { s.Effect, s.Principals = "Deny", texts("111122223333") }), "lock the account out of its bucket"},
+		"too large":            {statement(func(s *PolicyStatement) { s.Objects = texts(strings.Repeat("x", maxBucketPolicy)) }), "and S3 takes 20480"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -62,6 +70,16 @@ func TestPolicyStatement_Refuses(t *testing.T) {
 		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{Statements: []PolicyStatement{{Sid: "More", Principals: texts(userRole), Actions: []string{"kms:Decrypt"}, Objects: texts("x")}}})
 		return err
 	}, "which only a bucket's statement can have")
+
+	m := newMock()
+	require.ErrorContains(t, m.run(func(ctx *pulumi.Context) error {
+		_, err := NewEncryptedBucket(ctx, "app", &EncryptedBucketArgs{KmsKeyArn: pulumi.String(ownKey), Statements: []PolicyStatement{{
+			Sid: "More", Principals: late("o-a1b2c3d4e5"), Actions: []string{"s3:GetObject"},
+			Conditions: map[string]map[string]pulumi.StringArrayInput{"StringEquals": {"aws:PrincipalOrgID": texts("o-f6g7h8i9j0")}},
+		}}})
+		return err
+	}), "give one of the two", "an organization that is known late")
+	require.False(t, m.has("aws:s3/bucketPolicy:BucketPolicy"))
 
 	for value, want := range map[string]string{"*": `Statements.Principals: "*"`, "arn:aws-cn:iam::111122223333:role/x": "partition aws-cn"} {
 		m := newMock()
