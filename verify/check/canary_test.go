@@ -187,10 +187,13 @@ func TestPolicy_Scope(t *testing.T) {
 	require.Equal(t, []string{"arn:aws:kms:us-east-1:" + owner + ":key/*"}, resources(c, "VerifyKey"))
 	c.AWS.Region = "cn-north-1"
 	require.Equal(t, []string{"arn:aws-cn:s3:::*"}, resources(c, "VerifyBucket"))
+	policy, err := Policy(c)
+	require.NoError(t, err)
+	require.Contains(t, string(policy), `"kms:ViaService": "s3.cn-north-1.amazonaws.com"`, "in China too")
 	require.Equal(t, []string{"arn:aws:s3:::b/what${?}.txt", "arn:aws:s3:::b/p*"}, resources(Config{Bucket: "b", Objects: []string{"what?.txt"}, Prefix: aws.String("p")}, "VerifyObjects"))
 	require.Nil(t, resources(Config{}, "VerifyCanary"))
 	require.Nil(t, resources(Config{Canary: true, Skip: []string{"canary"}}, "VerifyCanary"))
 	require.Equal(t, []string{"arn:aws:s3:::b/kms-baseline-canary/*"}, resources(Config{Canary: true, Bucket: "b"}, "VerifyCanary"))
-	_, err := Policy(Config{Only: []string{"nothing"}})
+	_, err = Policy(Config{Only: []string{"nothing"}})
 	require.ErrorAs(t, err, new(*InputError))
 }

@@ -76,7 +76,9 @@ func Policy(cfg Config) ([]byte, error) {
 		}
 		s := iamStatement{Sid: "Verify" + scopeNames[on], Effect: "Allow", Action: slices.Compact(slices.Sorted(slices.Values(actions[on]))), Resource: cfg.resources(on)}
 		if on == onKeyThroughS3 {
-			s.Condition = map[string]map[string]string{"StringEquals": {"kms:ViaService": "s3." + cfg.AWS.Region + "." + domain(cfg.AWS.Region)}}
+			// The name ends so in every partition.
+			// Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+			s.Condition = map[string]map[string]string{"StringEquals": {"kms:ViaService": "s3." + cfg.AWS.Region + ".amazonaws.com"}}
 			if cfg.AWS.Region == "" {
 				s.Condition = map[string]map[string]string{"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}}
 			}
@@ -144,14 +146,6 @@ func (c Config) resources(on scope) []string {
 
 // notARN reports whether a key was named by its ID or an alias.
 func notARN(key string) bool { return !strings.Contains(key, ":key/") }
-
-// domain is the DNS domain of a Region's endpoints.
-func domain(region string) string {
-	if partition(region) == "aws-cn" {
-		return "amazonaws.com.cn"
-	}
-	return "amazonaws.com"
-}
 
 // literal escapes the wildcards and variables of a policy.
 var literal = strings.NewReplacer("*", "${*}", "?", "${?}", "$", "${$}")
