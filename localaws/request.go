@@ -27,6 +27,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 		http.Error(w, "localaws: "+why, http.StatusForbidden)
 		return
 	}
+	if h.Method == http.MethodConnect {
+		s.tunnel(w, h)
+		return
+	}
 	if strings.HasPrefix(h.URL.Path, adminPath) {
 		s.serveAdmin(w, h)
 		return

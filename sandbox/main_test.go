@@ -106,6 +106,12 @@ test -f "$AWS_CA_BUNDLE" && printf '%s %s %s' "$AWS_ENDPOINT_URL" "$AWS_ACCESS_K
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.Equal(t, "https://"+addr+" 123456789012 file://"+dir+"/backend?metadata=skip", string(out))
+	if aws, err := exec.LookPath("aws"); err == nil {
+		// No resolver knows the host names that the SDKs make for S3 Control.
+		out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", exports+aws+" s3control get-public-access-block --account-id 123456789012").CombinedOutput()
+		require.Error(t, err)
+		require.Contains(t, string(out), "(NoSuchPublicAccessBlockConfiguration)")
+	}
 }
 
 // A shell that goes on after env has failed cannot reach the account of the

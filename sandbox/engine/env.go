@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,12 +56,13 @@ const (
 	passphrase      = "sandbox"
 )
 
-// Env is the environment of a client of the localaws at url, whose certificate
+// Env is the environment of a client of the localaws at endpoint, whose certificate
 // authority is in the PEM file caFile (empty for plain HTTP). Without tools, it is
 // that of an AWS client alone.
-func Env(tools *Tools, paths Paths, url, caFile string) Environment {
+func Env(tools *Tools, paths Paths, endpoint, caFile string) Environment {
 	vars := map[string]string{
-		"AWS_ENDPOINT_URL":            url,
+		"AWS_ENDPOINT_URL":            endpoint,
+		"AWS_ENDPOINT_URL_S3_CONTROL": controlURL(endpoint),
 		"AWS_ACCESS_KEY_ID":           AccountID,
 		"AWS_SECRET_ACCESS_KEY":       secretAccessKey,
 		"AWS_REGION":                  Region,
@@ -90,6 +93,24 @@ func Env(tools *Tools, paths Paths, url, caFile string) Environment {
 		})
 	}
 	return Environment{vars: vars}
+}
+
+// controlURL is the endpoint of S3 Control. The SDKs put ACCOUNT. in front of it:
+//
+//   - For botocore, and so the AWS CLI, that makes ACCOUNT.sandbox the user name of
+//     the URL, which is not sent, and leaves the host.
+//   - The other SDKs leave the user name out and call ACCOUNT.localhost, which some
+//     systems resolve to loopback (RFC 6761); none resolves ACCOUNT.127.0.0.1.
+func controlURL(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint // the clients report it
+	}
+	u.User = url.User("sandbox")
+	if host := u.Hostname(); host == "127.0.0.1" || host == "::1" {
+		u.Host = net.JoinHostPort("localhost", u.Port())
+	}
+	return u.String()
 }
 
 // withLoopback keeps clients from asking a proxy for the sandbox.

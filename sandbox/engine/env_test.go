@@ -21,6 +21,7 @@ func TestEnv_SetsWhatAClientNeeds(t *testing.T) {
 	env := sandboxEnv()
 	for name, want := range map[string]string{
 		"AWS_ENDPOINT_URL":            "https://127.0.0.1:4566",
+		"AWS_ENDPOINT_URL_S3_CONTROL": "https://sandbox@localhost:4566",
 		"AWS_CA_BUNDLE":               "/p/.sandbox/certs/ca.pem",
 		"AWS_ACCESS_KEY_ID":           "123456789012",
 		"AWS_SECRET_ACCESS_KEY":       "sandbox",
@@ -53,7 +54,7 @@ func TestEnvironment_Environ_DropsTheCallersAccount(t *testing.T) {
 		"PULUMI_ACCESS_TOKEN=pul", "PULUMI_STACK=prod", "AWSOME=stays",
 	})
 	joined := "\n" + strings.Join(got, "\n") + "\n"
-	for _, gone := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "PULUMI_ACCESS_TOKEN", "PULUMI_STACK", "eu-west-1"} {
+	for _, gone := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN", "https://s3", "PULUMI_ACCESS_TOKEN", "PULUMI_STACK", "eu-west-1"} {
 		require.NotContains(t, joined, gone)
 	}
 	require.Contains(t, joined, "\nHOME=/home/me\n")

@@ -62,6 +62,9 @@ func (c *call) authorize(action, resource string) error {
 		public = c.Who.Account != account && c.s.restricting(c.b, p)
 	}
 	a := policy.Access{Who: c.Who, Action: action, Resource: resource, Context: c.conditions(), Lists: map[string][]string{}}
+	if len(c.tagKeys) > 0 {
+		a.Lists["aws:tagkeys"] = c.tagKeys
+	}
 	if err := c.tagConditions(&a, p); err != nil {
 		return err
 	}

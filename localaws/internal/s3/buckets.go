@@ -169,6 +169,13 @@ func (c *call) isEvent() bool { return c.op != nil && c.op.event != "" && c.Sign
 
 // event is the call's event.
 func (c *call) event(failure error) trail.Event {
+	if IsControl(c.HTTP) {
+		e := c.controlEvent()
+		if failure != nil {
+			e.Fail(c.explain(failure))
+		}
+		return e
+	}
 	parameters := map[string]any{"Host": c.HTTP.Host}
 	e := trail.Event{Request: c.Request, Source: "s3.amazonaws.com", Name: c.op.event,
 		ReadOnly: c.HTTP.Method == http.MethodGet || c.HTTP.Method == http.MethodHead, Parameters: parameters}

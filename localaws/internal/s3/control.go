@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"maps"
 	"net/http"
+	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -26,36 +27,57 @@ const accountHeader = "X-Amz-Account-Id"
 // signature scope.
 func IsControl(h *http.Request) bool { return h.Header.Get(accountHeader) != "" }
 
-// Control is S3 Control: the settings of accounts.
+// Control is S3 Control: the settings of accounts, and the tags of buckets.
 type Control struct{ s *Service }
 
 // Control is the S3 Control of this S3.
 func (s *Service) Control() *Control { return &Control{s} }
 
-// controlOperations are the operations, by method and path. Their names are
-// those of their events, which are not those of the buckets' operations.
-var controlOperations = map[string]struct {
+// controlOperation is an operation of S3 Control. Its name is that of its event,
+// which differs from that of the buckets' operation.
+type controlOperation struct {
 	name, action string
 	handle       func(*call) (*response, error)
-}{
+}
+
+// controlOperations are the operations, by method and path. Of tagged resources
+// the ARN follows.
+var controlOperations = map[string]controlOperation{
 	"GET /v20180820/configuration/publicAccessBlock":    {"GetAccountPublicAccessBlock", "s3:GetAccountPublicAccessBlock", getAccountBlock},
 	"PUT /v20180820/configuration/publicAccessBlock":    {"PutAccountPublicAccessBlock", "s3:PutAccountPublicAccessBlock", putAccountBlock},
 	"DELETE /v20180820/configuration/publicAccessBlock": {"DeleteAccountPublicAccessBlock", "s3:PutAccountPublicAccessBlock", deleteAccountBlock},
+
+	"GET /v20180820/tags/":    {"ListTagsForResource", "s3:ListTagsForResource", listTagsForResource},
+	"POST /v20180820/tags/":   {"TagResource", "s3:TagResource", tagResource},
+	"DELETE /v20180820/tags/": {"UntagResource", "s3:UntagResource", untagResource},
+}
+
+const tagsPath = "/v20180820/tags/"
+
+// findControl finds the operation, and the ARN of a tagged resource.
+func findControl(h *http.Request) (op controlOperation, arn string) {
+	path := h.URL.Path
+	if rest, ok := strings.CutPrefix(path, tagsPath); ok {
+		path, arn = tagsPath, rest
+	}
+	return controlOperations[h.Method+" "+path], arn
 }
 
 // Operation implements [wire.Service].
 func (*Control) Operation(r *wire.Request) string {
-	return controlOperations[r.HTTP.Method+" "+r.HTTP.URL.Path].name
+	op, _ := findControl(r.HTTP)
+	return op.name
 }
 
 // Serve implements [wire.Service].
 func (s *Control) Serve(r *wire.Request) {
 	c := &call{Request: r, s: s.s, query: r.HTTP.URL.Query(), op: &operation{name: r.Operation, event: r.Operation}}
 	a, err := c.control()
+	if c.writing {
+		s.s.end(c.bucket)
+	}
 	if r.Operation != "" && r.Signed && (!c.recorded || err != nil) {
-		e := c.controlEvent()
-		e.Fail(err)
-		if recordErr := s.s.trail.Record(e); recordErr != nil {
+		if recordErr := s.s.trail.Record(c.event(err)); recordErr != nil {
 			a, err = nil, recordErr
 		}
 	}
@@ -67,12 +89,15 @@ func (s *Control) Serve(r *wire.Request) {
 }
 
 func (c *call) control() (*response, error) {
-	op, ok := controlOperations[c.HTTP.Method+" "+c.HTTP.URL.Path]
-	if !ok {
+	op, arn := findControl(c.HTTP)
+	if op.handle == nil {
 		return nil, wire.NotImplemented("s3control", c.HTTP.Method+" "+c.HTTP.URL.Path)
 	}
 	if what := c.unmodelled(); what != "" {
 		return nil, wire.NotImplemented("s3control", what+" of "+c.Operation)
+	}
+	if arn != "" {
+		return c.controlTags(op, arn)
 	}
 	if !c.Signed || c.header(accountHeader) != c.Who.Account {
 		return nil, errAccessDenied()
@@ -84,8 +109,13 @@ func (c *call) control() (*response, error) {
 }
 
 func (c *call) controlEvent() trail.Event {
-	return trail.Event{Request: c.Request, Source: "s3.amazonaws.com", Name: c.op.event, ReadOnly: c.HTTP.Method == http.MethodGet,
+	e := trail.Event{Request: c.Request, Source: "s3.amazonaws.com", Name: c.op.event, ReadOnly: c.HTTP.Method == http.MethodGet,
 		Parameters: map[string]any{"Host": c.HTTP.Host, "accountId": c.header(accountHeader)}}
+	if c.bucket != "" {
+		e.Parameters = map[string]any{"Host": c.HTTP.Host, "accountId": c.header(accountHeader), "resourceArn": bucketARN(c.bucket)}
+		e.Resources = []trail.Resource{{ARN: bucketARN(c.bucket), Type: "AWS::S3::Bucket"}}
+	}
+	return e
 }
 
 // accountBlock is the public access block of an account; nil for none.
@@ -120,11 +150,21 @@ func getAccountBlock(c *call) (*response, error) {
 }
 
 func putAccountBlock(c *call) (*response, error) {
-	var in publicAccessBlock
-	if err := c.readXML("PublicAccessBlockConfiguration", &in); err != nil {
+	body, err := c.readBody()
+	if err != nil {
 		return nil, err
 	}
-	return &response{status: http.StatusCreated}, c.setAccountBlock(&in)
+	var in publicAccessBlock
+	var settings xmlNode
+	for _, v := range []any{&in, &settings} {
+		if err := parseXML(body, "PublicAccessBlockConfiguration", v); err != nil {
+			return nil, err
+		}
+	}
+	if len(settings.Children) == 0 {
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Must specify at least one configuration.")
+	}
+	return &response{}, c.setAccountBlock(&in)
 }
 
 func deleteAccountBlock(c *call) (*response, error) {
@@ -152,7 +192,7 @@ func (c *call) setAccountBlock(b *publicAccessBlock) error {
 			}
 			c.s.accounts.Store(&all)
 		})
-		return c.s.trail.RecordIn(tx, c.controlEvent())
+		return c.s.trail.RecordIn(tx, c.event(nil))
 	})
 	c.recorded = err == nil
 	return err

@@ -45,6 +45,10 @@ var modelled = map[string][]string{
 	"PutAccountPublicAccessBlock":    {"x-amz-account-id"},
 	"DeleteAccountPublicAccessBlock": {"x-amz-account-id"},
 
+	"ListTagsForResource": {"x-amz-account-id"},
+	"TagResource":         {"x-amz-account-id"},
+	"UntagResource":       {"x-amz-account-id", "tagKeys"},
+
 	"ListBuckets":  {"prefix", "bucket-region", "continuation-token", "max-buckets"},
 	"CreateBucket": {"x-amz-acl", "x-amz-bucket-object-lock-enabled", "x-amz-object-ownership"},
 
@@ -98,7 +102,7 @@ func (c *call) unmodelled() string {
 	}
 	var names []string
 	for name, values := range c.query {
-		if len(values) > 1 || !isModelled(name) {
+		if len(values) > 1 && name != "tagKeys" || !isModelled(name) {
 			names = append(names, "the query parameter "+name)
 		}
 	}

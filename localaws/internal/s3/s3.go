@@ -77,7 +77,8 @@ type call struct {
 	b      *bucketRecord // as it was when the call came; nil where the operation needs none
 
 	keys     map[string]string // condition keys, once they were needed
-	tags     []s3Tag           // of the body of PutObjectTagging
+	tags     []s3Tag           // of the body of PutObjectTagging and TagResource
+	tagKeys  []string          // of TagResource and UntagResource
 	writing  bool              // the bucket's configuration, until the call has been recorded
 	recorded bool              // the event, with the change of the state
 }
