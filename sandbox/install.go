@@ -10,7 +10,7 @@ import (
 )
 
 func newInstall() *cobra.Command {
-	var awsCLI bool
+	var awsCLI, trino bool
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Put the Pulumi engine and the AWS provider in .sandbox",
@@ -37,9 +37,17 @@ Go modules, which takes a few minutes the first time.`,
 				}
 				fmt.Fprintf(out, "aws cli:  %s\n", program)
 			}
+			if trino {
+				server, err := engine.InstallTrino(cmd.Context(), root, cmd.ErrOrStderr())
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(out, "trino:    %s (with %s)\n", server.Dir, server.Java)
+			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&trino, "trino", false, "Trino as well, the SQL engine that answers for Athena in the tests: a download of 800 MB, and Java 24 or newer must be installed")
 	cmd.Flags().BoolVar(&awsCLI, "aws-cli", false, "an AWS CLI as well, for the tests that it judges")
 	return cmd
 }

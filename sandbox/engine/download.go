@@ -94,27 +94,39 @@ func (n *network) downloadCLI(ctx context.Context, dst string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := n.get(ctx, http.MethodGet, fmt.Sprintf("%s/%s/%s", n.cli, engineVersion, archive))
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	tmp, err := os.CreateTemp(filepath.Dir(dst), "archive-")
+	tmp, err := n.fetch(ctx, fmt.Sprintf("%s/%s/%s", n.cli, engineVersion, archive), want, filepath.Dir(dst))
 	if err != nil {
 		return err
 	}
 	defer tmp.Close()
-	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(tmp, h), resp.Body); err != nil {
-		return fmt.Errorf("downloading %s: %w: %w", archive, err, errUnavailable)
-	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != want {
-		return fmt.Errorf("%s has the checksum %s, and the release says %s: try again, and if it stays so, do not trust the network", archive, got, want)
-	}
-	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
 	return unpackCLI(tmp, dst)
+}
+
+// fetch downloads a file with a known SHA-256 into a new file in dir, and returns
+// it open at its beginning.
+func (n *network) fetch(ctx context.Context, url, want, dir string) (*os.File, error) {
+	resp, err := n.get(ctx, http.MethodGet, url)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	tmp, err := os.CreateTemp(dir, "archive-")
+	if err != nil {
+		return nil, err
+	}
+	h := sha256.New()
+	_, err = io.Copy(io.MultiWriter(tmp, h), resp.Body)
+	if err != nil {
+		err = fmt.Errorf("downloading %s: %w: %w", path.Base(url), err, errUnavailable)
+	} else if got := hex.EncodeToString(h.Sum(nil)); got != want {
+		err = fmt.Errorf("%s has the checksum %s, and the release says %s: try again, and if it stays so, do not trust the network", path.Base(url), got, want)
+	} else {
+		_, err = tmp.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
+	}
+	return tmp, nil
 }
 
 // checksumOf finds a file's SHA-256 in a release's list of them.
