@@ -140,7 +140,8 @@ func createMultipartUpload(c *call) (*response, error) {
 	k.wipe() // every part unwraps it again
 	u.Header = k.header
 	u.Object.encryptedBy(k)
-	err = c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+	c.encrypted(u.Object.Algorithm, u.Object.KMSKeyARN, u.Object.BucketKey, "")
+	err = c.update(func(tx *bolt.Tx) error {
 		if _, err := c.bucketIn(tx); err != nil {
 			return err
 		}
@@ -244,7 +245,7 @@ func (c *call) storePart(u uploadRecord, p *payload) (partRecord, error) {
 		part.ETag = opaqueETag()
 	}
 	replaced := ""
-	err = c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+	err = c.update(func(tx *bolt.Tx) error {
 		if _, err := c.upload(tx); err != nil {
 			return err
 		}
@@ -537,7 +538,7 @@ func (c *call) forgetUpload(tx *bolt.Tx, id string) (files []string, err error) 
 
 func abortMultipartUpload(c *call) (*response, error) {
 	var files []string
-	err := c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+	err := c.update(func(tx *bolt.Tx) error {
 		u, err := c.upload(tx)
 		if err != nil {
 			return err

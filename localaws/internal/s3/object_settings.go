@@ -18,7 +18,7 @@ func (c *call) changeObject(f func(o *objectRecord) error) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+	err = c.update(func(tx *bolt.Tx) error {
 		if _, err := c.bucketIn(tx); err != nil {
 			return err
 		}

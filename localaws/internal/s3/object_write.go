@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
@@ -264,6 +265,7 @@ func (o *objectRecord) locked(c *call) bool {
 
 // deleteAll carries the deletions out, in one commit.
 func (c *call) deleteAll(ds []deletion) error {
+	deleted := false
 	err := c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
 		b, err := c.bucketIn(tx)
 		if err != nil {
@@ -281,11 +283,19 @@ func (c *call) deleteAll(ds []deletion) error {
 				ds[i].err = e
 			}
 		}
-		return nil
+		deleted = slices.ContainsFunc(ds, func(d deletion) bool { return d.err == nil })
+		if !deleted {
+			return nil
+		}
+		if len(ds) == 1 {
+			c.elements = recordedElements(ds[0].headers())
+		}
+		return c.recordData(tx)
 	})
 	if err != nil {
 		return err
 	}
+	c.recorded = deleted
 	for _, d := range ds {
 		c.s.discard(d.file)
 	}
@@ -305,11 +315,15 @@ func deleteObject(c *call) (*response, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
-	a := &response{status: http.StatusNoContent, header: map[string]string{"X-Amz-Version-Id": d.versionID}}
+	return &response{status: http.StatusNoContent, header: d.headers()}, nil
+}
+
+// headers are those of the response of DeleteObject.
+func (d deletion) headers() map[string]string {
 	if d.marker {
-		a.header["X-Amz-Delete-Marker"], a.header["X-Amz-Version-Id"] = "true", d.markerID
+		return map[string]string{"X-Amz-Delete-Marker": "true", "X-Amz-Version-Id": d.markerID}
 	}
-	return a, nil
+	return map[string]string{"X-Amz-Version-Id": d.versionID}
 }
 
 type deleteObjectsInput struct {

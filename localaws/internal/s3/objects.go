@@ -168,7 +168,7 @@ func putVersion(tx *bolt.Tx, b *bucketRecord, o *objectRecord) (replaced string,
 // removed where that fails.
 func (c *call) commitObject(o *objectRecord, check, then func(tx *bolt.Tx) error) error {
 	replaced := ""
-	err := c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+	err := c.update(func(tx *bolt.Tx) error {
 		b, err := c.bucketIn(tx)
 		if err != nil {
 			return err
@@ -181,8 +181,12 @@ func (c *call) commitObject(o *objectRecord, check, then func(tx *bolt.Tx) error
 				return err
 			}
 		}
-		if replaced, err = putVersion(tx, b, o); err != nil || then == nil {
+		if replaced, err = putVersion(tx, b, o); err != nil {
 			return err
+		}
+		c.encrypted(o.Algorithm, o.KMSKeyARN, o.BucketKey, o.VersionID)
+		if then == nil {
+			return nil
 		}
 		return then(tx)
 	})

@@ -81,6 +81,9 @@ type call struct {
 	tagKeys  []string          // of TagResource and UntagResource
 	writing  bool              // the bucket's configuration, until the call has been recorded
 	recorded bool              // the event, with the change of the state
+
+	elements   map[string]string // of the response, for the data event
+	sseApplied string
 }
 
 // response is what an operation returns if it does not fail.
@@ -119,8 +122,16 @@ func (c *call) execute() (*response, error) {
 		}
 	}()
 	a, err := c.answer()
-	if c.isEvent() && (!c.recorded || err != nil) {
+	if c.recorded && err == nil {
+		return a, nil
+	}
+	switch {
+	case c.isEvent():
 		if e := c.s.trail.Record(c.event(err)); e != nil {
+			return nil, e
+		}
+	case c.isDataEvent():
+		if e := c.s.trail.Record(c.dataEvent(err)); e != nil {
 			return nil, e
 		}
 	}

@@ -136,7 +136,7 @@ func (c *call) reEncrypt(to sseChoice) error {
 	if err != nil {
 		return err
 	}
-	err = c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
+	err = c.update(func(tx *bolt.Tx) error {
 		if _, err := c.bucketIn(tx); err != nil {
 			return err
 		}

@@ -2,12 +2,14 @@
 // log files and digest files to S3. Every service records its management events
 // here; a change of state and its event are one transaction.
 //
-// Not served: data events, Insights, organization trails, and the events of
-// CloudTrail's own calls to KMS.
+// Data events are those of S3's objects. Not served: the data events of other
+// resources, Insights, organization trails, and the events of CloudTrail's own
+// calls to KMS and S3.
 package trail
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -90,12 +92,15 @@ func Open(db *bolt.DB, identities *policy.Identities, o Options) (*Service, erro
 // also kept in memory, one list for each value of each lookup attribute, so
 // that a page of any lookup costs one search and fifty reads.
 
-// Event is a management event.
+// Event is a management event, or a data event of S3.
 type Event struct {
 	Request  *wire.Request // caller, time, Region, request ID, source address, user agent
 	Source   string        // "kms.amazonaws.com"
 	Name     string        // "GenerateDataKey"
 	ReadOnly bool
+	// Data makes it a data event, which is not in the event history: only trails
+	// whose selectors ask for it deliver it.
+	Data bool
 	// InvokedBy is the service that called on behalf of the caller:
 	// "fas.s3.amazonaws.com"; empty for a direct call.
 	InvokedBy               string
@@ -110,6 +115,11 @@ type Event struct {
 type Resource struct {
 	ARN  string // in the record's resources; for LookupEvents's ResourceName too
 	Type string // "AWS::KMS::Key"
+	// Account owns the resource. The default is the account in the ARN, and where
+	// there is none, the caller's.
+	Account string
+	// Prefix makes ARN the beginning of those of all resources that are concerned.
+	Prefix bool
 }
 
 // Fail notes the error that a call ended with; nil is none.
@@ -195,9 +205,10 @@ type trailSessionAttributes struct {
 }
 
 type trailRecordResource struct {
-	AccountID string `json:"accountId"`
+	AccountID string `json:"accountId,omitempty"`
 	Type      string `json:"type,omitempty"`
-	ARN       string `json:"ARN"`
+	ARN       string `json:"ARN,omitempty"`
+	ARNPrefix string `json:"ARNPrefix,omitempty"`
 }
 
 type trailTLS struct {
@@ -238,6 +249,18 @@ func (s *Service) RecordBeside(e Event) {
 	e.Request.W.Pending.Go(func() error { return s.Record(e) })
 }
 
+// recorded is the resource as a record shows it. S3's records name no account
+// beside an object.
+func (t Resource) recorded(account string) trailRecordResource {
+	switch {
+	case t.Prefix:
+		return trailRecordResource{Type: t.Type, ARNPrefix: t.ARN}
+	case t.Type == ObjectType:
+		account = ""
+	}
+	return trailRecordResource{AccountID: account, Type: t.Type, ARN: t.ARN}
+}
+
 // RecordIn writes the event in the transaction that changes the state. A
 // successful call that concerns a resource of another account is recorded there
 // too, with the caller's account instead of its name.
@@ -255,11 +278,11 @@ func (s *Service) RecordIn(tx *bolt.Tx, e Event) error {
 		if strings.HasPrefix(resource.Type, "AWS::EC2::") {
 			continue // EC2's records carry no resources
 		}
-		account := who.Account
+		account := cmp.Or(resource.Account, who.Account)
 		if part := strings.SplitN(resource.ARN, ":", 6); len(part) == 6 && part[4] != "" {
 			account = part[4]
 		}
-		record.Resources = append(record.Resources, trailRecordResource{account, resource.Type, resource.ARN})
+		record.Resources = append(record.Resources, resource.recorded(account))
 		if account != who.Account && e.ErrorCode == "" && !slices.Contains(owners, account) {
 			owners = append(owners, account)
 		}
@@ -289,6 +312,9 @@ func (s *Service) write(tx *bolt.Tx, r *wire.Request, record trailRecord, summar
 	if err != nil {
 		return err
 	}
+	if !record.ManagementEvent {
+		return s.deliverLater(tx, r, record, event, s.nextSeq())
+	}
 	line, err := json.Marshal(summary)
 	if err != nil {
 		return err
@@ -298,16 +324,24 @@ func (s *Service) write(tx *bolt.Tx, r *wire.Request, record trailRecord, summar
 	if err := tx.Bucket(Bucket).Put([]byte(key), slices.Concat(line, []byte{'\n'}, event)); err != nil {
 		return err
 	}
+	if err := s.deliverLater(tx, r, record, event, summary.Seq); err != nil {
+		return err
+	}
+	tx.OnCommit(func() { s.add(record.RecipientAccountID, r.Region, &summary) })
+	return nil
+}
+
+// deliverLater keeps an event for the trails that log it.
+func (s *Service) deliverLater(tx *bolt.Tx, r *wire.Request, record trailRecord, event []byte, seq uint64) error {
 	for _, t := range *s.trails.Load() {
 		if !t.wants(record) {
 			continue
 		}
-		key := store.Key(t.ID, r.Region, fmt.Sprintf("%016x", summary.Seq))
+		key := store.Key(t.ID, r.Region, fmt.Sprintf("%016x", seq))
 		if err := tx.Bucket(PendingBucket).Put([]byte(key), event); err != nil {
 			return err
 		}
 	}
-	tx.OnCommit(func() { s.add(record.RecipientAccountID, r.Region, &summary) })
 	return nil
 }
 
@@ -334,6 +368,9 @@ func newRecord(e Event) trailRecord {
 		ManagementEvent:     true,
 		RecipientAccountID:  r.Who.Account,
 		EventCategory:       "Management",
+	}
+	if e.Data {
+		record.ManagementEvent, record.EventCategory = false, "Data"
 	}
 	if e.InvokedBy != "" {
 		// The call is the service's own: not the client's connection, nor its ID.

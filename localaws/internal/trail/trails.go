@@ -47,6 +47,8 @@ type trailConfig struct {
 	Tags                 []trailTag
 	ReadWriteType        string   // "All", "ReadOnly" or "WriteOnly"
 	ExcludedSources      []string // of management events
+	NoManagement         bool     // no management events at all
+	Objects              []string // of which S3 objects the data events are logged: beginnings of their ARNs
 	Logging              bool
 	Started, Stopped     time.Time
 	Delivered            time.Time // of the newest log file
@@ -82,7 +84,35 @@ func (t trailConfig) wants(record trailRecord) bool {
 	case t.ReadWriteType == "ReadOnly" && !record.ReadOnly, t.ReadWriteType == "WriteOnly" && record.ReadOnly:
 		return false
 	}
-	return !slices.Contains(t.ExcludedSources, record.EventSource)
+	if record.ManagementEvent {
+		return !t.NoManagement && !slices.Contains(t.ExcludedSources, record.EventSource)
+	}
+	return t.wantsObjects(record.Resources)
+}
+
+// ObjectType is the type of S3's objects, in records and in event selectors.
+const ObjectType = "AWS::S3::Object"
+
+// allObjects selects the objects of all buckets.
+const allObjects = "arn:aws:s3"
+
+// wantsObjects reports whether the trail logs the data events of an object, or of
+// all objects with a prefix.
+func (t trailConfig) wantsObjects(resources []trailRecordResource) bool {
+	for _, resource := range resources {
+		if resource.Type != ObjectType {
+			continue
+		}
+		arn := resource.ARN + resource.ARNPrefix
+		return slices.ContainsFunc(t.Objects, func(selected string) bool { return strings.HasPrefix(arn, selected) })
+	}
+	return false
+}
+
+// LogsObjects reports whether any trail may log data events: most accounts have
+// none, and then there is nothing to write.
+func (s *Service) LogsObjects() bool {
+	return slices.ContainsFunc(*s.trails.Load(), func(t trailConfig) bool { return t.Logging && len(t.Objects) > 0 })
 }
 
 // operation makes a handler of f, which may change the state: the change and the
@@ -266,7 +296,8 @@ func (t trailConfig) output() trailOutput {
 }
 
 func (t trailConfig) described() describedTrail {
-	return describedTrail{t.output(), t.Region, t.ReadWriteType != "All" || len(t.ExcludedSources) > 0, false}
+	custom := t.ReadWriteType != "All" || len(t.ExcludedSources) > 0 || t.NoManagement || len(t.Objects) > 0
+	return describedTrail{t.output(), t.Region, custom, false}
 }
 
 // newTrail is the trail that CreateTrail would make.
@@ -583,7 +614,9 @@ type putEventSelectorsInput struct {
 
 type getEventSelectorsInput struct{ TrailName string }
 
-// putEventSelectors serves management events: localaws records no data events.
+// putEventSelectors serves one selector: of management events, of the data events
+// of S3's objects, or of both.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_PutEventSelectors.html
 func putEventSelectors(tx *bolt.Tx, r *wire.Request, in putEventSelectorsInput) (any, error) {
 	t, err := findTrail(tx, r, in.TrailName, true)
 	if err != nil {
@@ -591,26 +624,64 @@ func putEventSelectors(tx *bolt.Tx, r *wire.Request, in putEventSelectorsInput) 
 	}
 	if len(in.EventSelectors) != 1 {
 		if len(in.EventSelectors) == 0 {
-			return nil, wire.Errf(http.StatusBadRequest, "InvalidEventSelectorsException", "At least one event selector is required.")
+			return nil, errSelector("At least one event selector is required.")
 		}
 		return nil, wire.NotImplemented(r.Service, "several EventSelectors of PutEventSelectors")
 	}
 	e := in.EventSelectors[0]
+	objects, err := e.objects(r)
+	if err != nil {
+		return nil, err
+	}
+	noManagement := e.IncludeManagementEvents != nil && !*e.IncludeManagementEvents
 	switch {
-	case len(e.DataResources) > 0:
-		return nil, wire.NotImplemented(r.Service, "the parameter EventSelectors.DataResources of PutEventSelectors")
-	case e.IncludeManagementEvents != nil && !*e.IncludeManagementEvents:
-		return nil, wire.Errf(http.StatusBadRequest, "InvalidEventSelectorsException", "An event selector that excludes management events must have data resources.")
+	case noManagement && len(objects) == 0:
+		return nil, errSelector("An event selector that excludes management events must have data resources.")
 	case !slices.Contains([]string{"", "All", "ReadOnly", "WriteOnly"}, e.ReadWriteType):
-		return nil, wire.Errf(http.StatusBadRequest, "InvalidEventSelectorsException", "ReadWriteType must be one of All, ReadOnly and WriteOnly: %s", e.ReadWriteType)
+		return nil, errSelector("ReadWriteType must be one of All, ReadOnly and WriteOnly: %s", e.ReadWriteType)
 	}
 	for _, source := range e.ExcludeManagementEventSources {
 		if source != "kms.amazonaws.com" && source != "rdsdata.amazonaws.com" {
-			return nil, wire.Errf(http.StatusBadRequest, "InvalidEventSelectorsException", "ExcludeManagementEventSources can contain kms.amazonaws.com and rdsdata.amazonaws.com: %s", source)
+			return nil, errSelector("ExcludeManagementEventSources can contain kms.amazonaws.com and rdsdata.amazonaws.com: %s", source)
 		}
 	}
 	t.ReadWriteType, t.ExcludedSources = cmp.Or(e.ReadWriteType, "All"), e.ExcludeManagementEventSources
+	t.NoManagement, t.Objects = noManagement, objects
 	return t.selectors(), store.Save(tx, TrailBucket, t.storeKey(), t)
+}
+
+func errSelector(message string, args ...any) error {
+	return wire.Errf(http.StatusBadRequest, "InvalidEventSelectorsException", message, args...)
+}
+
+// maxDataResources is how many values the data resources of a trail can have.
+const maxDataResources = 250
+
+// objects is the beginnings of the objects' ARNs that the selector names.
+func (e eventSelector) objects(r *wire.Request) ([]string, error) {
+	var objects []string
+	for _, resource := range e.DataResources {
+		if resource.Type != ObjectType {
+			return nil, wire.NotImplemented(r.Service, "the type "+resource.Type+" of EventSelectors.DataResources of PutEventSelectors")
+		}
+		if len(resource.Values) == 0 {
+			return nil, errSelector("DataResources must have at least one value.")
+		}
+		for _, value := range resource.Values {
+			rest, ok := strings.CutPrefix(value, allObjects+":::")
+			bucket, _, slash := strings.Cut(rest, "/")
+			switch {
+			case value == allObjects || value == allObjects+":::":
+			case !ok || !slash || !bucketName.MatchString(bucket):
+				return nil, errSelector("Value %s for DataResources.Values is invalid.", value)
+			}
+			objects = append(objects, value)
+		}
+	}
+	if len(objects) > maxDataResources {
+		return nil, errSelector("The maximum number of data resources is %d.", maxDataResources)
+	}
+	return objects, nil
 }
 
 func getEventSelectors(tx *bolt.Tx, r *wire.Request, in getEventSelectorsInput) (any, error) {
@@ -622,8 +693,12 @@ func getEventSelectors(tx *bolt.Tx, r *wire.Request, in getEventSelectorsInput) 
 }
 
 func (t trailConfig) selectors() any {
+	resources := []any{}
+	if len(t.Objects) > 0 {
+		resources = append(resources, map[string]any{"Type": ObjectType, "Values": t.Objects})
+	}
 	return map[string]any{"TrailARN": t.arn(), "EventSelectors": []any{map[string]any{
-		"ReadWriteType": t.ReadWriteType, "IncludeManagementEvents": true, "DataResources": []any{},
+		"ReadWriteType": t.ReadWriteType, "IncludeManagementEvents": !t.NoManagement, "DataResources": resources,
 		"ExcludeManagementEventSources": slices.Concat([]string{}, t.ExcludedSources),
 	}}}
 }

@@ -1,0 +1,188 @@
+package localaws
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/stretchr/testify/require"
+)
+
+// recordFrom is a record of a log file.
+type recordFrom struct {
+	EventName, EventCategory, EventSource, ErrorCode, RecipientAccountID string
+	ReadOnly, ManagementEvent                                            bool
+	RequestParameters, AdditionalEventData, ResponseElements             map[string]any
+	UserIdentity                                                         struct{ AccountID string }
+	Resources                                                            []map[string]string
+}
+
+// deliveredRecords delivers, and reads the records of all log files.
+func deliveredRecords(t *testing.T, s *Server, c *s3.Client) []recordFrom {
+	t.Helper()
+	require.NoError(t, s.DeliverTrails())
+	var all []recordFrom
+	for _, key := range trailFiles(t, c, "CloudTrail/") {
+		file, err := c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &key})
+		require.NoError(t, err)
+		unpacked, err := gzip.NewReader(file.Body)
+		require.NoError(t, err)
+		var content struct{ Records []recordFrom }
+		require.NoError(t, json.NewDecoder(unpacked).Decode(&content))
+		all = append(all, content.Records...)
+	}
+	return all
+}
+
+func dataEvents(records []recordFrom) []recordFrom {
+	var data []recordFrom
+	for _, r := range records {
+		if !r.ManagementEvent {
+			data = append(data, r)
+		}
+	}
+	return data
+}
+
+func TestTrail_DataEventsOfObjects(t *testing.T) {
+	t.Parallel()
+	s := withTrail(t, time.Now)
+	bucket := makeLogBucket(t, s, trailPolicy)
+	cfg := awsConfig(t, s, trailAccount, noRetries)
+	c := cloudtrail.NewFromConfig(cfg)
+	key, err := kms.NewFromConfig(cfg).CreateKey(t.Context(), nil)
+	require.NoError(t, err)
+	for _, name := range []string{"orders-764265373335", "other-764265373335"} {
+		_, err := bucket.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name})
+		require.NoError(t, err)
+	}
+	orders := aws.String("orders-764265373335")
+	_, err = bucket.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{Bucket: orders, VersioningConfiguration: &s3types.VersioningConfiguration{Status: "Enabled"}})
+	require.NoError(t, err)
+	_, err = bucket.PutBucketEncryption(t.Context(), &s3.PutBucketEncryptionInput{Bucket: orders, ServerSideEncryptionConfiguration: &s3types.ServerSideEncryptionConfiguration{
+		Rules: []s3types.ServerSideEncryptionRule{{ApplyServerSideEncryptionByDefault: &s3types.ServerSideEncryptionByDefault{SSEAlgorithm: "aws:kms", KMSMasterKeyID: key.KeyMetadata.Arn}}},
+	}})
+	require.NoError(t, err)
+	_, err = c.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logBucket)})
+	require.NoError(t, err)
+	_, err = c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
+	require.NoError(t, err)
+	put := func(b *string, name string) *s3.PutObjectOutput {
+		t.Helper()
+		out, err := bucket.PutObject(t.Context(), &s3.PutObjectInput{Bucket: b, Key: &name, Body: strings.NewReader("data")})
+		require.NoError(t, err)
+		return out
+	}
+	put(orders, "before") // no selector yet
+	selectors := []types.EventSelector{{DataResources: []types.DataResource{{Type: aws.String("AWS::S3::Object"), Values: []string{"arn:aws:s3:::orders-764265373335/paid/"}}}}}
+	selected, err := c.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{TrailName: aws.String("audit"), EventSelectors: selectors})
+	require.NoError(t, err)
+	require.Equal(t, selectors[0].DataResources, selected.EventSelectors[0].DataResources)
+	require.True(t, *selected.EventSelectors[0].IncludeManagementEvents)
+
+	written := put(orders, "paid/1")
+	put(orders, "open/1")                           // another prefix
+	put(aws.String("other-764265373335"), "paid/1") // another bucket
+	_, err = bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: orders, Key: aws.String("paid/1")})
+	require.NoError(t, err)
+	_, err = bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: orders, Key: aws.String("paid/none")})
+	requireCode(t, err, "NoSuchKey")
+	_, err = bucket.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: orders, Key: aws.String("paid/1")})
+	require.NoError(t, err)
+
+	data := dataEvents(deliveredRecords(t, s, bucket))
+	require.Len(t, data, 4)
+	record := data[0]
+	require.Equal(t, "PutObject", record.EventName)
+	require.Equal(t, "Data", record.EventCategory)
+	require.Equal(t, "paid/1", record.RequestParameters["key"])
+	require.Equal(t, *orders, record.RequestParameters["bucketName"])
+	require.Equal(t, "Default_SSE_KMS", record.AdditionalEventData["SSEApplied"])
+	require.Equal(t, *key.KeyMetadata.Arn, record.ResponseElements["x-amz-server-side-encryption-aws-kms-key-id"])
+	require.Equal(t, *written.VersionId, record.ResponseElements["x-amz-version-id"])
+	require.Equal(t, []map[string]string{
+		{"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::orders-764265373335/paid/1"},
+		{"type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::orders-764265373335", "accountId": trailAccount},
+	}, record.Resources)
+	require.Equal(t, []string{"GetObject", "GetObject", "DeleteObject"}, []string{data[1].EventName, data[2].EventName, data[3].EventName})
+	require.True(t, data[1].ReadOnly)
+	require.Nil(t, data[1].ResponseElements)
+	require.Equal(t, "NoSuchKey", data[2].ErrorCode)
+	require.Equal(t, "true", data[3].ResponseElements["x-amz-delete-marker"])
+	// They are not in the event history.
+	history, err := c.LookupEvents(t.Context(), &cloudtrail.LookupEventsInput{LookupAttributes: []types.LookupAttribute{{AttributeKey: "EventName", AttributeValue: aws.String("PutObject")}}})
+	require.NoError(t, err)
+	require.Empty(t, history.Events)
+}
+
+// A caller of another account: the owner of the bucket gets the record too, and the
+// encryption key of the customer is in neither.
+func TestTrail_DataEventsOfAnotherAccount(t *testing.T) {
+	t.Parallel()
+	s := withTrail(t, time.Now)
+	bucket := makeLogBucket(t, s, trailPolicy)
+	name := aws.String("shared-764265373335")
+	_, err := bucket.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: name})
+	require.NoError(t, err)
+	_, err = bucket.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: name, Policy: aws.String(
+		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::444455556666:root"},"Action":["s3:PutObject","s3:ListBucket"],"Resource":["arn:aws:s3:::shared-764265373335","arn:aws:s3:::shared-764265373335/*"]}}`)})
+	require.NoError(t, err)
+	c := cloudtrail.NewFromConfig(awsConfig(t, s, trailAccount, noRetries))
+	_, err = c.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logBucket)})
+	require.NoError(t, err)
+	_, err = c.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{TrailName: aws.String("audit"), EventSelectors: []types.EventSelector{{
+		IncludeManagementEvents: aws.Bool(false), DataResources: []types.DataResource{{Type: aws.String("AWS::S3::Object"), Values: []string{"arn:aws:s3:::shared-764265373335/"}}},
+	}}})
+	require.NoError(t, err)
+	_, err = c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
+	require.NoError(t, err)
+	guest := s3.NewFromConfig(awsConfig(t, s, "444455556666", noRetries), func(o *s3.Options) { o.UsePathStyle = true })
+	_, err = guest.PutObject(t.Context(), &s3.PutObjectInput{Bucket: name, Key: aws.String("gift"), Body: strings.NewReader("data"), ServerSideEncryption: "AES256"})
+	require.NoError(t, err)
+	_, err = guest.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: name})
+	require.NoError(t, err)
+	_, err = guest.GetObject(t.Context(), &s3.GetObjectInput{Bucket: name, Key: aws.String("gift")})
+	requireCode(t, err, "AccessDenied") // the owner does not see what was refused to another account
+
+	records := deliveredRecords(t, s, bucket)
+	require.Len(t, records, 2)
+	require.Equal(t, "PutObject", records[0].EventName)
+	require.Equal(t, "SSE_S3", records[0].AdditionalEventData["SSEApplied"])
+	require.Equal(t, trailAccount, records[0].RecipientAccountID)
+	require.Equal(t, "444455556666", records[0].UserIdentity.AccountID)
+	require.Equal(t, "ListObjects", records[1].EventName)
+	require.Contains(t, records[1].Resources, map[string]string{"type": "AWS::S3::Object", "ARNPrefix": "arn:aws:s3:::shared-764265373335/"})
+}
+
+func TestTrail_DataResourcesThatAreRefused(t *testing.T) {
+	t.Parallel()
+	s := withTrail(t, time.Now)
+	makeLogBucket(t, s, trailPolicy)
+	c := cloudtrail.NewFromConfig(awsConfig(t, s, trailAccount, noRetries))
+	_, err := c.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logBucket)})
+	require.NoError(t, err)
+	for name, tc := range map[string]struct {
+		code     string
+		selector types.EventSelector
+	}{
+		"functions":            {"NotImplemented", types.EventSelector{DataResources: []types.DataResource{{Type: aws.String("AWS::Lambda::Function"), Values: []string{"arn:aws:lambda"}}}}},
+		"no slash":             {"InvalidEventSelectorsException", types.EventSelector{DataResources: []types.DataResource{{Type: aws.String("AWS::S3::Object"), Values: []string{"arn:aws:s3:::orders"}}}}},
+		"not an ARN":           {"InvalidEventSelectorsException", types.EventSelector{DataResources: []types.DataResource{{Type: aws.String("AWS::S3::Object"), Values: []string{"orders/"}}}}},
+		"no values":            {"InvalidEventSelectorsException", types.EventSelector{DataResources: []types.DataResource{{Type: aws.String("AWS::S3::Object")}}}},
+		"nothing to be logged": {"InvalidEventSelectorsException", types.EventSelector{IncludeManagementEvents: aws.Bool(false)}},
+	} {
+		_, err := c.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{TrailName: aws.String("audit"), EventSelectors: []types.EventSelector{tc.selector}})
+		require.Equal(t, tc.code, apiCode(err), "%s: %v", name, err)
+	}
+	now, err := c.GetEventSelectors(t.Context(), &cloudtrail.GetEventSelectorsInput{TrailName: aws.String("audit")})
+	require.NoError(t, err)
+	require.Empty(t, now.EventSelectors[0].DataResources)
+}
