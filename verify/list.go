@@ -25,6 +25,8 @@ type listed struct {
 	Controls  []report.Control `json:"controls"`
 	// AccountWide marks a check that a run has only with --account-wide.
 	AccountWide bool `json:"accountWide,omitempty"`
+	// FilesOnly marks a check that a run has only with --events s3://...
+	FilesOnly bool `json:"filesOnly,omitempty"`
 }
 
 func newList(o *options) *cobra.Command {
@@ -55,6 +57,9 @@ func (o *options) listTable() error {
 		if c.AccountWide {
 			title += " (--account-wide)"
 		}
+		if c.FilesOnly {
+			title += " (--events s3://...)"
+		}
 		fmt.Fprintf(&b, "%-21s %-9s %s\n", c.ID, c.Severity, title)
 		line := ""
 		for _, x := range check.Controls(c.ID, true) {
@@ -79,7 +84,7 @@ func (o *options) listTable() error {
 func (o *options) listJSON() error {
 	list := []listed{}
 	for _, c := range check.Catalogue {
-		l := listed{c.ID, c.Severity, c.Title, c.Why, c.Expected, c.Proves, c.NotProven, c.Remedy, []string{}, check.Controls(c.ID, false), c.AccountWide}
+		l := listed{c.ID, c.Severity, c.Title, c.Why, c.Expected, c.Proves, c.NotProven, c.Remedy, []string{}, check.Controls(c.ID, false), c.AccountWide, c.FilesOnly}
 		for _, p := range c.Needs {
 			l.Needs = append(l.Needs, p.Action)
 		}

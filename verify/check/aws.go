@@ -261,6 +261,9 @@ func (r *run) failure(source string, err error) report.Result {
 	}
 	code := errorCode(err)
 	switch {
+	case errors.As(err, new(*noTrailError)):
+		x.Actual = Reason(err)
+		x.Remedy = "aws cloudtrail describe-trails --region " + r.cfg.AWS.Region
 	case isInvalid(err) && (r.identity().err == nil || r.regionIsOff()):
 		x.Actual = fmt.Sprintf("%s refused credentials that are good elsewhere (%s): the Region is not enabled in this account", source, code)
 		x.Remedy = "aws account list-regions --region-opt-status-contains ENABLED ENABLED_BY_DEFAULT"

@@ -30,6 +30,10 @@ type Check struct {
 	// only with [Config.AccountWide], or if [Config.Only] has its id. The default
 	// is a check that every run has.
 	AccountWide bool
+	// FilesOnly marks a check of a trail's log files: it runs only if [Config.Events]
+	// names them, or if [Config.Only] has its id. The default is a check that runs
+	// with every source of events.
+	FilesOnly bool
 	// Needs are the IAM permissions that the check takes; none for what every
 	// caller may do.
 	Needs []Permission
@@ -39,7 +43,7 @@ type Check struct {
 
 // Catalogue has every check, in the order of the report.
 var Catalogue = withGroups(slices.Concat(
-	accountChecks, keyChecks, bucketChecks, objectChecks, ebsChecks, ebsDataChecks, trailChecks, trailLoggingChecks, canaryChecks,
+	accountChecks, keyChecks, bucketChecks, objectChecks, ebsChecks, ebsDataChecks, trailChecks, trailIntegrityChecks, trailLoggingChecks, canaryChecks,
 ))
 
 func withGroups(checks []Check) []Check {

@@ -61,7 +61,9 @@ type Config struct {
 	// The default is the caller of this run.
 	Caller string
 	// Events is the source of CloudTrail's records for the trail.* and canary.*
-	// checks: "lookup" is the event history (LookupEvents). The default is "lookup".
+	// checks: "lookup" is the event history (LookupEvents), and "s3://BUCKET/PREFIX"
+	// the log files that a trail delivers there, which are validated first. The
+	// default is "lookup".
 	Events string
 	// Since is how far back reads are looked for in the event history. The
 	// default is 24 hours; the event history holds 90 days. Writes are looked
@@ -70,7 +72,8 @@ type Config struct {
 	// Wait is how long to look again for events that are not there yet. The
 	// default, 0, looks once.
 	Wait time.Duration
-	// Poll is the pause between two looks. The default is 10 seconds.
+	// Poll is the pause between two looks. The default is 10 seconds, and a minute
+	// for log files.
 	Poll time.Duration
 	// Canary uploads objects of its own, reads them back and removes them. The
 	// default is not to write.
@@ -180,7 +183,7 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 		r.describe(rep)
 	}
 	rep.Scope = report.Scope{
-		Endpoints: seen.list(cfg.Bucket), CABundle: cfg.CABundle, Flags: append([]string{}, cfg.Flags...),
+		Endpoints: seen.list(cfg.Bucket, logBucket(cfg.Events)), CABundle: cfg.CABundle, Flags: append([]string{}, cfg.Flags...),
 		Objects: cfg.selection(selected), Events: cfg.Events, Checks: len(Catalogue),
 	}
 	for _, c := range Catalogue {
@@ -202,6 +205,9 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 // result puts the catalogue's part and the controls to what a check found.
 func (c Check) result(x report.Result, cfg Config) report.Result {
 	x.ID, x.Group, x.Title, x.Severity, x.Why, x.NotProven = c.ID, c.Group, c.Title, c.Severity, c.Why, strings.ReplaceAll(c.NotProven, "`", "")
+	if readsFiles(cfg.Events) {
+		x.Title = strings.ReplaceAll(x.Title, "the event history", "the trail")
+	}
 	x.Expected = cmp.Or(x.Expected, c.Expected)
 	x.Controls = Controls(c.ID, cfg.AllRegions)
 	switch x.Status {
@@ -278,7 +284,7 @@ func (c Config) choose() (map[string]bool, error) {
 			return nil, err
 		}
 		for _, x := range checks {
-			if c.AccountWide || p == x.ID || !x.AccountWide {
+			if p == x.ID || (c.AccountWide || !x.AccountWide) && (readsFiles(c.Events) || !x.FilesOnly) {
 				selected[x.ID] = true
 			}
 		}
@@ -364,8 +370,11 @@ func (c *Config) complete() error {
 	if err := checkEvents(c.Events); err != nil {
 		return err
 	}
-	if c.Since < 0 || c.Since > eventHistory {
-		return &InputError{fmt.Sprintf("the event history goes back 90 days, not %s", c.Since)}
+	if c.Since < 0 || c.Since > eventHistory && c.Events == lookup {
+		return &InputError{fmt.Sprintf("the event history goes back 90 days, not %s: a trail's log files go back further (--events s3://BUCKET/PREFIX)", c.Since)}
+	}
+	if c.Since > maxSince {
+		return &InputError{fmt.Sprintf("--since %s is longer than CloudTrail exists", c.Since)}
 	}
 	if c.Wait < 0 {
 		return &InputError{"the time to wait is negative"}
@@ -373,6 +382,9 @@ func (c *Config) complete() error {
 	c.Since = cmp.Or(c.Since, 24*time.Hour)
 	c.lookupAttempts = cmp.Or(c.lookupAttempts, lookupAttempts)
 	c.lookupRate = cmp.Or(c.lookupRate, lookupRate)
+	if c.Poll == 0 && readsFiles(c.Events) {
+		c.Poll = time.Minute // every look reads the files again
+	}
 	c.Poll = cmp.Or(c.Poll, 10*time.Second)
 	c.Concurrency = cmp.Or(c.Concurrency, 32)
 	if c.Progress == nil {

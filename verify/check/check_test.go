@@ -20,7 +20,7 @@ import (
 
 // byDefault is the checks of a run that names none.
 func byDefault() []Check {
-	return slices.DeleteFunc(slices.Clone(Catalogue), func(c Check) bool { return c.AccountWide })
+	return slices.DeleteFunc(slices.Clone(Catalogue), func(c Check) bool { return c.AccountWide || c.FilesOnly })
 }
 
 func TestRun_GoodStack(t *testing.T) {

@@ -57,20 +57,23 @@ func (e *Endpoints) record(x endpoint) {
 // Notice is the warning for a reader of what the endpoints returned: see
 // [report.Report]. Empty means that all are AWS's own.
 func (e *Endpoints) Notice(caBundle string) string {
-	r := report.Report{Scope: report.Scope{Endpoints: e.list(""), CABundle: caBundle}}
+	r := report.Report{Scope: report.Scope{Endpoints: e.list(), CABundle: caBundle}}
 	r.Judge()
 	return r.Notice
 }
 
-// list returns the endpoints, without a bucket's name in front of S3's.
-func (e *Endpoints) list(bucket string) []report.Endpoint {
+// list returns the endpoints, without the name of one of some buckets in front of
+// S3's.
+func (e *Endpoints) list(buckets ...string) []report.Endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	list := []report.Endpoint{}
 	for x := range e.seen {
 		host := x.host
-		if x.service == "s3" && bucket != "" {
-			host = strings.TrimPrefix(host, bucket+".")
+		for _, bucket := range buckets {
+			if x.service == "s3" && bucket != "" {
+				host = strings.TrimPrefix(host, bucket+".")
+			}
 		}
 		list = append(list, report.Endpoint{Service: cmp.Or(x.service, "unsigned"), URL: x.scheme + "://" + host, AWS: x.isAWS()})
 	}

@@ -1,12 +1,14 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/securethecloud/kms-baseline/verify/logfiles"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
@@ -33,6 +35,9 @@ type eventSource interface {
 	find(ctx context.Context, s *search) error
 }
 
+// validator is an [eventSource] of files, which says whether they are intact.
+type validator interface{ integrity() report.Result }
+
 // lookup is the value of [Config.Events] for the event history.
 const lookup = "lookup"
 
@@ -41,15 +46,33 @@ func eventsOf(r *run) (eventSource, error) {
 	if r.cfg.Events == lookup {
 		return &history{client: r.trail, now: r.now}, nil
 	}
-	return nil, checkEvents(r.cfg.Events)
+	return newLogFiles(r, r.cfg.Events)
+}
+
+// readsFiles reports whether a value of [Config.Events] names a trail's log files.
+func readsFiles(value string) bool { return strings.HasPrefix(value, "s3://") }
+
+// logBucket is the bucket of the log files that a value of [Config.Events] names.
+func logBucket(value string) string {
+	if !readsFiles(value) {
+		return ""
+	}
+	location, _ := logfiles.ParseLocation(value) // checked by checkEvents
+	return location.Bucket
 }
 
 // checkEvents checks the form of [Config.Events].
 func checkEvents(value string) error {
-	if value == lookup {
+	switch {
+	case value == lookup:
+		return nil
+	case readsFiles(value):
+		if _, err := logfiles.ParseLocation(value); err != nil {
+			return &InputError{"--events " + err.Error()}
+		}
 		return nil
 	}
-	return &InputError{fmt.Sprintf("--events %s is not a source of events: use %s", quote(value), lookup)}
+	return &InputError{fmt.Sprintf("--events %s is not a source of events: use %s or s3://BUCKET/PREFIX", quote(value), lookup)}
 }
 
 // search is what a run looks for in CloudTrail's records, and what it saw there.
@@ -78,7 +101,7 @@ func (s *search) show(among []*want, rec sighting) {
 			w.meet(rec)
 		}
 	}
-	if rec.wrong != "" || rec.ErrorCode != "" || len(s.uses) >= maxUses {
+	if rec.wrong != "" || rec.unproven != "" || rec.ErrorCode != "" || len(s.uses) >= maxUses {
 		return
 	}
 	switch rec.EventName {
@@ -94,8 +117,11 @@ func (s sighting) saw() report.Evidence {
 	e := s.evidence
 	e.EventID, e.Time = s.EventID, s.EventTime.UTC()
 	parts := []string{s.EventName, "by", s.caller()}
-	if c := s.s3ARN(); c != "" {
+	if c := cmp.Or(s.s3ARN(), s.objectARN()); c != "" {
 		parts = append(parts, "for", c)
+	}
+	if e.Detail != "" {
+		parts = append(parts, e.Detail)
 	}
 	e.Detail = strings.Join(parts, " ")
 	return e

@@ -305,9 +305,7 @@ func TestTrailWrite_UseByAnotherCallerInTheBucketIsInconclusive(t *testing.T) {
 		rec.EventName, rec.EventSource, rec.EventTime, rec.Region = "GenerateDataKey", "kms.amazonaws.com", when, region
 		rec.UserIdentity.ARN, rec.UserIdentity.InvokedBy = caller, "fas.s3.amazonaws.com"
 		rec.RequestParameters.EncryptionContext = map[string]string{"aws:s3:arn": context}
-		rec.Resources = append(rec.Resources, struct {
-			ARN string `json:"ARN"`
-		}{testKey})
+		rec.Resources = append(rec.Resources, trailResource{ARN: testKey})
 		return rec
 	}
 	const bucketContext, objectContext = "arn:aws:s3:::" + bucket, "arn:aws:s3:::" + bucket + "/" + object

@@ -2,9 +2,13 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"path"
 	"slices"
 	"strings"
+
+	"github.com/securethecloud/kms-baseline/verify/logfiles"
 )
 
 // Permission is an IAM action that a check needs, and its resource.
@@ -24,11 +28,14 @@ const (
 	onBucket
 	onObjects
 	onCanary
+	onLogBucket       // the bucket of the trail that Config.Events names
+	onLogFiles        // its log files and digest files
+	onLogKeyThroughS3 // the trail's key, used by S3 for the caller
 )
 
 var scopeNames = map[scope]string{
 	onAnything: "Account", onKey: "Key", onAnyKey: "AnyKey", onKeyThroughS3: "KeyThroughS3",
-	onBucket: "Bucket", onObjects: "Objects", onCanary: "Canary",
+	onBucket: "Bucket", onObjects: "Objects", onCanary: "Canary", onLogBucket: "LogBucket", onLogFiles: "LogFiles", onLogKeyThroughS3: "LogKeyThroughS3",
 }
 
 type iamPolicy struct {
@@ -44,21 +51,40 @@ type iamStatement struct {
 	Condition map[string]map[string]string `json:",omitempty"`
 }
 
+var lookupNeed = Permission{"cloudtrail:LookupEvents", onAnything}
+
+// filesNeed are the permissions that a trail's log files take, in place of
+// cloudtrail:LookupEvents.
+var filesNeed = []Permission{
+	{"cloudtrail:DescribeTrails", onAnything}, {"cloudtrail:GetTrailStatus", onAnything}, {"cloudtrail:ListPublicKeys", onAnything},
+	{"s3:ListBucket", onLogBucket}, {"s3:GetObject", onLogFiles}, {"kms:Decrypt", onLogKeyThroughS3},
+}
+
 // Policy returns the least IAM policy that the checks which cfg selects need, as
 // JSON for aws iam put-role-policy. If cfg names no key, bucket or Region, the
 // policy covers all of them; so it does for keys named by an alias, which a
 // policy's resources cannot express. It makes no calls.
 func Policy(cfg Config) ([]byte, error) {
+	cfg.Events = cmp.Or(cfg.Events, lookup)
+	if err := checkEvents(cfg.Events); err != nil {
+		return nil, err
+	}
 	selected, err := cfg.choose()
 	if err != nil {
 		return nil, err
 	}
 	actions := map[scope][]string{}
 	for _, c := range Catalogue {
-		if !selected[c.ID] || c.Group == "canary" && !cfg.Canary {
+		if !selected[c.ID] || c.Group == "canary" && !cfg.Canary || c.FilesOnly && !readsFiles(cfg.Events) {
 			continue
 		}
-		for _, p := range c.Needs {
+		needs := slices.Clone(c.Needs)
+		if i := slices.Index(needs, lookupNeed); i >= 0 && readsFiles(cfg.Events) {
+			needs = slices.Replace(needs, i, i+1, filesNeed...)
+		} else if c.FilesOnly {
+			needs = append(needs, filesNeed...)
+		}
+		for _, p := range needs {
 			actions[p.On] = append(actions[p.On], p.Action)
 		}
 	}
@@ -70,18 +96,18 @@ func Policy(cfg Config) ([]byte, error) {
 		actions[analyzerNeeds.On] = append(actions[analyzerNeeds.On], analyzerNeeds.Action)
 	}
 	p := iamPolicy{Version: "2012-10-17"}
-	for on := onAnything; on <= onCanary; on++ {
+	for on := onAnything; on <= onLogKeyThroughS3; on++ {
 		if len(actions[on]) == 0 {
 			continue
 		}
 		s := iamStatement{Sid: "Verify" + scopeNames[on], Effect: "Allow", Action: slices.Compact(slices.Sorted(slices.Values(actions[on]))), Resource: cfg.resources(on)}
-		if on == onKeyThroughS3 {
-			// The name ends so in every partition.
-			// Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+		switch {
+		// The name ends so in every partition.
+		// Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+		case on == onKeyThroughS3 && cfg.AWS.Region != "":
 			s.Condition = map[string]map[string]string{"StringEquals": {"kms:ViaService": "s3." + cfg.AWS.Region + ".amazonaws.com"}}
-			if cfg.AWS.Region == "" {
-				s.Condition = map[string]map[string]string{"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}}
-			}
+		case on == onKeyThroughS3, on == onLogKeyThroughS3: // the trail's bucket may be in another Region
+			s.Condition = map[string]map[string]string{"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}}
 		}
 		p.Statement = append(p.Statement, s)
 	}
@@ -128,6 +154,13 @@ func (c Config) resources(on scope) []string {
 		return []string{s3}
 	case onCanary:
 		return []string{s3 + "/" + CanaryPrefix + "*"}
+	case onLogBucket:
+		return []string{"arn:" + part + ":s3:::" + logBucket(c.Events)}
+	case onLogFiles:
+		at, _ := logfiles.ParseLocation(c.Events) // checked by Policy
+		return []string{"arn:" + part + ":s3:::" + path.Join(at.Bucket, literal.Replace(at.Prefix), "AWSLogs") + "/*"}
+	case onLogKeyThroughS3:
+		return []string{"arn:" + part + ":kms:*:*:key/*"} // the trail names it
 	case onObjects:
 		if c.Bucket == "" || len(c.Objects) == 0 && c.Prefix == nil {
 			return []string{s3 + "/*"}

@@ -51,6 +51,8 @@ var trailChecks = []Check{
 }
 
 const (
+	// maxSince is how far back log files are searched at most.
+	maxSince = 20 * 365 * 24 * time.Hour
 	// eventHistory is how far back LookupEvents goes.
 	// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html
 	eventHistory = 90 * 24 * time.Hour
@@ -79,6 +81,11 @@ type want struct {
 	from    time.Time
 	to      time.Time
 	note    string // what a reader must know of it besides
+	// written and version are the time and the version of the object, as HeadObject
+	// returns them: a data event of S3 is compared with them. The zero time is that
+	// of a want without one.
+	written time.Time
+	version string
 	read    report.Evidence
 
 	// whole asks for all of the time to be gone through, also once an event is
@@ -103,6 +110,8 @@ type want struct {
 type found struct {
 	use      report.KeyUse
 	evidence report.Evidence
+	own      bool // a data event of S3, of the object itself
+	exact    bool // which states the object's version
 }
 
 func (w *want) pending() bool { return w.settled == nil && (w.found == nil || w.whole && !w.gone) }
@@ -116,6 +125,7 @@ type trailFindings struct {
 	waited                  time.Duration
 	err                     error // of the last look
 	source                  string
+	integrity               *report.Result // of the source's files; nil where it has none
 }
 
 func trailWrite(_ context.Context, r *run) report.Result {
@@ -170,15 +180,19 @@ func (f trailFindings) result(r *run, w *want) report.Result {
 	switch {
 	case w.settled != nil:
 		return *w.settled
+	case w.found != nil && w.found.own && w.found.exact:
+		return w.provenByData()
 	case w.found != nil && w.contradicted != "":
 		return inconclusive("the "+f.noun+" has events of several writes of this object around that time: "+w.contradicted+", beside one of "+w.caller,
 			r.again("--canary=true", "--wait=20m"), w.contradicts, w.found.evidence)
-	case w.found != nil && len(w.others) > 0:
+	case w.found != nil && !w.found.own && len(w.others) > 0:
 		slices.Sort(w.others)
 		return inconclusive("the event names the bucket (S3 Bucket Key), and "+slices.Compact(w.others)[0]+" used the key for the bucket in that time too: whose event belongs to this write cannot be told",
 			r.again("--canary=true", "--wait=20m"), w.found.evidence)
 	case w.found != nil && w.whole && w.uncovered != "":
 		return inconclusive("the event was found, but another one may belong to the write: "+w.uncovered, r.again(), w.found.evidence)
+	case w.found != nil && w.found.own:
+		return w.provenByData()
 	case w.found != nil:
 		u := w.found.use
 		tie := "tied to the key alone"
@@ -218,6 +232,20 @@ func (f trailFindings) result(r *run, w *want) report.Result {
 		remedy = r.again("--canary=true", "--wait=20m")
 	}
 	x := inconclusive(text, remedy)
+	if w.read.Source != "" {
+		x.Evidence = append(x.Evidence, w.read)
+	}
+	return x
+}
+
+// provenByData is the result of a want that the object's own data event proves.
+func (w *want) provenByData() report.Result {
+	u := w.found.use
+	tie := "S3 encrypted the object under the key"
+	if w.event == "Decrypt" {
+		tie = "HeadObject shows the object under the key"
+	}
+	x := pass(fmt.Sprintf("%s at %s by %s, the object's own data event: %s", u.Name, u.Time.Format(time.RFC3339), u.Caller, tie), w.found.evidence)
 	if w.read.Source != "" {
 		x.Evidence = append(x.Evidence, w.read)
 	}
@@ -283,10 +311,11 @@ func (r *run) followTrail(ctx context.Context) trailFindings {
 	}
 
 	s := &search{wants: slices.Concat(f.writes, f.reads, f.canaryWrite, f.canaryRead, f.keys), uses: map[string]report.KeyUse{}}
-	f.source, f.noun = source.name(), source.noun()
+	f.noun = source.noun()
 	start := r.now()
 	for {
 		f.err = source.find(ctx, s)
+		f.source = source.name()
 		left := s.pending()
 		f.waited = r.now().Sub(start)
 		forGood := isDenied(f.err) || IsCredentials(f.err) || ctx.Err() != nil
@@ -303,6 +332,10 @@ func (r *run) followTrail(ctx context.Context) trailFindings {
 		f.waited = 0
 	}
 	f.effort = source.effort()
+	if v, ok := source.(validator); ok {
+		x := v.integrity()
+		f.integrity = &x
+	}
 	uses := slices.SortedFunc(maps.Values(s.uses), func(a, b report.KeyUse) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.EventID, b.EventID))
 	})
@@ -346,6 +379,7 @@ func (r *run) objectWant(ctx context.Context, i int, event, key, caller string) 
 	if aws.ToBool(head.out.BucketKeyEnabled) {
 		w.context = bucket
 	}
+	w.written, w.version = aws.ToTime(head.out.LastModified).UTC(), aws.ToString(head.out.VersionId)
 	return w
 }
 
@@ -451,10 +485,32 @@ type trailRecord struct {
 	} `json:"userIdentity"`
 	RequestParameters struct {
 		EncryptionContext map[string]string `json:"encryptionContext"`
+		VersionID         text              `json:"versionId"` // of a data event of S3
 	} `json:"requestParameters"`
-	Resources []struct {
-		ARN string `json:"ARN"`
-	} `json:"resources"`
+	Resources []trailResource `json:"resources"`
+	// ResponseElements are of a data event of S3.
+	ResponseElements struct {
+		KeyARN    text `json:"x-amz-server-side-encryption-aws-kms-key-id"`
+		VersionID text `json:"x-amz-version-id"`
+	} `json:"responseElements"`
+}
+
+type trailResource struct {
+	ARN  string `json:"ARN"`
+	Type string `json:"type"`
+}
+
+// text is a JSON string. Any other JSON value is empty: services use the same
+// names for different things.
+type text string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (t *text) UnmarshalJSON(b []byte) error {
+	var s string
+	if json.Unmarshal(b, &s) == nil {
+		*t = text(s)
+	}
+	return nil
 }
 
 // readEvent reads an event's record and says in what it contradicts the
@@ -490,6 +546,16 @@ func (rec trailRecord) caller() string {
 // s3ARN is the object or the bucket that S3 used the key for.
 func (rec trailRecord) s3ARN() string { return rec.RequestParameters.EncryptionContext["aws:s3:arn"] }
 
+// objectARN is the object of a data event of S3.
+func (rec trailRecord) objectARN() string {
+	for _, x := range rec.Resources {
+		if x.Type == "AWS::S3::Object" {
+			return x.ARN
+		}
+	}
+	return ""
+}
+
 func (rec trailRecord) uses(key string) bool {
 	for _, x := range rec.Resources {
 		if x.ARN == key {
@@ -518,7 +584,11 @@ func (rec trailRecord) byS3() bool {
 
 // meet compares a record with the want. A near miss is counted with the reason.
 func (w *want) meet(rec sighting) {
-	if rec.EventName != w.event || rec.EventSource != "kms.amazonaws.com" {
+	if rec.EventSource == s3Events {
+		w.meetData(rec)
+		return
+	}
+	if rec.EventName != w.event || rec.EventSource != kmsEvents {
 		return
 	}
 	s3ARN := rec.s3ARN()
@@ -554,26 +624,77 @@ func (w *want) meet(rec sighting) {
 		}
 		w.contradict(rec, fmt.Sprintf("the event of this write shows another caller: %s", rec.caller()))
 	}
-	if why == "" {
-		why = rec.unproven
-	}
-	if why != "" {
+	w.settle(rec, why, found{})
+}
+
+// settle counts a near miss, or keeps what was found.
+func (w *want) settle(rec sighting, why string, f found) {
+	if why = cmp.Or(why, rec.unproven); why != "" {
 		if w.near == nil {
 			w.near = map[string]int{}
 		}
 		w.near[why]++
 		return
 	}
-	if w.found == nil {
-		w.found = &found{use: rec.use(), evidence: rec.saw()}
+	if w.found == nil || f.exact || f.own && !w.found.own {
+		f.use, f.evidence = rec.use(), rec.saw()
+		w.found = &f
 	}
+}
+
+// dataEvents are the data events of S3 that prove the write, or the read, of an
+// object themselves.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-s3-info.html
+var dataEvents = map[string][]string{
+	"GenerateDataKey": {"PutObject", "CopyObject", "CompleteMultipartUpload"},
+	"Decrypt":         {"GetObject"},
+}
+
+// meetData compares a data event of S3 with the want. One of a write must name the
+// key in S3's response; one of a read must be of the version that HeadObject shows
+// under the key.
+func (w *want) meetData(rec sighting) {
+	if w.written.IsZero() || rec.objectARN() != w.object || !slices.Contains(dataEvents[w.event], rec.EventName) {
+		return
+	}
+	write := w.event == "GenerateDataKey"
+	key, version := string(rec.ResponseElements.KeyARN), string(rec.ResponseElements.VersionID)
+	if !write {
+		version = string(rec.RequestParameters.VersionID)
+	}
+	exact := version != "" && version == w.version
+	why := rec.wrong
+	switch {
+	case why != "":
+	case rec.ErrorCode != "":
+		why = "that S3 refused (" + rec.ErrorCode + ")"
+	case version != "" && w.version != "" && !exact:
+		why = "of another version"
+	case write && !exact && (rec.EventTime.Before(w.written.Add(-nearWrite)) || rec.EventTime.After(w.written.Add(nearWrite))),
+		!write && (rec.EventTime.Before(w.from) || rec.EventTime.After(w.to)):
+		why = "from another time"
+	case !write && !exact && rec.EventTime.Before(w.written):
+		why = "of an earlier version"
+	case write && key == "":
+		why = "without a key in S3's response"
+	case write && key != w.key:
+		why = "under another key"
+		w.contradict(rec, "the event of this write shows another key: "+key)
+	case principalOf(rec.caller()) != w.caller:
+		why = "of another caller (" + rec.caller() + ")"
+		if write {
+			w.contradict(rec, "the event of this write shows another caller: "+rec.caller())
+		}
+	}
+	w.settle(rec, why, found{own: true, exact: exact})
 }
 
 // contradict remembers an event that leaves no room for the one wanted: it is
 // about the very object, at the time of its write. With a Bucket Key, and for
 // reads, there may be others beside it.
 func (w *want) contradict(rec sighting, what string) {
-	if rec.unproven == "" && w.event == "GenerateDataKey" && w.context != "" && w.context == w.object {
+	ofObject := rec.EventSource == s3Events || w.context != "" && w.context == w.object
+	if rec.unproven == "" && w.event == "GenerateDataKey" && ofObject {
 		w.contradicted, w.contradicts = what, rec.saw()
 	}
 }

@@ -145,7 +145,11 @@ func inKeyRegion(key string) func(*kms.Options) {
 	return func(o *kms.Options) { o.Region = cmp.Or(regionOf(key), o.Region) }
 }
 
-const kmsEvents = "kms.amazonaws.com"
+// Names of event sources.
+const (
+	kmsEvents = "kms.amazonaws.com"
+	s3Events  = "s3.amazonaws.com"
+)
 
 // recordsKeyUse reports whether a basic event selector records all management
 // events of KMS. Most uses of a key count as reads.

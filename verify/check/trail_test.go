@@ -80,92 +80,101 @@ func TestTrail_Forged(t *testing.T) {
 		}
 		m[path[len(path)-1]] = value
 	}
-	hourAgo := time.Now().Add(-time.Hour).UTC().Truncate(time.Second)
+	hourBefore := func(record map[string]any) time.Time {
+		at, err := time.Parse(time.RFC3339, record["eventTime"].(string))
+		require.NoError(t, err)
+		return at.Add(-time.Hour)
+	}
 	tests := []struct {
 		name        string
 		forge       func(summary, record map[string]any) bool
 		config      func(*Config)
 		write, read report.Status
 		because     string // in trail.write
+		// files are the statuses with log files, which have no summaries. The
+		// default is the same ones.
+		files *[2]report.Status
 	}{
-		{"nothing", func(_, _ map[string]any) bool { return true }, nil, p, p, "tied to the object by its ARN"},
-		{"no events", func(_, _ map[string]any) bool { return false }, nil, i, i, "no such GenerateDataKey event"},
-		{"Decrypt without GenerateDataKey", func(s, _ map[string]any) bool { return s["EventName"] != "GenerateDataKey" }, nil, i, p, "no such GenerateDataKey event"},
-		{"GenerateDataKey without Decrypt", func(s, _ map[string]any) bool { return s["EventName"] != "Decrypt" }, nil, p, i, ""},
+		{"nothing", func(_, _ map[string]any) bool { return true }, nil, p, p, "tied to the object by its ARN", nil},
+		{"no events", func(_, _ map[string]any) bool { return false }, nil, i, i, "no such GenerateDataKey event", nil},
+		{"Decrypt without GenerateDataKey", func(s, _ map[string]any) bool { return s["EventName"] != "GenerateDataKey" }, nil, i, p, "no such GenerateDataKey event", nil},
+		{"GenerateDataKey without Decrypt", func(s, _ map[string]any) bool { return s["EventName"] != "Decrypt" }, nil, p, i, "", nil},
 		{"another caller", func(_, r map[string]any) bool {
 			set(r, "arn:aws:iam::"+owner+":user/mallory", "userIdentity", "arn")
 			return true
-		}, nil, f, i, "the event of this write shows another caller: arn:aws:iam::" + owner + ":user/mallory"},
+		}, nil, f, i, "the event of this write shows another caller: arn:aws:iam::" + owner + ":user/mallory", nil},
 		{"the same name in another account", func(_, r map[string]any) bool {
 			set(r, "arn:aws:iam::111122223333:user/localaws", "userIdentity", "arn")
 			return true
-		}, nil, f, i, "another caller"},
-		{"no caller", func(_, r map[string]any) bool { set(r, nil, "userIdentity"); return true }, nil, i, i, ""},
+		}, nil, f, i, "another caller", nil},
+		{"no caller", func(_, r map[string]any) bool { set(r, nil, "userIdentity"); return true }, nil, i, i, "", nil},
 		{"another object", func(_, r map[string]any) bool {
 			set(r, "arn:aws:s3:::"+bucket+"/other.txt", "requestParameters", "encryptionContext", "aws:s3:arn")
 			return true
-		}, nil, i, i, "of another object"},
+		}, nil, i, i, "of another object", nil},
 		{"the bucket, for an object without a Bucket Key", func(_, r map[string]any) bool {
 			set(r, "arn:aws:s3:::"+bucket, "requestParameters", "encryptionContext", "aws:s3:arn")
 			return true
-		}, nil, i, i, "of another object"},
-		{"no encryption context", func(_, r map[string]any) bool { set(r, nil, "requestParameters"); return true }, nil, i, i, "without an object in the encryption context"},
-		{"made up by hand", func(_, r map[string]any) bool { delete(r["userIdentity"].(map[string]any), "invokedBy"); return true }, nil, i, i, "from a direct call to KMS, not through S3: its encryption context names S3"},
+		}, nil, i, i, "of another object", nil},
+		{"no encryption context", func(_, r map[string]any) bool { set(r, nil, "requestParameters"); return true }, nil, i, i, "without an object in the encryption context", nil},
+		{"made up by hand", func(_, r map[string]any) bool { delete(r["userIdentity"].(map[string]any), "invokedBy"); return true }, nil, i, i, "from a direct call to KMS, not through S3: its encryption context names S3", nil},
 		{"made up by another service", func(_, r map[string]any) bool {
 			set(r, "lambda.amazonaws.com", "userIdentity", "invokedBy")
 			return true
-		}, nil, i, i, "from a call of lambda.amazonaws.com, not of S3"},
+		}, nil, i, i, "from a call of lambda.amazonaws.com, not of S3", nil},
 		{"S3's older name", func(_, r map[string]any) bool {
 			set(r, "s3.amazonaws.com", "userIdentity", "invokedBy")
 			return true
-		}, nil, p, p, ""},
+		}, nil, p, p, "", nil},
 		{"S3's oldest name", func(_, r map[string]any) bool {
 			set(r, "AWS Internal", "userIdentity", "invokedBy")
 			return true
-		}, nil, p, p, ""},
-		{"refused by KMS", func(_, r map[string]any) bool { r["errorCode"] = "AccessDenied"; return true }, nil, i, i, "that KMS refused (AccessDenied)"},
+		}, nil, p, p, "", nil},
+		{"refused by KMS", func(_, r map[string]any) bool { r["errorCode"] = "AccessDenied"; return true }, nil, i, i, "that KMS refused (AccessDenied)", nil},
 		{"another time", func(s, r map[string]any) bool {
-			s["EventTime"], r["eventTime"] = hourAgo.Unix(), hourAgo.Format(time.RFC3339)
+			at := hourBefore(r)
+			s["EventTime"], r["eventTime"] = at.Unix(), at.Format(time.RFC3339)
 			return true
-		}, nil, i, p, "1 from another time"},
+		}, nil, i, p, "1 from another time", nil},
 		{"before the window", func(s, r map[string]any) bool {
-			s["EventTime"], r["eventTime"] = hourAgo.Unix(), hourAgo.Format(time.RFC3339)
+			at := hourBefore(r)
+			s["EventTime"], r["eventTime"] = at.Unix(), at.Format(time.RFC3339)
 			return true
-		}, func(c *Config) { c.Since = time.Minute }, i, i, ""},
+		}, func(c *Config) { c.Since = time.Minute }, i, i, "", nil},
 		{"another key, in the record alone", func(_, r map[string]any) bool {
 			set(r["resources"].([]any)[0].(map[string]any), testKey, "ARN")
 			return true
-		}, nil, i, i, "whose record contradicts its summary"},
+		}, nil, i, i, "whose record contradicts its summary", &[2]report.Status{f, i}},
 		{"another key", func(s, r map[string]any) bool {
 			set(r["resources"].([]any)[0].(map[string]any), testKey, "ARN")
 			s["Resources"] = []any{map[string]any{"ResourceType": "AWS::KMS::Key", "ResourceName": testKey}}
 			return true
-		}, nil, f, i, "the event of this write shows another key: " + testKey},
-		{"no resources", func(s, r map[string]any) bool { r["resources"], s["Resources"] = nil, nil; return true }, nil, f, i, "another key"},
-		{"another Region", func(_, r map[string]any) bool { r["awsRegion"] = "eu-west-1"; return true }, nil, i, i, "in another Region"},
-		{"another event's id", func(_, r map[string]any) bool { r["eventID"] = "0"; return true }, nil, i, i, "contradicts"},
-		{"another event's name", func(_, r map[string]any) bool { r["eventName"] = "GenerateDataKey"; return true }, nil, p, i, ""},
-		{"another time in the record", func(_, r map[string]any) bool { r["eventTime"] = hourAgo.Format(time.RFC3339); return true }, nil, i, i, "contradicts"},
+		}, nil, f, i, "the event of this write shows another key: " + testKey, nil},
+		{"no resources", func(s, r map[string]any) bool { r["resources"], s["Resources"] = nil, nil; return true }, nil, f, i, "another key", nil},
+		{"another Region", func(_, r map[string]any) bool { r["awsRegion"] = "eu-west-1"; return true }, nil, i, i, "in another Region", nil},
+		{"another event's id", func(_, r map[string]any) bool { r["eventID"] = "0"; return true }, nil, i, i, "contradicts", &[2]report.Status{p, p}},
+		{"another event's name", func(_, r map[string]any) bool { r["eventName"] = "GenerateDataKey"; return true }, nil, p, i, "", nil},
+		{"another time in the record", func(_, r map[string]any) bool { r["eventTime"] = hourBefore(r).Format(time.RFC3339); return true }, nil, i, i, "contradicts", &[2]report.Status{i, p}},
 		{"another service", func(s, r map[string]any) bool {
 			s["EventSource"], r["eventSource"] = "sts.amazonaws.com", "sts.amazonaws.com"
 			return true
-		}, nil, i, i, ""},
-		{"a record that is no JSON", func(s, _ map[string]any) bool { s["CloudTrailEvent"], s["raw"] = "{", true; return true }, nil, i, i, ""},
+		}, nil, i, i, "", nil},
+		{"a record that is no JSON", func(s, _ map[string]any) bool { s["CloudTrailEvent"], s["raw"] = "{", true; return true }, nil, i, i, "", nil},
 		{"a record of another shape", func(s, _ map[string]any) bool {
 			s["CloudTrailEvent"], s["raw"] = `{"eventName":7}`, true
 			return true
-		}, nil, i, i, ""},
+		}, nil, i, i, "", nil},
 		{"a session of the role that is expected", func(_, r map[string]any) bool {
 			r["userIdentity"] = map[string]any{
 				"type": "AssumedRole", "arn": "arn:aws:sts::" + owner + ":assumed-role/Deployer/ci-17", "invokedBy": "fas.s3.amazonaws.com",
 				"sessionContext": map[string]any{"sessionIssuer": map[string]any{"arn": "arn:aws:iam::" + owner + ":role/ci/Deployer"}},
 			}
 			return true
-		}, func(c *Config) { c.Caller = "arn:aws:sts::" + owner + ":assumed-role/Deployer/ci-18" }, p, p, ""},
+		}, func(c *Config) { c.Caller = "arn:aws:sts::" + owner + ":assumed-role/Deployer/ci-18" }, p, p, "", nil},
 		{"a session of another role", func(_, r map[string]any) bool {
 			r["userIdentity"] = map[string]any{"arn": "arn:aws:sts::" + owner + ":assumed-role/Other/Deployer", "invokedBy": "fas.s3.amazonaws.com"}
 			return true
-		}, func(c *Config) { c.Caller = "arn:aws:iam::" + owner + ":role/Deployer" }, f, i, "another caller"},
+		}, func(c *Config) { c.Caller = "arn:aws:iam::" + owner + ":role/Deployer" }, f, i, "another caller", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -183,6 +192,42 @@ func TestTrail_Forged(t *testing.T) {
 			require.Equal(t, tt.write, result(t, rep, "trail.write").Status, show(rep))
 			require.Equal(t, tt.read, result(t, rep, "trail.read").Status, show(rep))
 			require.Contains(t, result(t, rep, "trail.write").Actual, tt.because)
+		})
+		t.Run(tt.name+", in log files", func(t *testing.T) {
+			t.Parallel()
+			s := newLoggedStack(t)
+			s.config.Only = []string{"trail"}
+			s.forge(t, func(record []byte) []byte {
+				var r map[string]any
+				require.NoError(t, json.Unmarshal(record, &r))
+				if r["resources"] == nil { // LookupEvents does not find it by the key either
+					return record
+				}
+				summary := map[string]any{"EventName": r["eventName"]}
+				if !tt.forge(summary, r) {
+					return nil
+				}
+				if raw, ok := summary["raw"]; ok && raw == true {
+					return []byte(summary["CloudTrailEvent"].(string))
+				}
+				b, err := json.Marshal(r)
+				require.NoError(t, err)
+				return b
+			})
+			s.config.Since += time.Hour // for events that were moved
+			if tt.config != nil {
+				tt.config(&s.config)
+			}
+			want := [2]report.Status{tt.write, tt.read}
+			if tt.files != nil {
+				want = *tt.files
+			}
+			rep := s.run(t)
+			require.Equal(t, want[0], result(t, rep, "trail.write").Status, show(rep))
+			require.Equal(t, want[1], result(t, rep, "trail.read").Status, show(rep))
+			if tt.files == nil && tt.because != "" {
+				require.Contains(t, result(t, rep, "trail.write").Actual, tt.because)
+			}
 		})
 	}
 }
@@ -391,9 +436,7 @@ func TestTrail_UncoveredTimeIsInconclusive(t *testing.T) {
 	const why = "no digest covers the time"
 	rec := trailRecord{EventName: "GenerateDataKey", EventSource: "kms.amazonaws.com", EventTime: at, Region: region}
 	rec.UserIdentity.ARN, rec.UserIdentity.InvokedBy = "arn:aws:iam::"+owner+":role/a", "s3.amazonaws.com"
-	rec.Resources = append(rec.Resources, struct {
-		ARN string `json:"ARN"`
-	}{testKey})
+	rec.Resources = []trailResource{{ARN: testKey}}
 	rec.RequestParameters.EncryptionContext = map[string]string{"aws:s3:arn": "arn:aws:s3:::" + bucket + "/" + object}
 	for name, tt := range map[string]struct {
 		uncovered, unproven string

@@ -72,6 +72,9 @@ func group(name string) string {
 			if c.AccountWide {
 				id += ", with `--account-wide`"
 			}
+			if c.FilesOnly {
+				id += ", with `--events s3://...`"
+			}
 			row(&b, id, c.Severity, c.Proves, c.NotProven)
 		}
 	}
