@@ -27,11 +27,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 		http.Error(w, "localaws: "+why, http.StatusForbidden)
 		return
 	}
-	if h.Method == http.MethodConnect {
+	switch {
+	case h.Method != http.MethodConnect && !strings.HasPrefix(h.URL.Path, adminPath):
+	case h.Header.Get("Origin") != "":
+		refuseOrigin(w, h)
+		return
+	case h.Method == http.MethodConnect:
 		s.tunnel(w, h)
 		return
-	}
-	if strings.HasPrefix(h.URL.Path, adminPath) {
+	default:
 		s.serveAdmin(w, h)
 		return
 	}
@@ -53,17 +57,26 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 			refused = wire.NotImplemented(r.Service, "")
 		}
 	}
+	if h.Method == http.MethodOptions { // a preflight request, which nobody signs
+		r.Service, service, refused = "s3", s.s3, nil
+	}
+	if h.Header.Get("Origin") != "" && (service != s.s3 || !s.s3.AllowsOrigin(h)) {
+		refuseOrigin(w, h)
+		return
+	}
 	s.answer(r, service, refused)
+}
+
+// refuseOrigin answers a web page that no bucket's CORS rules allow.
+func refuseOrigin(w http.ResponseWriter, h *http.Request) {
+	http.Error(w, fmt.Sprintf("localaws: refusing a request of a web page (Origin: %s): only a bucket's CORS rules can allow it", h.Header.Get("Origin")), http.StatusForbidden)
 }
 
 // foreign is why a request does not come from a program on this machine that
 // means localaws; empty if it does. A web page that the user visits can send
 // requests to loopback addresses, directly or by a name of its own that resolves
-// to one: both carry an Origin or a Host that gives them away.
+// to one: the former carry an Origin (see refuseOrigin), the latter this Host.
 func foreign(h *http.Request) string {
-	if origin := h.Header.Get("Origin"); origin != "" {
-		return fmt.Sprintf("refusing a request of a web page (Origin: %s)", origin)
-	}
 	host := h.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

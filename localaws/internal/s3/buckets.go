@@ -42,6 +42,8 @@ type bucketRecord struct {
 	Grants       []aclGrant
 	Tags         []s3Tag
 	ObjectLock   bool
+	CORS         []corsRule `json:",omitempty"`
+	Acceleration string     `json:",omitempty"` // "", "Enabled" or "Suspended"
 	Retention    *defaultRetention
 	// Documents are the configurations that are kept and given back, but not
 	// carried out: "lifecycle", "logging".

@@ -73,6 +73,7 @@ var modelled = map[string][]string{
 	"GetObjectTagging":       {"versionId"},
 	"PutObjectTagging":       {"versionId"},
 	"DeleteObjectTagging":    {"versionId"},
+	"PutObjectAcl":           {"versionId", "x-amz-acl"},
 	"GetObjectAcl":           {"versionId"},
 	"GetObjectRetention":     {"versionId"},
 	"PutObjectRetention":     {"versionId", "x-amz-bypass-governance-retention"},

@@ -330,7 +330,7 @@ func (c *call) describeAccess(o *objectRecord) error {
 	if acl := c.header("X-Amz-Acl"); acl != "" {
 		switch {
 		case c.b.Ownership == "BucketOwnerEnforced" && acl != "bucket-owner-full-control":
-			return wire.Errf(http.StatusBadRequest, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+			return errNoACLs()
 		case !slices.Contains([]string{"private", "bucket-owner-read", "bucket-owner-full-control"}, acl):
 			return wire.NotImplemented("s3", "objects with the ACL "+acl)
 		}

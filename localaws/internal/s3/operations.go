@@ -27,7 +27,7 @@ func (o *operation) actionFor(query url.Values) string {
 	switch o.action {
 	case "s3:GetObject", "s3:DeleteObject":
 		return o.action + "Version"
-	case "s3:GetObjectAcl", "s3:GetObjectTagging", "s3:PutObjectTagging", "s3:DeleteObjectTagging":
+	case "s3:GetObjectAcl", "s3:PutObjectAcl", "s3:GetObjectTagging", "s3:PutObjectTagging", "s3:DeleteObjectTagging":
 		return strings.Replace(o.action, "Object", "ObjectVersion", 1)
 	}
 	return o.action
@@ -136,14 +136,14 @@ func routes() map[string]*operation {
 		"PUT bucket?acl": {"PutBucketAcl", "s3:PutBucketAcl", "PutBucketAcl", putBucketACL, ""},
 
 		"GET bucket?accelerate": {"GetBucketAccelerateConfiguration", "s3:GetAccelerateConfiguration", "GetAccelerateConfiguration", getAccelerate, ""},
-		"PUT bucket?accelerate": {"PutBucketAccelerateConfiguration", "s3:PutAccelerateConfiguration", "PutAccelerateConfiguration", nil, ""},
+		"PUT bucket?accelerate": {"PutBucketAccelerateConfiguration", "s3:PutAccelerateConfiguration", "PutAccelerateConfiguration", putAccelerate, ""},
 
 		"GET bucket?requestPayment": {"GetBucketRequestPayment", "s3:GetBucketRequestPayment", "GetBucketRequestPayment", getRequestPayment, ""},
-		"PUT bucket?requestPayment": {"PutBucketRequestPayment", "s3:PutBucketRequestPayment", "PutBucketRequestPayment", nil, ""},
+		"PUT bucket?requestPayment": {"PutBucketRequestPayment", "s3:PutBucketRequestPayment", "PutBucketRequestPayment", putRequestPayment, ""},
 
-		"GET bucket?cors":    {"GetBucketCors", "s3:GetBucketCORS", "GetBucketCors", getCORS, ""},
-		"PUT bucket?cors":    {"PutBucketCors", "s3:PutBucketCORS", "PutBucketCors", nil, ""},
-		"DELETE bucket?cors": {"DeleteBucketCors", "s3:PutBucketCORS", "DeleteBucketCors", deleteNothing, ""},
+		"GET bucket?cors":    {"GetBucketCors", "s3:GetBucketCORS", "GetBucketCors", getBucketCORS, ""},
+		"PUT bucket?cors":    {"PutBucketCors", "s3:PutBucketCORS", "PutBucketCors", putBucketCORS, ""},
+		"DELETE bucket?cors": {"DeleteBucketCors", "s3:PutBucketCORS", "DeleteBucketCors", deleteBucketCORS, ""},
 
 		"GET bucket?website":    {"GetBucketWebsite", "s3:GetBucketWebsite", "GetBucketWebsite", getWebsite, ""},
 		"PUT bucket?website":    {"PutBucketWebsite", "s3:PutBucketWebsite", "PutBucketWebsite", nil, ""},
@@ -174,7 +174,7 @@ func routes() map[string]*operation {
 		"PUT key?tagging":    {"PutObjectTagging", "", "", putObjectTagging, ""},
 		"DELETE key?tagging": {"DeleteObjectTagging", "s3:DeleteObjectTagging", "", deleteObjectTagging, ""},
 		"GET key?acl":        {"GetObjectAcl", "s3:GetObjectAcl", "", getObjectACL, ""},
-		"PUT key?acl":        {"PutObjectAcl", "s3:PutObjectAcl", "", nil, ""},
+		"PUT key?acl":        {"PutObjectAcl", "s3:PutObjectAcl", "", putObjectACL, ""},
 		"GET key?retention":  {"GetObjectRetention", "s3:GetObjectRetention", "", getObjectRetention, ""},
 		"PUT key?retention":  {"PutObjectRetention", "s3:PutObjectRetention", "", putObjectRetention, ""},
 		"GET key?legal-hold": {"GetObjectLegalHold", "s3:GetObjectLegalHold", "", getObjectLegalHold, ""},

@@ -96,6 +96,9 @@ type response struct {
 
 // Operation implements [wire.Service].
 func (s *Service) Operation(r *wire.Request) string {
+	if r.HTTP.Method == http.MethodOptions {
+		return "OPTIONSObject"
+	}
 	if op := s.newCall(r).op; op != nil {
 		return op.name
 	}
@@ -139,6 +142,9 @@ func (c *call) execute() (*response, error) {
 }
 
 func (c *call) answer() (*response, error) {
+	if c.HTTP.Method == http.MethodOptions {
+		return c.preflight()
+	}
 	if c.op == nil || c.op.handle == nil {
 		return nil, wire.NotImplemented("s3", c.Operation)
 	}
@@ -161,6 +167,7 @@ func (c *call) answer() (*response, error) {
 		if err := c.findBucket(); err != nil {
 			return nil, err
 		}
+		c.addCORS()
 	}
 	if c.op.action != "" {
 		if err := c.authorize(c.op.actionFor(c.query), c.arn()); err != nil {

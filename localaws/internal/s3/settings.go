@@ -570,7 +570,7 @@ func putBucketACL(c *call) (*response, error) {
 	}
 	return c.changed(http.StatusOK, func(b *bucketRecord) error {
 		if b.Ownership == "BucketOwnerEnforced" {
-			return wire.Errf(http.StatusBadRequest, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+			return errNoACLs()
 		}
 		for _, g := range grants {
 			switch {
@@ -633,20 +633,8 @@ func (c *call) readACL() ([]aclGrant, error) {
 
 // What this project's buckets never have: the answer is always the same.
 
-func getAccelerate(*call) (*response, error) {
-	return xmlAnswer("AccelerateConfiguration", struct{}{})
-}
-
-func getRequestPayment(*call) (*response, error) {
-	return xmlAnswer("RequestPaymentConfiguration", struct{ Payer string }{"BucketOwner"})
-}
-
 func getNotification(*call) (*response, error) {
 	return xmlAnswer("NotificationConfiguration", struct{}{})
-}
-
-func getCORS(c *call) (*response, error) {
-	return nil, errNotFound("NoSuchCORSConfiguration", "The CORS configuration does not exist", c)
 }
 
 func getWebsite(c *call) (*response, error) {
