@@ -44,12 +44,13 @@ func (c *call) update(f func(tx *bolt.Tx) error) error {
 }
 
 // encrypted notes, for the data event, how an object is stored.
-func (c *call) encrypted(algorithm, keyARN string, bucketKey bool, versionID string) {
-	headers := sseHeaders(algorithm, keyARN, bucketKey)
-	headers["X-Amz-Version-Id"] = c.versionHeader(versionID)
+func (c *call) encrypted(o *objectRecord) {
+	headers := c.sseHeaders(o)
+	delete(headers, customerPrefix+"Key-Md5") // tells something of a key
+	headers["X-Amz-Version-Id"] = c.versionHeader(o.VersionID)
 	c.elements = recordedElements(headers)
-	applied := map[string]string{sseS3: "SSE_S3", sseKMS: "SSE_KMS"}[c.elements[strings.ToLower(headerSSE)]]
-	if applied != "" && !c.hasHeader(headerSSE) {
+	applied := map[string]string{sseS3: "SSE_S3", sseKMS: "SSE_KMS", sseC: "SSE_C"}[o.Algorithm]
+	if applied != "" && o.Algorithm != sseC && !c.hasHeader(headerSSE) {
 		applied = "Default_" + applied
 	}
 	c.sseApplied = applied
@@ -88,7 +89,10 @@ func (c *call) dataEvent(failure error) trail.Event {
 		}
 	}
 	additional := map[string]any{"SignatureVersion": "SigV4", "AuthenticationMethod": "AuthHeader", "x-amz-id-2": hostID(c.ID)}
-	if c.HTTP.Header.Get("Authorization") == "" && c.query.Has("X-Amz-Signature") {
+	switch {
+	case c.Operation == "PostObject":
+		delete(additional, "AuthenticationMethod") // no value is documented for forms
+	case c.HTTP.Header.Get("Authorization") == "" && c.query.Has("X-Amz-Signature"):
 		additional["AuthenticationMethod"] = "QueryString"
 	}
 	if c.HTTP.TLS != nil {

@@ -36,7 +36,6 @@ const (
 	headerSSEKey       = "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"
 	headerSSEContext   = "X-Amz-Server-Side-Encryption-Context"
 	headerSSEBucketKey = "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"
-	headerSSEC         = "X-Amz-Server-Side-Encryption-Customer-Algorithm"
 )
 
 // sseChoice is how an object is to be encrypted.
@@ -45,16 +44,14 @@ type sseChoice struct {
 	keyID     string // as typed, in the header or in the bucket's default
 	bucketKey bool
 	context   map[string]string // the caller's part of the encryption context
+	customer  []byte            // the customer's key, of SSE-C
 }
 
 // chooseEncryption is the request's headers, else the bucket's default, which
 // for a bucket that was told nothing is SSE-S3.
 func (c *call) chooseEncryption() (sseChoice, error) {
-	if c.hasHeader(headerSSEC) || c.hasHeader(headerSSEC[:len(headerSSEC)-len("Algorithm")]+"Key") {
-		if c.b.blocksSSEC() {
-			return sseChoice{}, wire.Errf(http.StatusForbidden, "AccessDenied", "The SSE-C encryption type is blocked for the bucket %s: its encryption configuration blocks server-side encryption with customer-provided keys.", c.bucket)
-		}
-		return sseChoice{}, wire.Errf(http.StatusNotImplemented, "NotImplemented", "localaws does not implement server-side encryption with customer-provided keys.")
+	if c.hasCustomerKey(customerPrefix) {
+		return c.chooseCustomerKey()
 	}
 	ch := sseChoice{algorithm: c.header(headerSSE), keyID: c.header(headerSSEKey)}
 	if ch.keyID != "" && ch.algorithm != sseKMS {
@@ -114,6 +111,10 @@ func (c *call) kmsUse(region string, context map[string]string) kms.Use {
 // newObjectKey gets a data key for the object key in c's bucket.
 func (c *call) newObjectKey(ch sseChoice, key string) (objectKey, error) {
 	context := map[string]string{"aws:s3:arn": objectARN(c.bucket, key)}
+	if ch.algorithm == sseC {
+		salt, mac := saltedHMAC(ch.customer)
+		return objectKey{EnvelopeHeader{Algorithm: sseC, CustomerKeySalt: salt, CustomerKeyHMAC: mac, EncryptionContext: context}, ch.customer}, nil
+	}
 	if ch.algorithm == sseS3 {
 		plain := make([]byte, 32)
 		_, _ = rand.Read(plain) // never fails: see crypto/rand.Read
@@ -161,6 +162,10 @@ func (c *call) newObjectKey(ch sseChoice, key string) (objectKey, error) {
 
 // unwrapObjectKey gets the data key of a stored object or upload back.
 func (c *call) unwrapObjectKey(b *bucketRecord, h EnvelopeHeader) (objectKey, error) {
+	if h.Algorithm == sseC {
+		key, err := c.storedCustomerKey(h.CustomerKeySalt, h.CustomerKeyHMAC)
+		return objectKey{h, key}, err
+	}
 	if h.Algorithm == sseS3 {
 		plain, err := b.unwrap(h.WrappedKey, h.EncryptionContext["aws:s3:arn"])
 		return objectKey{h, plain}, err
@@ -283,10 +288,14 @@ func (b *bucketRecord) aead() (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// sseHeaders are the headers that say how an object is encrypted.
-func sseHeaders(algorithm, keyARN string, bucketKey bool) map[string]string {
-	h := map[string]string{headerSSE: cmp.Or(algorithm, sseS3), headerSSEKey: keyARN}
-	if bucketKey {
+// sseHeaders are the headers that say how an object is encrypted. The digest of a
+// customer's key is the one that the request has: it is not stored.
+func (c *call) sseHeaders(o *objectRecord) map[string]string {
+	if o.Algorithm == sseC {
+		return map[string]string{customerPrefix + "Algorithm": sseS3, customerPrefix + "Key-Md5": c.header(customerPrefix + "Key-Md5")}
+	}
+	h := map[string]string{headerSSE: cmp.Or(o.Algorithm, sseS3), headerSSEKey: o.KMSKeyARN}
+	if o.BucketKey {
 		h[headerSSEBucketKey] = "true"
 	}
 	return h

@@ -46,15 +46,20 @@ var errDamaged = errors.New("the stored object is damaged")
 // EnvelopeHeader is the first line of an object's file.
 type EnvelopeHeader struct {
 	Format string `json:"format"` // "localaws-object-1"
-	// Algorithm is the server-side encryption: "AES256" (SSE-S3) or "aws:kms".
+	// Algorithm is the server-side encryption: "AES256" (SSE-S3), "aws:kms" or
+	// "SSE-C".
 	Algorithm string `json:"algorithm"`
-	// KMSKeyARN is the key under which WrappedKey is wrapped; empty for SSE-S3.
+	// KMSKeyARN is the key under which WrappedKey is wrapped; empty for the others.
 	KMSKeyARN string `json:"kmsKeyArn,omitempty"`
 	// BucketKey says that WrappedKey is the bucket-level key of an S3 Bucket
 	// Key, which many objects share.
 	BucketKey bool `json:"bucketKey,omitempty"`
-	// WrappedKey is the data key, encrypted; base64 in JSON.
-	WrappedKey []byte `json:"wrappedDataKey"`
+	// WrappedKey is the data key, encrypted; base64 in JSON. With SSE-C there is
+	// none: the customer's key takes its place, and nothing of it is stored but a
+	// salted HMAC, to tell it from a wrong one.
+	WrappedKey      []byte `json:"wrappedDataKey,omitempty"`
+	CustomerKeySalt []byte `json:"customerKeySalt,omitempty"`
+	CustomerKeyHMAC []byte `json:"customerKeyHmac,omitempty"`
 	// EncryptionContext was given when the data key was wrapped and must be
 	// given to unwrap it.
 	EncryptionContext map[string]string `json:"encryptionContext"`

@@ -22,10 +22,11 @@ var signing = []string{
 var (
 	encryptionHeaders = []string{
 		strings.ToLower(headerSSE), strings.ToLower(headerSSEKey), strings.ToLower(headerSSEContext), strings.ToLower(headerSSEBucketKey),
-		// Refused by chooseEncryption, with S3's own error if the bucket blocks SSE-C.
-		strings.ToLower(headerSSEC), "x-amz-server-side-encryption-customer-key", "x-amz-server-side-encryption-customer-key-md5",
 	}
-	writeHeaders = slices.Concat(encryptionHeaders, []string{
+	customerHeaders = []string{
+		"x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-customer-key", "x-amz-server-side-encryption-customer-key-md5",
+	}
+	writeHeaders = slices.Concat(encryptionHeaders, customerHeaders, []string{
 		"x-amz-acl", "x-amz-tagging", "x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-meta-*",
 		"x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold",
 	})
@@ -64,11 +65,13 @@ var modelled = map[string][]string{
 	"PutObject": writeHeaders,
 	"CopyObject": slices.Concat(writeHeaders, copyHeaders, []string{
 		"x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-checksum-algorithm",
+		"x-amz-copy-source-server-side-encryption-customer-algorithm", "x-amz-copy-source-server-side-encryption-customer-key",
+		"x-amz-copy-source-server-side-encryption-customer-key-md5",
 	}),
-	"GetObject":              slices.Concat(overrides, []string{"versionId", "partNumber", "x-amz-checksum-mode"}),
-	"HeadObject":             slices.Concat(overrides, []string{"versionId", "partNumber", "x-amz-checksum-mode"}),
+	"GetObject":              slices.Concat(overrides, customerHeaders, []string{"versionId", "partNumber", "x-amz-checksum-mode"}),
+	"HeadObject":             slices.Concat(overrides, customerHeaders, []string{"versionId", "partNumber", "x-amz-checksum-mode"}),
 	"DeleteObject":           {"versionId", "x-amz-bypass-governance-retention"},
-	"GetObjectAttributes":    {"versionId", "x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"},
+	"GetObjectAttributes":    slices.Concat(customerHeaders, []string{"versionId", "x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"}),
 	"UpdateObjectEncryption": {"versionId"},
 	"GetObjectTagging":       {"versionId"},
 	"PutObjectTagging":       {"versionId"},

@@ -62,6 +62,9 @@ func (c *call) openObject(header func(string) string, prefix string) (*openedObj
 		if err != nil {
 			return nil, err
 		}
+		if err := c.checkCustomerKey(&o); err != nil {
+			return nil, err
+		}
 		if err := c.checkReadConditions(o, header, prefix); err != nil {
 			return nil, err
 		}
@@ -132,7 +135,7 @@ func (c *call) checkReadConditions(o objectRecord, header func(string) string, p
 
 // objectHeaders are what HEAD and GET say of an object.
 func (c *call) objectHeaders(o *objectRecord) map[string]string {
-	h := sseHeaders(o.Algorithm, o.KMSKeyARN, o.BucketKey)
+	h := c.sseHeaders(o)
 	maps.Copy(h, o.Headers)
 	for k, v := range o.Metadata {
 		h["x-amz-meta-"+k] = v
@@ -238,6 +241,9 @@ func headObject(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkCustomerKey(&o); err != nil {
+		return nil, err
+	}
 	if err := c.checkReadConditions(o, c.header, ""); err != nil {
 		return nil, err
 	}
@@ -292,6 +298,9 @@ func getObjectAttributes(c *call) (*response, error) {
 	}
 	o, err := c.find()
 	if err != nil {
+		return nil, err
+	}
+	if err := c.checkCustomerKey(&o); err != nil {
 		return nil, err
 	}
 	var out objectAttributes

@@ -31,7 +31,7 @@ func putObject(c *call) (*response, error) {
 	if err := c.store(o, k, p); err != nil {
 		return nil, err
 	}
-	a := &response{header: sseHeaders(o.Algorithm, o.KMSKeyARN, o.BucketKey)}
+	a := &response{header: c.sseHeaders(o)}
 	maps.Copy(a.header, o.checksumHeaders())
 	a.header["Etag"], a.header["X-Amz-Version-Id"] = quoted(o.ETag), c.versionHeader(o.VersionID)
 	return a, nil
@@ -88,7 +88,7 @@ func (c *call) copySource() (*call, error) {
 	if err != nil || !ok || bucket == "" || key == "" || strings.HasPrefix(bucket, "arn:") {
 		return nil, errInvalidArgument("x-amz-copy-source", v, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
 	}
-	src := &call{Request: c.Request, s: c.s, op: operations["GET key"], bucket: bucket, key: key, query: url.Values{}}
+	src := &call{Request: c.Request, s: c.s, copied: true, op: operations["GET key"], bucket: bucket, key: key, query: url.Values{}}
 	if version != "" {
 		src.query.Set("versionId", version)
 	}
@@ -149,7 +149,7 @@ func copyObject(c *call) (*response, error) {
 		class := o.Headers["X-Amz-Storage-Class"]
 		itself := src.bucket == c.bucket && src.key == c.key && !src.query.Has("versionId")
 		// S3 permits an unchanged copy of an object under KMS: it re-encrypts the object.
-		if itself && from.object.KMSKeyARN == "" && !c.hasHeader("X-Amz-Storage-Class") && !c.hasHeader(headerSSE) && !c.hasHeader("X-Amz-Website-Redirect-Location") {
+		if itself && from.object.KMSKeyARN == "" && !c.hasHeader("X-Amz-Storage-Class") && !c.hasHeader(headerSSE) && !c.hasCustomerKey(customerPrefix) && !c.hasHeader("X-Amz-Website-Redirect-Location") {
 			return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 		o.Headers, o.Metadata = maps.Clone(from.object.Headers), from.object.Metadata
@@ -190,7 +190,7 @@ func copyObject(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.header = sseHeaders(o.Algorithm, o.KMSKeyARN, o.BucketKey)
+	a.header = c.sseHeaders(o)
 	a.header["X-Amz-Version-Id"], a.header["X-Amz-Copy-Source-Version-Id"] = c.versionHeader(o.VersionID), src.versionHeader(from.object.VersionID)
 	return a, nil
 }

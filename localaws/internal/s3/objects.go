@@ -42,6 +42,8 @@ type objectRecord struct {
 	Algorithm string            `json:",omitempty"` // of the server-side encryption
 	KMSKeyARN string            `json:",omitempty"`
 	BucketKey bool              `json:",omitempty"`
+	// Of an object under a customer's key: see saltedHMAC.
+	CustomerKeySalt, CustomerKeyHMAC []byte `json:",omitempty"`
 
 	ChecksumAlgorithm string `json:",omitempty"` // "crc32"
 	Checksum          string `json:",omitempty"` // base64; with "-N" for N parts where it is composite
@@ -184,7 +186,7 @@ func (c *call) commitObject(o *objectRecord, check, then func(tx *bolt.Tx) error
 		if replaced, err = putVersion(tx, b, o); err != nil {
 			return err
 		}
-		c.encrypted(o.Algorithm, o.KMSKeyARN, o.BucketKey, o.VersionID)
+		c.encrypted(o)
 		if then == nil {
 			return nil
 		}
@@ -408,6 +410,7 @@ func (o *objectRecord) stored(file string, k objectKey, p *payload) {
 
 func (o *objectRecord) encryptedBy(k objectKey) {
 	o.Algorithm, o.KMSKeyARN, o.BucketKey = k.header.Algorithm, k.header.KMSKeyARN, k.header.BucketKey
+	o.CustomerKeySalt, o.CustomerKeyHMAC = k.header.CustomerKeySalt, k.header.CustomerKeyHMAC
 }
 
 // opaqueETag is the ETag of an object under KMS, which is no digest of its

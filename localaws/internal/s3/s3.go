@@ -78,6 +78,7 @@ type call struct {
 
 	keys     map[string]string // condition keys, once they were needed
 	tags     []s3Tag           // of the body of PutObjectTagging and TagResource
+	copied   bool              // reads the source of a copy for another call
 	tagKeys  []string          // of TagResource and UntagResource
 	writing  bool              // the bucket's configuration, until the call has been recorded
 	recorded bool              // the event, with the change of the state

@@ -115,7 +115,10 @@ func (c *call) reEncrypt(to sseChoice) error {
 		return err
 	}
 	defer from.close()
-	if from.object.protected(c) {
+	switch {
+	case from.object.Algorithm == sseC:
+		return errUpdate("The UpdateObjectEncryption operation doesn't support source objects with the encryption type DSSE-KMS or SSE-C. Only source objects encrypted with SSE-S3 or SSE-KMS are supported.")
+	case from.object.protected(c):
 		return errLockedEncryption
 	}
 	old, k, err := c.rewrapObjectKey(from.file.header, to)

@@ -1,0 +1,126 @@
+package s3
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
+)
+
+// Server-side encryption with customer-provided keys (SSE-C): every request that
+// reads or writes the object brings the key, which is stored nowhere.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
+
+const (
+	sseC = "SSE-C"
+
+	// The three headers of a key: Algorithm, Key and Key-Md5. A copy has them for
+	// its source, too.
+	customerPrefix       = "X-Amz-Server-Side-Encryption-Customer-"
+	customerSourcePrefix = "X-Amz-Copy-Source-Server-Side-Encryption-Customer-"
+)
+
+// hasCustomerKey reports whether the request has any of the headers.
+func (c *call) hasCustomerKey(prefix string) bool {
+	return c.hasHeader(prefix+"Algorithm") || c.hasHeader(prefix+"Key") || c.hasHeader(prefix+"Key-Md5")
+}
+
+// chooseCustomerKey encrypts under the customer's key, unless the bucket blocks
+// that, as every new bucket does.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/blocking-unblocking-s3-c-encryption-gpb.html
+func (c *call) chooseCustomerKey() (sseChoice, error) {
+	if c.b.blocksSSEC() {
+		return sseChoice{}, wire.Errf(http.StatusForbidden, "AccessDenied", "The SSE-C encryption type is blocked for the bucket %s: its encryption configuration blocks server-side encryption with customer-provided keys.", c.bucket)
+	}
+	if sse := c.header(headerSSE); sse != "" {
+		return sseChoice{}, errInvalidArgument(strings.ToLower(headerSSE), sse, "Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
+	}
+	key, err := c.customerKey(customerPrefix)
+	return sseChoice{algorithm: sseC, customer: key}, err
+}
+
+// customerKey reads the key of the request. No error repeats any part of it.
+func (c *call) customerKey(prefix string) ([]byte, error) {
+	if !c.Secure {
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.")
+	}
+	invalid := func(name, value, message string) error {
+		return errInvalidArgument(strings.ToLower(prefix+name), value, "%s", message)
+	}
+	const must = "Requests specifying Server Side Encryption with Customer provided keys must provide "
+	switch algorithm := c.header(prefix + "Algorithm"); {
+	case algorithm == "":
+		return nil, invalid("Algorithm", "null", must+"a valid encryption algorithm.")
+	case algorithm != sseS3:
+		e := wire.Errf(http.StatusBadRequest, "InvalidEncryptionAlgorithmError", "The Encryption request you specified is not valid. Supported value: AES256.")
+		e.Extra = map[string]string{"ArgumentName": strings.ToLower(prefix + "Algorithm"), "ArgumentValue": algorithm}
+		return nil, e
+	case c.header(prefix+"Key") == "":
+		return nil, invalid("Key", "null", must+"an appropriate secret key.")
+	case c.header(prefix+"Key-Md5") == "":
+		return nil, invalid("Key-Md5", "null", must+"the client calculated MD5 of the secret key.")
+	}
+	key, err := base64.StdEncoding.DecodeString(c.header(prefix + "Key"))
+	if err != nil || len(key) != 32 {
+		return nil, invalid("Key", "", "The secret key was invalid for the specified algorithm.")
+	}
+	digest := newMD5()
+	digest.Write(key) // hashes never fail
+	if sum := c.header(prefix + "Key-Md5"); sum != base64.StdEncoding.EncodeToString(digest.Sum(nil)) {
+		return nil, invalid("Key-Md5", sum, "The calculated MD5 hash of the key did not match the hash that was provided.")
+	}
+	return key, nil
+}
+
+// saltedHMAC is what is stored of a customer's key, to tell it from a wrong one.
+func saltedHMAC(key []byte) (salt, mac []byte) {
+	salt = make([]byte, 32)
+	_, _ = rand.Read(salt) // never fails: see crypto/rand.Read
+	return salt, customerMAC(salt, key)
+}
+
+func customerMAC(salt, key []byte) []byte {
+	m := hmac.New(sha256.New, salt)
+	m.Write(key) // hashes never fail
+	return m.Sum(nil)
+}
+
+// checkCustomerKey refuses to read an object under a customer's key without it,
+// and any other object with one.
+func (c *call) checkCustomerKey(o *objectRecord) error {
+	if c.Operation == "UpdateObjectEncryption" {
+		return nil // refuses such objects itself
+	}
+	switch has := c.hasCustomerKey(c.customerPrefix()); {
+	case o.Algorithm != sseC && has:
+		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The encryption parameters are not applicable to this object.")
+	case o.Algorithm != sseC:
+		return nil
+	case !has:
+		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.")
+	}
+	_, err := c.storedCustomerKey(o.CustomerKeySalt, o.CustomerKeyHMAC)
+	return err
+}
+
+// storedCustomerKey is the request's key if it is the one of the stored HMAC.
+func (c *call) storedCustomerKey(salt, mac []byte) ([]byte, error) {
+	key, err := c.customerKey(c.customerPrefix())
+	if err == nil && !hmac.Equal(mac, customerMAC(salt, key)) {
+		clear(key)
+		return nil, wire.Errf(http.StatusForbidden, "AccessDenied", "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.")
+	}
+	return key, err
+}
+
+// customerPrefix begins the headers with the key of the object that is read.
+func (c *call) customerPrefix() string {
+	if c.copied {
+		return customerSourcePrefix
+	}
+	return customerPrefix
+}
