@@ -40,10 +40,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 		return
 	}
 	r := &wire.Request{W: &wire.Writer{ResponseWriter: w}, HTTP: h, ID: wire.NewUUID(), Secure: h.TLS != nil, Now: s.opts.Now()}
-	refused := r.Authenticate(func(accessKey, token string) (wire.Identity, *wire.Error) {
+	r.Identify = func(accessKey, token string) (wire.Identity, *wire.Error) {
 		who, err := s.sts.Identify(accessKey, token, r.Now)
 		return who, credentialError(r.Service, err)
-	})
+	}
+	refused := r.Authenticate(r.Identify)
 	if r.Service == "" {
 		r.Service = guessService(r)
 	}

@@ -173,6 +173,10 @@ func FuzzS3(f *testing.F) {
 		{"PUT", "/bucket/key?partNumber=1&uploadId=x", "X-Amz-Copy-Source: bucket/key\nX-Amz-Copy-Source-Range: bytes=0-1\n", ""},
 		{"POST", "/bucket/key?uploadId=x", "", "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>e</ETag></Part></CompleteMultipartUpload>"},
 		{"GET", "/bucket/key?X-Amz-Signature=0&X-Amz-Credential=alice/20260301/us-east-1/s3/aws4_request&X-Amz-Date=20260301T000000Z&X-Amz-Expires=60", "Authorization: \n", ""},
+		{"POST", "/bucket", "Authorization: \nContent-Type: multipart/form-data; boundary=b\n", "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nk\r\n--b\r\nContent-Disposition: form-data; name=\"policy\"\r\n\r\ne30=\r\n--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nx\r\n--b--\r\n"},
+		{"OPTIONS", "/bucket/key", "Origin: http://a\nAccess-Control-Request-Method: PUT\n", ""},
+		{"PUT", "/bucket?cors", "", "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>"},
+		{"PUT", "/bucket/key?encryption", "", "<ObjectEncryption><SSE-KMS><KMSKeyArn>arn:aws:kms:us-east-1:123456789012:key/1</KMSKeyArn></SSE-KMS></ObjectEncryption>"},
 		{"GET", "/key", "Host: bucket.s3.localhost\n", ""}, {"PATCH", "/bucket/%00", "", ""}, {"GET", "//%ff?&&=&%zz", "", ""},
 	} {
 		f.Add(seed.method, seed.target, seed.headers, seed.body)
@@ -197,7 +201,8 @@ func FuzzS3(f *testing.F) {
 		h.RemoteAddr = "127.0.0.1:1"
 		w := httptest.NewRecorder()
 		r := &wire.Request{W: &wire.Writer{ResponseWriter: w}, HTTP: h, ID: wire.NewUUID(), Secure: true, Now: s.opts.Now()}
-		if err := r.Authenticate(func(accessKey, _ string) (wire.Identity, *wire.Error) { return wire.IdentityOf(accessKey), nil }); err != nil {
+		r.Identify = func(accessKey, _ string) (wire.Identity, *wire.Error) { return wire.IdentityOf(accessKey), nil }
+		if err := r.Authenticate(r.Identify); err != nil {
 			return nil, false // refused before S3 sees it
 		}
 		r.Service, r.Operation = "s3", s.s3.Operation(r)

@@ -179,8 +179,11 @@ func (c *call) conditions() map[string]string {
 	}
 	if c.Signed {
 		m["s3:signatureversion"], m["s3:authtype"] = "AWS4-HMAC-SHA256", "REST-HEADER"
-		if c.query.Has("X-Amz-Signature") {
+		switch {
+		case c.query.Has("X-Amz-Signature"):
 			m["s3:authtype"] = "REST-QUERY-STRING"
+		case c.Operation == "PostObject":
+			m["s3:authtype"] = "POST"
 		}
 		if at, err := time.Parse("20060102T150405Z", c.header("X-Amz-Date")); err == nil {
 			m["s3:signatureage"] = strconv.FormatInt(c.Now.Sub(at).Milliseconds(), 10)

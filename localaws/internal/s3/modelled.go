@@ -62,7 +62,8 @@ var modelled = map[string][]string{
 	"PutBucketLifecycleConfiguration": {strings.ToLower(headerTransition)},
 	"PutBucketAcl":                    {"x-amz-acl"},
 
-	"PutObject": writeHeaders,
+	"PutObject":  writeHeaders,
+	"PostObject": writeHeaders,
 	"CopyObject": slices.Concat(writeHeaders, copyHeaders, []string{
 		"x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-checksum-algorithm",
 		"x-amz-copy-source-server-side-encryption-customer-algorithm", "x-amz-copy-source-server-side-encryption-customer-key",

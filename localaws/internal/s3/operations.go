@@ -96,7 +96,7 @@ func routes() map[string]*operation {
 		"GET bucket?versions":     {"ListObjectVersions", "s3:ListBucketVersions", "", listObjectVersions, ""},
 		"GET bucket?uploads":      {"ListMultipartUploads", "s3:ListBucketMultipartUploads", "", listMultipartUploads, ""},
 		"POST bucket?delete":      {"DeleteObjects", "", "", deleteObjects, ""},
-		"POST bucket":             {"PostObject", "s3:PutObject", "", nil, ""},
+		"POST bucket":             {"PostObject", "", "", postObject, ""},
 		"GET bucket?policyStatus": {"GetBucketPolicyStatus", "s3:GetBucketPolicyStatus", "GetBucketPolicyStatus", getBucketPolicyStatus, ""},
 
 		"GET bucket?policy":    {"GetBucketPolicy", "s3:GetBucketPolicy", "GetBucketPolicy", getBucketPolicy, ""},

@@ -55,6 +55,7 @@ type payload struct {
 
 	wantMD5, wantSHA256, wantChecksum []byte // nil where the client did not say
 	trailer                           bool   // the checksum comes behind the body
+	open                              bool   // the length is not known before the end
 }
 
 // payload makes the reader of a body of at most limit bytes.
@@ -201,7 +202,7 @@ func (p *payload) end(err error) error {
 	if errors.Is(err, errDamaged) { // the source of a copy
 		return err
 	}
-	if !errors.Is(err, io.EOF) || p.left != 0 {
+	if !errors.Is(err, io.EOF) || p.left != 0 && !p.open {
 		return errIncompleteBody()
 	}
 	if p.trailer {

@@ -158,11 +158,8 @@ func (c *call) answer() (*response, error) {
 	if c.bucket == "" && c.key != "" { // as in //bucket/key
 		return nil, wire.Errf(http.StatusBadRequest, "InvalidBucketName", "The specified bucket is not valid.")
 	}
-	if !utf8.ValidString(c.key) || strings.ContainsRune(c.key, 0) {
-		return nil, wire.Errf(http.StatusBadRequest, "InvalidURI", "Couldn't parse the specified URI.")
-	}
-	if len(c.key) > 1024 {
-		return nil, wire.Errf(http.StatusBadRequest, "KeyTooLongError", "Your key is too long")
+	if err := c.checkKey(); err != nil {
+		return nil, err
 	}
 	if c.bucket != "" && c.Operation != "CreateBucket" {
 		if err := c.findBucket(); err != nil {
@@ -182,6 +179,17 @@ func (c *call) answer() (*response, error) {
 		c.writing = true
 	}
 	return c.op.handle(c)
+}
+
+// checkKey refuses what no object can have as its key.
+func (c *call) checkKey() error {
+	switch {
+	case !utf8.ValidString(c.key) || strings.ContainsRune(c.key, 0):
+		return wire.Errf(http.StatusBadRequest, "InvalidURI", "Couldn't parse the specified URI.")
+	case len(c.key) > 1024:
+		return wire.Errf(http.StatusBadRequest, "KeyTooLongError", "Your key is too long")
+	}
+	return nil
 }
 
 func (c *call) findBucket() error {
@@ -435,6 +443,14 @@ func s3XML(root string, v any) ([]byte, error) {
 		return nil, err
 	}
 	return b.Bytes(), nil
+}
+
+// s3XMLBare renders v without the namespace, as S3 does in few places.
+func s3XMLBare(root string, v any) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString(xml.Header)
+	err := xml.NewEncoder(&b).EncodeElement(v, xml.StartElement{Name: xml.Name{Local: root}})
+	return b.Bytes(), err
 }
 
 func xmlAnswer(root string, v any) (*response, error) {

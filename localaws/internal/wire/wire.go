@@ -106,7 +106,10 @@ type Request struct {
 	Who       Identity // zero for an unsigned request
 	Signed    bool
 	Secure    bool // over TLS
-	Now       time.Time
+	// Identify finds the caller of credentials that are in the body: see S3's
+	// PostObject. Every other caller is in Who.
+	Identify func(accessKey, token string) (Identity, *Error)
+	Now      time.Time
 }
 
 // SourceIP is the caller's address, for event records and aws:SourceIp.
