@@ -93,7 +93,7 @@ func (x *reading) choose(ctx context.Context, digests []*digest) ([]selected, er
 			x.problem(LogUnlisted, o.key, "its name and folder are not those of a log file")
 		case x.covered(at.Add(-nameSlack), at.Add(nameSlack)):
 			x.problem(LogUnlisted, o.key, "digest files cover its time, and none lists it: CloudTrail did not deliver it")
-		case at.Before(x.from.Add(-time.Minute)): // its name has whole minutes
+		case at.Before(x.from.Add(-time.Minute)), at.After(x.until.Add(nameSlack)): // of the same days, and of another time
 		case x.To.IsZero() || at.After(x.To.Add(-nameSlack)):
 			files = append(files, selected{logFile{S3Object: o.key}, "in a log file that no digest file lists yet"})
 		default:
