@@ -19,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	trailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -58,6 +60,8 @@ func fakePulumi() {
 // exit with N; await OPERATION, until localaws has answered one while a command
 // runs in the background; ended N, with which that command must have exited, once
 // waited for; hangup, which sends it SIGHUP; admin, which makes calls fail; stack, which changes the stack;
+// trail, which makes a trail that has logged the writing and reading of the object some hours ago, and trail remove,
+// which removes its oldest log file;
 // role FILE, which makes the role that writes the object and has the IAM policy in FILE, and a profile for it.
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -73,6 +77,7 @@ func TestScripts(t *testing.T) {
 			"exits":  exits,
 			"hangup": hangup,
 			"role":   makeRole,
+			"trail":  makeTrail,
 		},
 	})
 }
@@ -298,6 +303,53 @@ func makeRole(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(x.server.SetIdentityPolicy(role, ts.ReadFile(args[0])))
 	ts.Check(os.WriteFile(ts.Getenv("AWS_CONFIG_FILE"), []byte("[profile base]\naws_access_key_id = 764265373335\naws_secret_access_key = secret\n[profile deployer]\nsource_profile = base\nrole_arn = "+role+"\nrole_session_name = run-17\n"), 0o600))
+}
+
+// makeTrail makes the trail "audit" in the bucket ckms-logs. It began four hours ago,
+// and has logged how the object was written and read since.
+func makeTrail(ts *testscript.TestScript, neg bool, args []string) {
+	const logs = "ckms-logs"
+	ctx, x := context.Background(), scriptOf(ts)
+	cfg, err := clientConfig(ctx, x.server)
+	ts.Check(err)
+	b, c := s3.NewFromConfig(cfg), cloudtrail.NewFromConfig(cfg)
+	switch {
+	case !neg && len(args) == 0:
+	case !neg && len(args) == 1 && args[0] == "remove":
+		out, err := b.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: aws.String(logs), Prefix: aws.String("AWSLogs/764265373335/CloudTrail/")})
+		ts.Check(err)
+		_, err = b.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String(logs), Key: out.Contents[0].Key})
+		ts.Check(err)
+		return
+	default:
+		ts.Fatalf("usage: trail [remove]")
+	}
+	defer x.past.Store(0)
+	x.past.Store(int64(4 * time.Hour))
+	_, err = b.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(logs)})
+	ts.Check(err)
+	policy := `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"cloudtrail.amazonaws.com"},"Action":["s3:GetBucketAcl","s3:PutObject"],"Resource":["arn:aws:s3:::ckms-logs","arn:aws:s3:::ckms-logs/*"]}}`
+	_, err = b.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(logs), Policy: &policy})
+	ts.Check(err)
+	_, err = c.CreateTrail(ctx, &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logs), EnableLogFileValidation: aws.Bool(true)})
+	ts.Check(err)
+	_, err = c.PutEventSelectors(ctx, &cloudtrail.PutEventSelectorsInput{TrailName: aws.String("audit"), EventSelectors: []trailtypes.EventSelector{{
+		ReadWriteType: trailtypes.ReadWriteTypeAll, IncludeManagementEvents: aws.Bool(true),
+		DataResources: []trailtypes.DataResource{{Type: aws.String("AWS::S3::Object"), Values: []string{"arn:aws:s3:::" + testBucket + "/"}}},
+	}}})
+	ts.Check(err)
+	_, err = c.StartLogging(ctx, &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
+	ts.Check(err)
+	x.past.Store(int64(170 * time.Minute))
+	_, err = b.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(testBucket), Key: aws.String(testObject), Body: strings.NewReader("hello kms day1\n")})
+	ts.Check(err)
+	out, err := b.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(testBucket), Key: aws.String(testObject)})
+	ts.Check(err)
+	ts.Check(out.Body.Close())
+	for _, ago := range []time.Duration{165, 110, 50, 0} {
+		x.past.Store(int64(ago * time.Minute))
+		ts.Check(x.server.DeliverTrails())
+	}
 }
 
 // await waits until localaws has answered an operation, or has begun to.
