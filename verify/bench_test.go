@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +29,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/securethecloud/kms-baseline/localaws"
+	"github.com/securethecloud/kms-baseline/verify/logfiles/logfilestest"
 )
 
 // benched is a built verify and a localaws for it.
@@ -33,6 +39,9 @@ type benched struct {
 	cfg    aws.Config
 	key    string
 	dir    string
+
+	endpoint string        // of verify; empty is the server's
+	cpu      time.Duration // of the last run
 }
 
 func newBenched(b *testing.B, o localaws.Options) *benched {
@@ -57,7 +66,7 @@ func newBenched(b *testing.B, o localaws.Options) *benched {
 func (x *benched) run(b *testing.B, args ...string) (results map[string]string, megabytes float64) {
 	b.Helper()
 	cmd := exec.CommandContext(b.Context(), x.binary, append(args, "-o", "json", "--region", "us-east-1", "-q")...)
-	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL="+x.server.URL(), "AWS_CA_BUNDLE="+x.server.CAFile(), "AWS_ACCESS_KEY_ID=764265373335", "AWS_SECRET_ACCESS_KEY=secret")
+	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL="+cmp.Or(x.endpoint, x.server.URL()), "AWS_CA_BUNDLE="+x.server.CAFile(), "AWS_ACCESS_KEY_ID=764265373335", "AWS_SECRET_ACCESS_KEY=secret")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	require.NoError(b, cmd.Start())
@@ -65,6 +74,7 @@ func (x *benched) run(b *testing.B, args ...string) (results map[string]string, 
 	err := cmd.Wait()
 	megabytes = peak()
 	require.NoError(b, err, out.String())
+	x.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	var rep struct {
 		Results []struct{ ID, Actual string }
 	}
@@ -201,4 +211,107 @@ func BenchmarkKeys(b *testing.B) {
 		require.NoError(b, err, results["trail.keys"])
 		b.ReportMetric(lookups, "lookups")
 	}
+}
+
+// BenchmarkLogFiles proves the use of 10 keys from 1,000,000 events in the log files
+// of a trail, which it validates. One event in a hundred uses one of the keys.
+func BenchmarkLogFiles(b *testing.B) {
+	const files, each, keys = 200, 5000, 10
+	x := newBenched(b, localaws.Options{})
+	client := kms.NewFromConfig(x.cfg)
+	var used []string
+	args := []string{"--only", "trail.keys,trail.integrity", "--events", "s3://bench-logs", "--since", "3h", "--caller", "arn:aws:iam::764265373335:role/app"}
+	for range keys {
+		key, err := client.CreateKey(b.Context(), &kms.CreateKeyInput{})
+		require.NoError(b, err)
+		used = append(used, *key.KeyMetadata.Arn)
+		args = append(args, "--key", *key.KeyMetadata.Arn)
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	trail := logfilestest.New("bench-logs", "764265373335", "us-east-1", "audit", now.Add(-4*time.Hour))
+	for f := range files {
+		at := now.Add(-150*time.Minute + time.Duration(f+1)*time.Minute/2)
+		records := make([][]byte, each)
+		for i := range records {
+			key := "arn:aws:kms:us-east-1:764265373335:key/00000000-0000-4000-8000-000000000000"
+			if i%100 == 0 {
+				key = used[i/100%keys]
+			}
+			records[i] = logfilestest.Record(at, trail.Account, trail.Region, key, fmt.Sprintf("arn:aws:s3:::data/%d/%d", f, i), "app")
+		}
+		trail.AddLog(at, logfilestest.Content(records...))
+		if f%50 == 49 {
+			trail.AddDigest(at.Add(time.Second))
+		}
+	}
+	trail.AddDigest(now)
+	front := httptest.NewServer(inFront(b, x, trail))
+	b.Cleanup(front.Close)
+	x.endpoint = front.URL
+	for b.Loop() {
+		start := time.Now()
+		results, mb := x.run(b, args...)
+		took := time.Since(start)
+		require.Contains(b, results["trail.keys"], "as expected for all 10 keys")
+		require.Contains(b, results["trail.integrity"], fmt.Sprintf("%d events in %d log files", files*each, files))
+		b.ReportMetric(files*each/took.Seconds(), "events/s")
+		b.ReportMetric(files*each/x.cpu.Seconds(), "events/cpu-s")
+		b.ReportMetric(mb, "MB")
+	}
+}
+
+// inFront answers for the trail and its bucket, and sends everything else to
+// localaws.
+func inFront(b *testing.B, x *benched, trail *logfilestest.Trail) http.Handler {
+	b.Helper()
+	pem, err := os.ReadFile(x.server.CAFile())
+	require.NoError(b, err)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	target, err := url.Parse(x.server.URL())
+	require.NoError(b, err)
+	rest := httputil.NewSingleHostReverseProxy(target)
+	rest.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	var newest time.Time
+	for _, key := range trail.List("AWSLogs/" + trail.Account + "/CloudTrail-Digest/") {
+		newest = trail.Objects[key].Modified
+	}
+	answers := map[string]any{
+		"ListPublicKeys": map[string]any{"PublicKeyList": []any{map[string]any{"Value": trail.PublicKey(), "Fingerprint": trail.Fingerprint()}}},
+		"DescribeTrails": map[string]any{"trailList": []any{map[string]any{"Name": trail.Name, "TrailARN": "arn:aws:cloudtrail:" + trail.Region + ":" + trail.Account + ":trail/" + trail.Name,
+			"S3BucketName": trail.Bucket, "HomeRegion": trail.Region, "LogFileValidationEnabled": true}}},
+		"GetTrailStatus": map[string]any{"IsLogging": true, "LatestDigestDeliveryTime": newest.Unix()},
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		operation := r.Header.Get("X-Amz-Target")
+		if answer, ok := answers[operation[strings.LastIndexByte(operation, '.')+1:]]; ok {
+			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+			_ = json.NewEncoder(w).Encode(answer)
+			return
+		}
+		key, ok := strings.CutPrefix(r.URL.Path, "/"+trail.Bucket)
+		if !ok {
+			rest.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("X-Amz-Bucket-Region", trail.Region)
+		if r.URL.Query().Has("list-type") {
+			type contents struct{ Key, LastModified string }
+			var list struct {
+				XMLName  xml.Name `xml:"ListBucketResult"`
+				Contents []contents
+			}
+			for _, k := range trail.List(r.URL.Query().Get("prefix")) {
+				list.Contents = append(list.Contents, contents{k, trail.Objects[k].Modified.Format(time.RFC3339)})
+			}
+			_ = xml.NewEncoder(w).Encode(list)
+			return
+		}
+		o := trail.Objects[strings.TrimPrefix(key, "/")]
+		for name, value := range o.Metadata {
+			w.Header().Set("X-Amz-Meta-"+name, value)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(o.Body)
+	})
 }
