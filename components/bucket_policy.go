@@ -4,6 +4,7 @@ package components
 type bucketPolicy struct {
 	denyInsecureTransport bool
 	denyForeignKeys       bool
+	sseS3Services         []string // service principals that may upload under SSE-S3
 	reencryption          []string // ARNs of the roles and users that replicate into the bucket or change keys in place
 	statements            []policyStatement
 }
@@ -35,9 +36,17 @@ func (p bucketPolicy) document(bucketARN string, key keyARN) (string, error) {
 		deny("DenyInsecureTransport", "s3:*", []string{bucketARN, objects}, conditions{"Bool": {"aws:SecureTransport": {"false"}}})
 	}
 	if p.denyForeignKeys {
+		allowed := []string{"aws:kms"}
+		if len(p.sseS3Services) > 0 {
+			allowed = append(allowed, "AES256")
+			deny("DenySSES3", "s3:PutObject", []string{objects}, conditions{
+				"StringEquals":    {algorithm: {"AES256"}},
+				"StringNotEquals": {"aws:PrincipalServiceName": p.sseS3Services},
+			})
+		}
 		deny("DenyOtherAlgorithm", "s3:PutObject", []string{objects}, conditions{
 			"Null":            {algorithm: {"false"}},
-			"StringNotEquals": {algorithm: {"aws:kms"}},
+			"StringNotEquals": {algorithm: allowed},
 		})
 		deny("DenyOtherKey", "s3:PutObject", []string{objects}, conditions{
 			"Null":            {keyID: {"false"}},

@@ -13,6 +13,7 @@ const (
 	keyIDKey      = "s3:x-amz-server-side-encryption-aws-kms-key-id"
 	customerKey   = "s3:x-amz-server-side-encryption-customer-algorithm"
 	transportKey  = "aws:SecureTransport"
+	serviceKey    = "aws:PrincipalServiceName"
 	testBucketARN = "arn:aws:s3:::b"
 )
 
@@ -44,6 +45,7 @@ func TestBucketPolicy_Requests(t *testing.T) {
 	}
 	object := testBucketARN + "/test/hello.txt"
 	both := bucketPolicy{denyInsecureTransport: true, denyForeignKeys: true}
+	digests := bucketPolicy{denyForeignKeys: true, sseS3Services: []string{"cloudtrail.amazonaws.com"}}
 	for _, c := range []struct {
 		name, action, resource string
 		context                map[string]string
@@ -57,6 +59,11 @@ func TestBucketPolicy_Requests(t *testing.T) {
 		{"another key and no algorithm", "s3:PutObject", object, put(map[string]string{keyIDKey: foreignKey}), both, "DenyOtherKey"},
 		{"AES256", "s3:PutObject", object, put(map[string]string{algorithmKey: "AES256"}), both, "DenyOtherAlgorithm"},
 		{"aws:kms:dsse", "s3:PutObject", object, put(map[string]string{algorithmKey: "aws:kms:dsse"}), both, "DenyOtherAlgorithm"},
+		{"AES256 by a service that may", "s3:PutObject", object, put(map[string]string{algorithmKey: "AES256", serviceKey: "cloudtrail.amazonaws.com"}), digests, ""},
+		{"AES256 by another service", "s3:PutObject", object, put(map[string]string{algorithmKey: "AES256", serviceKey: "logs.amazonaws.com"}), digests, "DenySSES3"},
+		{"AES256 by a user, where a service may", "s3:PutObject", object, put(map[string]string{algorithmKey: "AES256"}), digests, "DenySSES3"},
+		{"another key by a service that may use SSE-S3", "s3:PutObject", object, put(map[string]string{algorithmKey: "aws:kms", keyIDKey: foreignKey, serviceKey: "cloudtrail.amazonaws.com"}), digests, "DenyOtherKey"},
+		{"two layers by a service that may use SSE-S3", "s3:PutObject", object, put(map[string]string{algorithmKey: "aws:kms:dsse", serviceKey: "cloudtrail.amazonaws.com"}), digests, "DenyOtherAlgorithm"},
 		{"SSE-C", "s3:PutObject", object, put(map[string]string{customerKey: "AES256"}), both, "DenyCustomerProvidedKey"},
 		{"another key in place", "s3:UpdateObjectEncryption", object, put(map[string]string{}), both, "DenyReencryption"},
 		{"replication", "s3:ReplicateObject", object, put(map[string]string{}), both, "DenyReencryption"},

@@ -89,6 +89,12 @@ type EncryptedBucketArgs struct {
 	// to everyone else, because no condition key is documented for the key that
 	// they choose. The default is none.
 	ReencryptionPrincipals pulumi.StringArrayInput `pulumi:"reencryptionPrincipals,optional"`
+	// SSES3Services are the service principals that may upload objects under SSE-S3
+	// although DenyForeignKeys denies that to every other caller. CloudTrail needs
+	// it: "cloudtrail.amazonaws.com" names SSE-S3 for the digest files of a trail.
+	// The default is none.
+	// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/encrypting-cloudtrail-log-files-with-aws-kms.html
+	SSES3Services []string `pulumi:"sseS3Services,optional"`
 	// Statements are further statements of the bucket policy, beside the denials
 	// above: S3 allows a bucket one policy. A bucket whose public access is blocked
 	// takes none that is public. The default is none.
@@ -239,6 +245,12 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 		}
 		errs = append(errs, checkPlain(a.Logging.TargetBucket, validateTarget))
 	}
+	if len(a.SSES3Services) > 0 && !orTrue(a.DenyForeignKeys) {
+		errs = append(errs, wrong("SSES3Services", "needs DenyForeignKeys: without it, no upload under SSE-S3 is denied"))
+	}
+	for _, service := range a.SSES3Services {
+		errs = append(errs, validateService("SSES3Services", service))
+	}
 	errs = append(errs, validateTags("Tags", a.Tags))
 	if a.ObjectLock != nil {
 		if !orTrue(a.Versioning) {
@@ -250,7 +262,7 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 }
 
 func (a *EncryptedBucketArgs) policy(reencryption []string, statements []policyStatement) bucketPolicy {
-	return bucketPolicy{orTrue(a.DenyInsecureTransport), orTrue(a.DenyForeignKeys), reencryption, statements}
+	return bucketPolicy{orTrue(a.DenyInsecureTransport), orTrue(a.DenyForeignKeys), a.SSES3Services, reencryption, statements}
 }
 
 func validateKeyArn(s string) error {

@@ -33,6 +33,8 @@ func program(ctx *pulumi.Context) error {
 	service := pulumi.StringArray{pulumi.String("cloudtrail.amazonaws.com")}
 	bucket, err := components.NewEncryptedBucket(ctx, "trail", &components.EncryptedBucketArgs{
 		KmsKeyArn: key.KeyArn,
+		// CloudTrail encrypts digest files, which prove that log files are unchanged, so.
+		SSES3Services: []string{"cloudtrail.amazonaws.com"},
 		Statements: []components.PolicyStatement{
 			{
 				Sid: "AWSCloudTrailAclCheck", Services: service, Actions: []string{"s3:GetBucketAcl"},

@@ -954,6 +954,9 @@ func otherEncryption(key string) map[string]func(string) values {
 			if v, ok := request[strings.ToLower(key)]; ok {
 				return v
 			}
+			if name == sseS3Upload && strings.EqualFold(key, serviceName) {
+				return unnamed(key)
+			}
 			return values{absent: true, present: true, match: chosen}
 		}
 	}
@@ -975,10 +978,14 @@ func fixed(value, pattern string, how comparison) (can, cannot truth) {
 	return truthOf(m), truthOf(!m)
 }
 
-// unnamed is a requester whose ARN no policy names: exact ARNs are exceptions that
-// the report lists.
+// serviceName is the condition key of the AWS service that sends a request.
+// Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+const serviceName = "aws:PrincipalServiceName"
+
+// unnamed is a requester whose ARN or service no policy names: exact names are
+// exceptions that the report lists.
 func unnamed(key string) values {
-	if strings.EqualFold(key, "aws:PrincipalArn") {
+	if strings.EqualFold(key, "aws:PrincipalArn") || strings.EqualFold(key, serviceName) {
 		return values{absent: true, present: true, match: func(pattern string, how comparison) (truth, truth) {
 			if how.wild(pattern) {
 				return unknown, unknown
@@ -1005,12 +1012,31 @@ func (p policyDocument) deniesUploads(objects string, seen func(string) values) 
 	return p.denies("s3:PutObject", objects, seen)
 }
 
+// exceptions are the principals that deniesOtherKeys leaves out, because the policy
+// names them.
+type exceptions struct {
+	reencrypt []string // by ARN, for replication and a change of keys in place
+	sseS3     []string // services, for uploads that name SSE-S3
+}
+
+func (e exceptions) String() string {
+	text := ""
+	if len(e.reencrypt) > 0 {
+		text += "; replication or a change of keys is open to " + strings.Join(e.reencrypt, ", ")
+	}
+	if len(e.sseS3) > 0 {
+		text += "; uploads under SSE-S3 are open to the service " + strings.Join(e.sseS3, ", ")
+	}
+	return text
+}
+
 // deniesOtherKeys reports whether a bucket policy keeps every object under key:
-// it denies everyone each upload that names other encryption, and replication into
-// the bucket and a change of encryption in place (both choose a key that no
-// condition of the policy can see) except for principals that it names by ARN.
-// It returns what is left open, and the named principals.
-func (p policyDocument) deniesOtherKeys(bucketARN, key string) (denied truth, why string, exempt []string) {
+// it denies everyone each upload that names other encryption, except SSE-S3 for
+// services that it names; and replication into the bucket and a change of
+// encryption in place (both choose a key that no condition of the policy can see),
+// except for principals that it names by ARN. It returns what is left open, and
+// the exceptions.
+func (p policyDocument) deniesOtherKeys(bucketARN, key string) (denied truth, why string, except exceptions) {
 	objects := bucketARN + "/*"
 	denied = yes
 	judge := func(what string, t truth) {
@@ -1024,17 +1050,29 @@ func (p policyDocument) deniesOtherKeys(bucketARN, key string) (denied truth, wh
 	}
 	judge("replication into the bucket (s3:ReplicateObject)", p.denies("s3:ReplicateObject", objects, unnamed))
 	judge("a change of an object's key in place (s3:UpdateObjectEncryption)", p.denies("s3:UpdateObjectEncryption", objects, unnamed))
+	except = exceptions{
+		reencrypt: p.namesInDenials("aws:PrincipalArn", "s3:ReplicateObject", "s3:UpdateObjectEncryption"),
+		sseS3:     p.namesInDenials(serviceName, "s3:PutObject"),
+	}
+	return denied, why, except
+}
+
+// namesInDenials is what the denials of any of the actions compare a condition key
+// with.
+func (p policyDocument) namesInDenials(key string, actions ...string) []string {
+	var names []string
 	for _, s := range p.Statement {
-		if s.Effect == "Deny" && (s.coversAction("s3:ReplicateObject") || s.coversAction("s3:UpdateObjectEncryption")) {
-			for _, keys := range s.Condition {
-				for k, names := range keys {
-					if strings.EqualFold(k, "aws:PrincipalArn") {
-						exempt = append(exempt, names...)
-					}
+		if s.Effect != "Deny" || !slices.ContainsFunc(actions, s.coversAction) {
+			continue
+		}
+		for _, keys := range s.Condition {
+			for k, values := range keys {
+				if strings.EqualFold(k, key) {
+					names = append(names, values...)
 				}
 			}
 		}
 	}
-	slices.Sort(exempt)
-	return denied, why, slices.Compact(exempt)
+	slices.Sort(names)
+	return slices.Compact(names)
 }

@@ -220,6 +220,10 @@ func TestPolicy_DeniesOtherKeys(t *testing.T) {
 	t.Parallel()
 	const b = "arn:aws:s3:::b"
 	good := strings.ReplaceAll(goodBucketPolicy(testKey), bucket, "b")
+	sseS3For := func(services string) string {
+		return strings.Replace(strings.ReplaceAll(good, `"aws:kms"`, `["aws:kms","AES256"]`), `"Statement":[`, `"Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::b/*",
+			"Condition":{"StringEquals":{"s3:x-amz-server-side-encryption":"AES256"},"StringNotLike":{"aws:PrincipalServiceName":`+services+`}}},`, 1)
+	}
 	for name, tt := range map[string]struct {
 		policy string
 		want   truth
@@ -229,6 +233,8 @@ func TestPolicy_DeniesOtherKeys(t *testing.T) {
 		"another key in the condition":           {strings.ReplaceAll(good, testKey, testKey+"0"), no, "an upload that names another KMS key"},
 		"only if the key is in another account":  {strings.ReplaceAll(good, `"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"`+testKey, `"StringNotLike":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"arn:aws:kms:*:111122223333:*`), no, "names another KMS key"},
 		"SSE-S3 is not denied":                   {strings.ReplaceAll(good, `"aws:kms"`, `["aws:kms","AES256"]`), no, "names SSE-S3"},
+		"SSE-S3 is open to a service":            {sseS3For(`"cloudtrail.amazonaws.com"`), yes, ""},
+		"SSE-S3 is open to some services":        {sseS3For(`"*.amazonaws.com"`), unknown, "names SSE-S3"},
 		"keys of clients are not denied":         {strings.ReplaceAll(good, "customer-algorithm", "customer-nothing"), no, "a key that the client provides"},
 		"replication is not denied":              {strings.ReplaceAll(good, `"s3:ReplicateObject",`, ""), no, "s3:ReplicateObject"},
 		"a change in place is not denied":        {strings.ReplaceAll(good, `,"s3:UpdateObjectEncryption"`, ""), no, "s3:UpdateObjectEncryption"},
@@ -242,11 +248,14 @@ func TestPolicy_DeniesOtherKeys(t *testing.T) {
 			t.Parallel()
 			p, err := parsePolicy(tt.policy)
 			require.NoError(t, err)
-			got, why, exempt := p.deniesOtherKeys(b, testKey)
+			got, why, except := p.deniesOtherKeys(b, testKey)
 			require.Equal(t, tt.want, got, why)
 			require.Contains(t, why, tt.why)
 			if name == "a change in place is open to one" {
-				require.Equal(t, []string{"arn:aws:iam::111122223333:role/x"}, exempt)
+				require.Equal(t, []string{"arn:aws:iam::111122223333:role/x"}, except.reencrypt)
+			}
+			if name == "SSE-S3 is open to a service" {
+				require.Equal(t, "; uploads under SSE-S3 are open to the service cloudtrail.amazonaws.com", except.String())
 			}
 		})
 	}

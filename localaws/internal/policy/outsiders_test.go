@@ -562,6 +562,9 @@ func (a account) admitted(c *chooser) map[string]string {
 		switch c.n(5) {
 		case 0:
 			set("", "AES256")
+			if s := r.Who.Service; s != nil && slices.Contains(compared(p)["aws:principalservicename"], s.Name) {
+				continue // the report lists it as an exception
+			}
 		case 1:
 			set("-customer-algorithm", "AES256")
 		case 2:

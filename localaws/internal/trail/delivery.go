@@ -45,8 +45,7 @@ type Delivery struct {
 	Bucket, Key string
 	Body        []byte
 	Metadata    map[string]string
-	// SSES3 asks for SSE-S3, as CloudTrail does for digest files. KMSKeyARN and
-	// Context ask for SSE-KMS. Without either the bucket's default counts.
+	// SSES3 asks for SSE-S3, KMSKeyARN and Context for SSE-KMS.
 	SSES3     bool
 	KMSKeyARN string
 	Context   map[string]string
@@ -77,10 +76,11 @@ func (t trailConfig) delivery(kind, key string, body []byte, now time.Time) Deli
 		Who: wire.Identity{Service: &wire.ServicePrincipal{Name: principal, SourceARN: t.arn(), SourceAccount: t.Account}},
 		Now: now, Bucket: t.S3Bucket, Key: key, Body: body,
 	}
-	switch {
-	case kind == digestFolder:
+	// CloudTrail names SSE-S3 also where the trail has no key: its records of
+	// deliveries have x-amz-server-side-encryption: AES256.
+	if kind == digestFolder || t.KMSKeyARN == "" {
 		d.SSES3 = true
-	case t.KMSKeyARN != "":
+	} else {
 		d.KMSKeyARN, d.Context = t.KMSKeyARN, map[string]string{"aws:cloudtrail:arn": t.arn()}
 	}
 	return d
