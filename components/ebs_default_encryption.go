@@ -72,6 +72,14 @@ type EBSDefaultEncryptionArgs struct {
 	// destroy needs --run-program; without it, destroy stops before it has deleted
 	// anything. The default is "keepOn".
 	OnDestroy string `pulumi:"onDestroy,optional"`
+	// BlockSnapshotSharing blocks all public sharing of the account's EBS snapshots
+	// in the Region, of those that are shared already too (block-all-sharing). The
+	// block stays in place on destroy, whatever OnDestroy is, and if this becomes
+	// false: what was set before is not recorded, and unblocking could make snapshots
+	// public. `aws ec2 disable-snapshot-block-public-access` removes it. Not allowed
+	// with Existing. The default is false: the setting is left alone.
+	// Source: https://docs.aws.amazon.com/ebs/latest/userguide/block-public-access-snapshots.html
+	BlockSnapshotSharing bool `pulumi:"blockSnapshotSharing,optional"`
 }
 
 // NewEBSDefaultEncryption sets a Region's EBS defaults, or reads them.
@@ -101,8 +109,8 @@ func (a *EBSDefaultEncryptionArgs) validate(name string) error {
 		errs = append(errs, checkPlain(a.KmsKeyArn, validateKeyArn))
 	}
 	if a.Existing {
-		if a.TakeOver || a.OnDestroy != "" {
-			errs = append(errs, wrong("Existing", "and TakeOver or OnDestroy exclude each other: with Existing nothing is set"))
+		if a.TakeOver || a.OnDestroy != "" || a.BlockSnapshotSharing {
+			errs = append(errs, wrong("Existing", "and TakeOver, OnDestroy or BlockSnapshotSharing exclude each other: with Existing nothing is set"))
 		}
 		return validateAll("EBSDefaultEncryption", name, errs...)
 	}
@@ -219,11 +227,28 @@ func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDe
 	if err != nil {
 		return fmt.Errorf("turning on EBS encryption by default for %s: %w", name, err)
 	}
+	if args.BlockSnapshotSharing {
+		if err := c.blockSnapshotSharing(ctx, name, enabled); err != nil {
+			return err
+		}
+	}
 	if err := c.newRestorePoint(ctx, name, args, current, before, keyArn, enabled); err != nil {
 		return err
 	}
 	c.KmsKeyArn = key.KeyArn
 	c.Enabled = enabled.Enabled.ApplyT(func(b *bool) bool { return b == nil || *b }).(pulumi.BoolOutput)
+	return nil
+}
+
+// blockSnapshotSharing sets the block after last, so that an up that may not set
+// the EBS defaults does not set it either. Deleting the resource would unblock.
+func (c *EBSDefaultEncryption) blockSnapshotSharing(ctx *pulumi.Context, name string, last pulumi.Resource) error {
+	_, err := ebs.NewSnapshotBlockPublicAccess(ctx, name+"-snapshot-sharing", &ebs.SnapshotBlockPublicAccessArgs{
+		State: pulumi.String("block-all-sharing"),
+	}, child(c, pulumi.DependsOn([]pulumi.Resource{last}), pulumi.RetainOnDelete(true))...)
+	if err != nil {
+		return fmt.Errorf("blocking the public sharing of snapshots for %s: %w", name, err)
+	}
 	return nil
 }
 

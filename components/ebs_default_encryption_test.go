@@ -13,6 +13,7 @@ const (
 	stashType      = "pulumi:index:Stash"
 	defaultKeyType = "aws:ebs/defaultKmsKey:DefaultKmsKey"
 	switchType     = "aws:ebs/encryptionByDefault:EncryptionByDefault"
+	sharingType    = "aws:ebs/snapshotBlockPublicAccess:SnapshotBlockPublicAccess"
 )
 
 func newEBS(args EBSDefaultEncryptionArgs) func(ctx *pulumi.Context) error {
@@ -57,6 +58,22 @@ func TestEBSDefaultEncryption_Order(t *testing.T) {
 	require.Contains(t, onOff.rpc.GetDependencies(), defaultKey.urn)
 	require.True(t, defaultKey.rpc.GetDeleteBeforeReplace(), "else a replacement resets what it has just set")
 	require.Equal(t, []string{"input"}, before.rpc.GetIgnoreChanges(), "else every preview finds the record changed")
+}
+
+// TestEBSDefaultEncryption_BlockSnapshotSharing: off by default, after the switch,
+// and never undone by destroy.
+func TestEBSDefaultEncryption_BlockSnapshotSharing(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.NoError(t, m.run(newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey)})))
+	require.False(t, m.has(sharingType))
+	m = newMock()
+	require.NoError(t, m.run(newEBS(EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String(ownKey), OnDestroy: EBSSwitchOff, BlockSnapshotSharing: true})))
+	block := m.get(t, sharingType, "app-snapshot-sharing")
+	require.Equal(t, "block-all-sharing", block.input("state"))
+	require.True(t, block.rpc.GetRetainOnDelete())
+	require.Contains(t, block.rpc.GetDependencies(), m.get(t, switchType, "app-switch").urn)
+	requireRefused(t, newEBS(EBSDefaultEncryptionArgs{Existing: true, BlockSnapshotSharing: true}), "with Existing nothing is set")
 }
 
 func TestEBSDefaultEncryption_OnDestroy(t *testing.T) {
@@ -346,8 +363,8 @@ func TestEBSDefaultEncryption_Refuses(t *testing.T) {
 		"alias":                   {EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String("alias/x")}, []string{`KmsKeyArn: "alias/x"`, "it is an alias"}},
 		"on destroy":              {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: "off"}, []string{`OnDestroy: "off"`, `"keepOn", "switchOff" or "restore"`}},
 		"restore":                 {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: EBSRestore}, []string{"OnDestroy", "ebsrestore.Register(ctx)"}},
-		"existing and take over":  {EBSDefaultEncryptionArgs{Existing: true, TakeOver: true}, []string{"Existing and TakeOver or OnDestroy exclude each other"}},
-		"existing and on destroy": {EBSDefaultEncryptionArgs{Existing: true, OnDestroy: EBSKeepOn}, []string{"Existing and TakeOver or OnDestroy exclude each other"}},
+		"existing and take over":  {EBSDefaultEncryptionArgs{Existing: true, TakeOver: true}, []string{"Existing and TakeOver, OnDestroy or BlockSnapshotSharing exclude each other"}},
+		"existing and on destroy": {EBSDefaultEncryptionArgs{Existing: true, OnDestroy: EBSKeepOn}, []string{"Existing and TakeOver, OnDestroy or BlockSnapshotSharing exclude each other"}},
 		"existing's key":          {EBSDefaultEncryptionArgs{Existing: true, KmsKeyArn: pulumi.String("x")}, []string{`KmsKeyArn: "x"`}},
 		"all at once":             {EBSDefaultEncryptionArgs{OnDestroy: "x"}, []string{"KmsKeyArn", "OnDestroy"}},
 	} {

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
 
@@ -18,6 +19,8 @@ import (
 	"github.com/securethecloud/kms-baseline/localaws"
 	"github.com/securethecloud/kms-baseline/sandbox/engine"
 	"github.com/securethecloud/kms-baseline/stack"
+	"github.com/securethecloud/kms-baseline/verify/check"
+	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
 // begin sets the EBS defaults of an account with a past.
@@ -315,4 +318,34 @@ func TestEBS_ASecondSetterBehindWithValue(t *testing.T) {
 		return nil
 	}, nil).Stack.Preview(t.Context())
 	require.ErrorContains(t, err, "sets the EBS defaults of us-east-1 in account "+engine.AccountID+" already")
+}
+
+// The block of public sharing is in place after up, repaired as drift, and stays
+// after destroy, also where the EBS defaults are switched off.
+func TestEBS_BlockSnapshotSharing(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	c := look(t, l)
+	s := l.Stack(t, "sandbox", stack.Deploy, map[string]string{"ebsBlockSnapshotSharing": "true", "ebsOnDestroy": components.EBSSwitchOff})
+	s.Up(t)
+	require.True(t, s.Preview(t).Clean())
+	passes := func() report.Status {
+		found, err := check.Run(t.Context(), check.Config{AWS: l.Config(t, engine.AccountID), Only: []string{"ebs.snapshot-sharing"}, AccountWide: true})
+		require.NoError(t, err)
+		require.Len(t, found.Results, 1)
+		return found.Results[0].Status
+	}
+	require.Equal(t, report.Pass, passes())
+
+	_, err := c.ec2.DisableSnapshotBlockPublicAccess(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, report.Fail, passes())
+	require.False(t, s.Preview(t).Clean(), "drift")
+	s.Up(t, optup.Refresh())
+	require.Equal(t, report.Pass, passes())
+
+	s.Destroy(t)
+	enabled, _ := c.ebs(t)
+	require.False(t, enabled)
+	require.Equal(t, report.Pass, passes())
 }

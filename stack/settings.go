@@ -44,6 +44,7 @@ type settings struct {
 	ebsOnDestroy string
 	ebsTakeOver  bool
 	ebsExisting  bool
+	ebsSharing   bool
 	skipEBS      bool
 
 	tags           map[string]string
@@ -90,6 +91,7 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 		ebsOnDestroy: r.text("ebsOnDestroy", components.EBSKeepOn),
 		ebsTakeOver:  r.flag("ebsTakeOver", false),
 		ebsExisting:  r.flag("ebsExisting", false),
+		ebsSharing:   r.flag("ebsBlockSnapshotSharing", false),
 		skipEBS:      r.flag("skipEbs", false),
 
 		tags:           read(&r, "tags", map[string]string{"project": "cloud-kms-masterclass"}, tagsExample),
@@ -121,10 +123,10 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 		r.exclude("bucketName", "bucketPrefix")
 	}
 	if s.ebsExisting {
-		r.exclude("ebsExisting", "ebsOnDestroy", "ebsTakeOver")
+		r.exclude("ebsExisting", "ebsOnDestroy", "ebsTakeOver", "ebsBlockSnapshotSharing")
 	}
 	if s.skipEBS {
-		r.exclude("skipEbs", "ebsExisting", "ebsOnDestroy", "ebsTakeOver")
+		r.exclude("skipEbs", "ebsExisting", "ebsOnDestroy", "ebsTakeOver", "ebsBlockSnapshotSharing")
 	}
 	return s, errors.Join(r.errs...)
 }
@@ -194,5 +196,5 @@ func (s *settings) ebs() *components.EBSDefaultEncryptionArgs {
 	if s.ebsExisting {
 		return &components.EBSDefaultEncryptionArgs{Existing: true}
 	}
-	return &components.EBSDefaultEncryptionArgs{TakeOver: s.ebsTakeOver, OnDestroy: s.ebsOnDestroy}
+	return &components.EBSDefaultEncryptionArgs{TakeOver: s.ebsTakeOver, OnDestroy: s.ebsOnDestroy, BlockSnapshotSharing: s.ebsSharing}
 }

@@ -63,6 +63,7 @@ func TestDeploy_WrongSettings(t *testing.T) {
 		{"name and prefix", map[string]string{"bucketName": "abc", "bucketPrefix": "abc"}, []string{"bucketName and bucketPrefix exclude each other: pulumi config rm bucketPrefix"}},
 		{"on destroy", map[string]string{"ebsOnDestroy": "off"}, []string{`OnDestroy: "off"`, "pulumi config set ebsOnDestroy keepOn"}},
 		{"existing and take over", map[string]string{"ebsExisting": "true", "ebsTakeOver": "true"}, []string{"ebsExisting and ebsTakeOver exclude each other: pulumi config rm ebsTakeOver"}},
+		{"existing and a block of sharing", map[string]string{"ebsExisting": "true", "ebsBlockSnapshotSharing": "true"}, []string{"pulumi config rm ebsBlockSnapshotSharing"}},
 		{"existing and on destroy", map[string]string{"ebsExisting": "true", "ebsOnDestroy": "restore"}, []string{"pulumi config rm ebsOnDestroy"}},
 		{"no EBS and existing", map[string]string{"skipEbs": "true", "ebsExisting": "true"}, []string{"skipEbs and ebsExisting exclude each other: pulumi config rm ebsExisting"}},
 		{"all at once", map[string]string{"versioning": "yes", "rotationPeriodInDays": "89", "deletionWindowInDays": "x", "bucketName": "Up", "ebsOnDestroy": "off"},

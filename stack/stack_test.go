@@ -198,6 +198,9 @@ var settingCases = map[string]struct {
 		require.NotContains(t, m.resources, defaultKeyType+" ckms-ebs-default-key")
 		require.Equal(t, foreignARN, m.exports["ebsDefaultKeyArn"])
 	}},
+	"ebsBlockSnapshotSharing": {value: "true", check: func(t *testing.T, m *mock) {
+		require.Equal(t, "block-all-sharing", m.get(t, "aws:ebs/snapshotBlockPublicAccess:SnapshotBlockPublicAccess", "ckms-ebs-snapshot-sharing").inputs["state"])
+	}},
 	"skipEbs": {value: "true", check: func(t *testing.T, m *mock) {
 		require.NotContains(t, m.resources, defaultKeyType+" ckms-ebs-default-key")
 		require.Empty(t, m.exports["ebsDefaultKeyArn"])
