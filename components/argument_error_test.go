@@ -31,9 +31,9 @@ func argumentErrors(err error) []ArgumentError {
 func TestArgumentError(t *testing.T) {
 	t.Parallel()
 	err := (&EncryptionBaselineArgs{
-		Key:    &CustomerKeyArgs{AliasName: "mine", RotationPeriodInDays: ptr(1)},
-		Bucket: &EncryptedBucketArgs{BucketName: pulumi.String("b"), LifecycleRules: []LifecycleRule{{ID: "old", ExpirationDays: ptr(0)}}},
-		EBS:    &EBSDefaultEncryptionArgs{OnDestroy: "off"},
+		Key:    &BaselineKey{Args: &CustomerKeyArgs{AliasName: "mine", RotationPeriodInDays: ptr(1)}},
+		Bucket: &BaselineBucket{Args: &EncryptedBucketArgs{BucketName: pulumi.String("b"), LifecycleRules: []LifecycleRule{{ID: "old", ExpirationDays: ptr(0)}}}},
+		EBS:    &BaselineEBS{Args: &EBSDefaultEncryptionArgs{OnDestroy: "off"}},
 	}).Validate("app")
 	var named []string
 	for _, e := range argumentErrors(err) {
@@ -43,7 +43,7 @@ func TestArgumentError(t *testing.T) {
 	require.Equal(t, []string{"AliasName=mine", "RotationPeriodInDays=1", "BucketName=b", "LifecycleRules[0].ExpirationDays=0", "OnDestroy=off"}, named)
 
 	var missing *ArgumentError
-	require.ErrorAs(t, (&EncryptionBaselineArgs{SkipKey: true, SkipBucket: true}).Validate("app"), &missing)
+	require.ErrorAs(t, (&EncryptionBaselineArgs{Key: noKey, Bucket: noBucket}).Validate("app"), &missing)
 	require.Equal(t, "KmsKeyArn", missing.Argument)
 	require.Empty(t, missing.Value)
 }

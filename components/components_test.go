@@ -17,11 +17,11 @@ func TestURNs(t *testing.T) {
 	t.Parallel()
 	everything := func(ctx *pulumi.Context) error {
 		if _, err := NewEncryptionBaseline(ctx, "app", &EncryptionBaselineArgs{
-			Bucket: &EncryptedBucketArgs{
+			Bucket: &BaselineBucket{Args: &EncryptedBucketArgs{
 				LifecycleRules: []LifecycleRule{{ID: "old", ExpirationDays: ptr(365)}},
 				Logging:        &AccessLogging{TargetBucket: pulumi.String("access-logs")},
 				ObjectLock:     &ObjectLock{Mode: "GOVERNANCE", Days: ptr(1)},
-			},
+			}},
 		}); err != nil {
 			return err
 		}

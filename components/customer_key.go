@@ -12,8 +12,8 @@ import (
 const CustomerKeyType = "kms-baseline:index:CustomerKey"
 
 // CustomerKey is a symmetric customer managed KMS key (usage ENCRYPT_DECRYPT,
-// origin AWS_KMS) that rotates, with its alias and its policy; or an
-// existing key, which is read and not changed.
+// origin AWS_KMS) that rotates, with its alias and its policy; or an existing
+// key, which is read and not changed.
 type CustomerKey struct {
 	pulumi.ResourceState
 
@@ -39,11 +39,6 @@ type CustomerKey struct {
 
 // CustomerKeyArgs are the arguments of [NewCustomerKey]. All are optional.
 type CustomerKeyArgs struct {
-	// ExistingKeyArn names an existing key, instead of a new one.
-	// It is asked for at preview: it must be in the provider's Region and
-	// account or shared with it, symmetric, for ENCRYPT_DECRYPT, and enabled.
-	// Nothing about it is changed, and no other argument may stand beside it.
-	ExistingKeyArn pulumi.StringInput `pulumi:"existingKeyArn,optional"`
 	// AliasName is the key's alias: "alias/" and 1 to 250 letters, digits, "/",
 	// "_" and "-", not beginning with "alias/aws/". The default is "alias/" and
 	// the component's name. Before a key is made, and at preview, AWS is asked
@@ -114,7 +109,8 @@ type CustomerKeyArgs struct {
 	Tags pulumi.StringMapInput `pulumi:"tags,optional"`
 }
 
-// NewCustomerKey makes a customer managed key, or looks at an existing one.
+// NewCustomerKey makes a customer managed key. [LookupCustomerKey] reads an
+// existing one.
 func NewCustomerKey(ctx *pulumi.Context, name string, args *CustomerKeyArgs, opts ...pulumi.ResourceOption) (*CustomerKey, error) {
 	if args == nil {
 		args = &CustomerKeyArgs{}
@@ -126,15 +122,17 @@ func NewCustomerKey(ctx *pulumi.Context, name string, args *CustomerKeyArgs, opt
 	if err := ctx.RegisterComponentResource(CustomerKeyType, name, c, opts...); err != nil {
 		return nil, err
 	}
-	var err error
-	if args.ExistingKeyArn != nil {
-		c.useExisting(ctx, args.ExistingKeyArn)
-	} else if err = c.create(ctx, name, args); err != nil {
+	if err := c.create(ctx, name, args); err != nil {
 		return nil, err
 	}
+	return c, c.complete(ctx)
+}
+
+// complete makes the outputs that a new and an existing key share.
+func (c *CustomerKey) complete(ctx *pulumi.Context) error {
 	c.EncryptPolicy, c.DecryptPolicy = keyAccess(c.KeyArn, accessWrite), keyAccess(c.KeyArn, accessRead)
 	c.EncryptDecryptPolicy = keyAccess(c.KeyArn, accessRead|accessWrite)
-	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
+	return ctx.RegisterResourceOutputs(c, pulumi.Map{
 		"keyArn": c.KeyArn, "keyId": c.KeyId, "aliasName": c.AliasName, "aliasArn": c.AliasArn,
 		"encryptPolicy": c.EncryptPolicy, "decryptPolicy": c.DecryptPolicy, "encryptDecryptPolicy": c.EncryptDecryptPolicy,
 	})
@@ -152,16 +150,6 @@ func (a *CustomerKeyArgs) validate(name string) error {
 }
 
 func (a *CustomerKeyArgs) check(name string) error {
-	if a.ExistingKeyArn != nil {
-		var extra error
-		if a.AliasName != "" || a.Description != "" || a.RotationPeriodInDays != nil || a.DeletionWindowInDays != nil || a.MultiRegion || a.GuardDeletion || a.Policy != nil || a.Tags != nil || a.hasPolicyArgs() {
-			extra = wrong("ExistingKeyArn", "and the arguments of a new key exclude each other: give one or the other")
-		}
-		return errors.Join(extra, checkPlain(a.ExistingKeyArn, func(s string) error {
-			_, err := parseKeyARN("ExistingKeyArn", s)
-			return err
-		}))
-	}
 	var errs []error
 	errs = append(errs, validateAliasName("AliasName", a.alias(name)))
 	_, err := days("RotationPeriodInDays", a.RotationPeriodInDays, 90, 2560, 365)
@@ -359,44 +347,6 @@ func orEmpty(in pulumi.StringArrayInput) pulumi.StringArrayOutput {
 		return pulumi.StringArray{}.ToStringArrayOutput()
 	}
 	return in.ToStringArrayOutput()
-}
-
-// useExisting looks at the key at preview, so that what could only fail after
-// minutes of retries fails before anything is made.
-func (c *CustomerKey) useExisting(ctx *pulumi.Context, arn pulumi.StringInput) {
-	key := arn.ToStringOutput().ApplyT(func(s string) (kms.LookupKeyResult, error) {
-		want, err := parseKeyARN("ExistingKeyArn", s)
-		if err != nil {
-			return kms.LookupKeyResult{}, err
-		}
-		key, err := kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: s}, pulumi.Parent(c))
-		if err != nil {
-			return kms.LookupKeyResult{}, wrong("ExistingKeyArn", "%s cannot be used: KMS does not show it in the provider's Region (is the key in %s, and may you call kms:DescribeKey on it?): %w", s, want.region, err)
-		}
-		return *key, checkExistingKey(*key)
-	}).(kms.LookupKeyResultOutput)
-	c.KeyArn, c.KeyId = key.Arn(), key.Id()
-	c.AliasName, c.AliasArn = pulumi.String("").ToStringOutput(), pulumi.String("").ToStringOutput()
-}
-
-// checkExistingKey says why a key cannot serve S3 and EBS.
-// Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
-func checkExistingKey(k kms.LookupKeyResult) error {
-	switch {
-	case k.KeySpec != "" && k.KeySpec != "SYMMETRIC_DEFAULT":
-		return wrong("ExistingKeyArn", "%s is a key of spec %s; S3 and EBS encrypt with symmetric keys (SYMMETRIC_DEFAULT) only", k.Arn, k.KeySpec)
-	case k.KeyUsage != "ENCRYPT_DECRYPT":
-		return wrong("ExistingKeyArn", "%s is for %s; S3 and EBS need a key for ENCRYPT_DECRYPT", k.Arn, k.KeyUsage)
-	case pendingDeletion(k):
-		return wrong("ExistingKeyArn", "%s is waiting to be deleted on %s: choose another, or rescue it with %s", k.Arn, k.DeletionDate, rescue(k))
-	case k.KeyManager != "CUSTOMER":
-		return wrong("ExistingKeyArn", "%s is managed by AWS; this baseline is for a key of your own", k.Arn)
-	case k.KeyState == "Disabled":
-		return wrong("ExistingKeyArn", "%s is disabled; enable it with `aws kms enable-key --key-id %s`", k.Arn, k.Arn)
-	case k.KeyState != "Enabled":
-		return wrong("ExistingKeyArn", "%s is in state %s and cannot encrypt; only a key in state Enabled can", k.Arn, k.KeyState)
-	}
-	return nil
 }
 
 // pendingDeletion reports whether a key is pending deletion.

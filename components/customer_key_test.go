@@ -111,11 +111,6 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		change(&s)
 		return &CustomerKeyArgs{Statements: []PolicyStatement{s}}
 	}
-	const excludes = "ExistingKeyArn and the arguments of a new key exclude each other"
-	existing := func(a CustomerKeyArgs) *CustomerKeyArgs {
-		a.ExistingKeyArn = pulumi.String(ownKey)
-		return &a
-	}
 	for name, c := range map[string]struct {
 		args *CustomerKeyArgs
 		want []string
@@ -150,26 +145,11 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		"statement locks out": {statement(func(s *PolicyStatement) {
 			s.Effect, s.Principals = "Deny", pulumi.ToStringArray([]string{"arn:aws:iam::111122223333:root"})
 		}), []string{"lock the account out"}},
-		"policy is not JSON":         {&CustomerKeyArgs{Policy: pulumi.String("{")}, []string{"Policy: not a JSON policy document"}},
-		"policy locks out":           {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`)}, []string{"Policy: the policy would lock the account out"}},
-		"policy and users":           {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`), ServiceUsers: pulumi.StringArray{}}, []string{"Policy and Administrators, ServiceUsers, DirectUsers", "exclude each other"}},
-		"policy and Auto Scaling":    {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`), AllowAutoScaling: true}, []string{"exclude each other"}},
-		"existing is an alias":       {&CustomerKeyArgs{ExistingKeyArn: pulumi.String("alias/mine")}, []string{`ExistingKeyArn: "alias/mine"`, "it is an alias"}},
-		"existing is no ARN":         {&CustomerKeyArgs{ExistingKeyArn: pulumi.String("")}, []string{`ExistingKeyArn: ""`, "must be a KMS key's ARN"}},
-		"existing and alias":         {existing(CustomerKeyArgs{AliasName: "alias/x"}), []string{excludes}},
-		"existing and description":   {existing(CustomerKeyArgs{Description: "x"}), []string{excludes}},
-		"existing and rotation":      {existing(CustomerKeyArgs{RotationPeriodInDays: ptr(365)}), []string{excludes}},
-		"existing and window":        {existing(CustomerKeyArgs{DeletionWindowInDays: ptr(30)}), []string{excludes}},
-		"existing and multi-Region":  {existing(CustomerKeyArgs{MultiRegion: true}), []string{excludes}},
-		"existing and administrator": {existing(CustomerKeyArgs{Administrators: pulumi.StringArray{}}), []string{excludes}},
-		"existing and users":         {existing(CustomerKeyArgs{ServiceUsers: pulumi.StringArray{}}), []string{excludes}},
-		"existing and accounts":      {existing(CustomerKeyArgs{Accounts: []string{"111122223333"}}), []string{excludes}},
-		"existing and services":      {existing(CustomerKeyArgs{Services: []string{"x"}}), []string{excludes}},
-		"existing and Auto Scaling":  {existing(CustomerKeyArgs{AllowAutoScaling: true}), []string{excludes}},
-		"existing and statements":    {existing(CustomerKeyArgs{Statements: []PolicyStatement{{}}}), []string{excludes}},
-		"existing and policy":        {existing(CustomerKeyArgs{Policy: pulumi.String("{}")}), []string{excludes}},
-		"existing and tags":          {existing(CustomerKeyArgs{Tags: pulumi.StringMap{}}), []string{excludes}},
-		"all at once":                {&CustomerKeyArgs{AliasName: "x", RotationPeriodInDays: ptr(1), DeletionWindowInDays: ptr(1)}, []string{"AliasName", "RotationPeriodInDays", "DeletionWindowInDays"}},
+		"policy is not JSON":      {&CustomerKeyArgs{Policy: pulumi.String("{")}, []string{"Policy: not a JSON policy document"}},
+		"policy locks out":        {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`)}, []string{"Policy: the policy would lock the account out"}},
+		"policy and users":        {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`), ServiceUsers: pulumi.StringArray{}}, []string{"Policy and Administrators, ServiceUsers, DirectUsers", "exclude each other"}},
+		"policy and Auto Scaling": {&CustomerKeyArgs{Policy: pulumi.String(`{"Statement": []}`), AllowAutoScaling: true}, []string{"exclude each other"}},
+		"all at once":             {&CustomerKeyArgs{AliasName: "x", RotationPeriodInDays: ptr(1), DeletionWindowInDays: ptr(1)}, []string{"AliasName", "RotationPeriodInDays", "DeletionWindowInDays"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -200,7 +180,6 @@ func TestCustomerKey_ChecksLateValues(t *testing.T) {
 		"administrator": {CustomerKeyArgs{Administrators: pulumi.StringArray{pulumi.String("*").ToStringOutput()}}, `Administrators: "*"`},
 		"list of users": {CustomerKeyArgs{ServiceUsers: pulumi.ToStringArray([]string{"x"}).ToStringArrayOutput()}, `ServiceUsers: "x"`},
 		"policy":        {CustomerKeyArgs{Policy: pulumi.String("x").ToStringOutput()}, "Policy: not a JSON policy document"},
-		"existing key":  {CustomerKeyArgs{ExistingKeyArn: pulumi.String("alias/x").ToStringOutput()}, `ExistingKeyArn: "alias/x"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -213,67 +192,6 @@ func TestCustomerKey_ChecksLateValues(t *testing.T) {
 			require.False(t, m.has("aws:kms/alias:Alias"))
 		})
 	}
-}
-
-func TestCustomerKey_Existing(t *testing.T) {
-	t.Parallel()
-	m := newMock()
-	m.addKey(ownKey, nil)
-	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
-		c, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{ExistingKeyArn: pulumi.String(ownKey)})
-		require.NoError(t, err)
-		require.Equal(t, ownKey, resolved(t, ctx, c.KeyArn))
-		require.Equal(t, "1234abcd-12ab-34cd-56ef-1234567890ab", resolved(t, ctx, c.KeyId))
-		require.Empty(t, resolved(t, ctx, c.AliasName))
-		require.Empty(t, resolved(t, ctx, c.AliasArn))
-		return nil
-	}))
-	require.Len(t, m.urns, 1, "nothing but the component: the key has another owner")
-}
-
-func TestCustomerKey_ExistingThatCannotServe(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		change map[string]any
-		want   []string
-	}{
-		"disabled":                         {map[string]any{"keyState": "Disabled", "enabled": false}, []string{"is disabled", "aws kms enable-key --key-id " + ownKey}},
-		"pending deletion":                 {map[string]any{"keyState": "PendingDeletion", "deletionDate": "2030-01-02T03:04:05Z"}, []string{"waiting to be deleted on 2030-01-02T03:04:05Z", "cancel-key-deletion"}},
-		"primary that is pending deletion": {map[string]any{"keyState": "PendingReplicaDeletion"}, []string{"waiting to be deleted", "cancel-key-deletion"}},
-		"without material":                 {map[string]any{"keyState": "PendingImport"}, []string{"in state PendingImport and cannot encrypt"}},
-		"asymmetric":                       {map[string]any{"keySpec": "RSA_2048"}, []string{"of spec RSA_2048", "SYMMETRIC_DEFAULT"}},
-		"other usage":                      {map[string]any{"keyUsage": "GENERATE_VERIFY_MAC"}, []string{"for GENERATE_VERIFY_MAC", "ENCRYPT_DECRYPT"}},
-		"managed by AWS":                   {map[string]any{"keyManager": "AWS"}, []string{"managed by AWS", "key of your own"}},
-	} {
-		for _, preview := range []bool{true, false} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				m := newMock()
-				m.preview = preview
-				m.addKey(ownKey, c.change)
-				err := m.run(func(ctx *pulumi.Context) error {
-					_, err := NewEncryptionBaseline(ctx, "app", &EncryptionBaselineArgs{Key: &CustomerKeyArgs{ExistingKeyArn: pulumi.String(ownKey)}})
-					return err
-				})
-				require.ErrorContains(t, err, "ExistingKeyArn: "+ownKey)
-				for _, w := range c.want {
-					require.ErrorContains(t, err, w)
-				}
-				require.False(t, m.has("aws:s3/bucketServerSideEncryptionConfigurationV2:BucketServerSideEncryptionConfigurationV2"))
-				require.False(t, m.has("aws:ebs/defaultKmsKey:DefaultKmsKey"))
-			})
-		}
-	}
-}
-
-func TestCustomerKey_ExistingThatIsNotThere(t *testing.T) {
-	t.Parallel()
-	m := newMock()
-	m.preview = true
-	require.ErrorContains(t, m.run(func(ctx *pulumi.Context) error {
-		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{ExistingKeyArn: pulumi.String(ownKey)})
-		return err
-	}), "ExistingKeyArn: "+ownKey+" cannot be used: KMS does not show it in the provider's Region (is the key in us-east-1")
 }
 
 // sids are the names of a policy's statements, in order.

@@ -19,7 +19,7 @@ const EBSDefaultEncryptionType = "kms-baseline:index:EBSDefaultEncryption"
 
 // EBSDefaultEncryption is a Region's switch for EBS encryption by default and
 // its default key. AWS has one of each per account and Region, so at most one
-// component may set them (Existing reads them for the others). Volumes that
+// component may set them, and the others read them. Volumes that
 // exist already are untouched.
 // Source: https://docs.aws.amazon.com/ebs/latest/userguide/encryption-by-default.html
 type EBSDefaultEncryption struct {
@@ -55,13 +55,8 @@ type EBSSettings struct {
 // EBSDefaultEncryptionArgs are the arguments of [NewEBSDefaultEncryption].
 type EBSDefaultEncryptionArgs struct {
 	// KmsKeyArn is the ARN of the key that becomes the Region's default.
-	// Required, but for Existing.
+	// Required, except within a baseline, whose key is the default there.
 	KmsKeyArn pulumi.StringInput `pulumi:"kmsKeyArn,optional"`
-	// Existing reads the Region's settings and sets nothing: they belong to
-	// another component or stack. It fails at preview where encryption by
-	// default is off. KmsKeyArn, where given, must be the default key then. The
-	// default is false.
-	Existing bool `pulumi:"existing,optional"`
 	// TakeOver allows the default key to be taken from another customer managed
 	// key that was the default before the first up. Without it preview names
 	// that key and stops. The default is false.
@@ -76,13 +71,14 @@ type EBSDefaultEncryptionArgs struct {
 	// in the Region, of those that are shared already too (block-all-sharing). The
 	// block stays in place on destroy, whatever OnDestroy is, and if this becomes
 	// false: what was set before is not recorded, and unblocking could make snapshots
-	// public. `aws ec2 disable-snapshot-block-public-access` removes it. Not allowed
-	// with Existing. The default is false: the setting is left alone.
+	// public. `aws ec2 disable-snapshot-block-public-access` removes it. The default is
+	// false: the setting is left alone.
 	// Source: https://docs.aws.amazon.com/ebs/latest/userguide/block-public-access-snapshots.html
 	BlockSnapshotSharing bool `pulumi:"blockSnapshotSharing,optional"`
 }
 
-// NewEBSDefaultEncryption sets a Region's EBS defaults, or reads them.
+// NewEBSDefaultEncryption sets a Region's EBS defaults. [LookupEBSDefaultEncryption]
+// reads them.
 func NewEBSDefaultEncryption(ctx *pulumi.Context, name string, args *EBSDefaultEncryptionArgs, opts ...pulumi.ResourceOption) (*EBSDefaultEncryption, error) {
 	if args == nil {
 		args = &EBSDefaultEncryptionArgs{}
@@ -94,25 +90,20 @@ func NewEBSDefaultEncryption(ctx *pulumi.Context, name string, args *EBSDefaultE
 	if err := ctx.RegisterComponentResource(EBSDefaultEncryptionType, name, c, opts...); err != nil {
 		return nil, err
 	}
-	current := c.lookUp(ctx)
-	if args.Existing {
-		c.useExisting(current, args)
-	} else if err := c.set(ctx, name, args, current); err != nil {
+	if err := c.set(ctx, name, args, c.lookUp(ctx)); err != nil {
 		return nil, err
 	}
-	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{"kmsKeyArn": c.KmsKeyArn, "enabled": c.Enabled})
+	return c, c.complete(ctx)
+}
+
+func (c *EBSDefaultEncryption) complete(ctx *pulumi.Context) error {
+	return ctx.RegisterResourceOutputs(c, pulumi.Map{"kmsKeyArn": c.KmsKeyArn, "enabled": c.Enabled})
 }
 
 func (a *EBSDefaultEncryptionArgs) validate(name string) error {
 	var errs []error
 	if a.KmsKeyArn != nil {
 		errs = append(errs, checkPlain(a.KmsKeyArn, validateKeyArn))
-	}
-	if a.Existing {
-		if a.TakeOver || a.OnDestroy != "" || a.BlockSnapshotSharing {
-			errs = append(errs, wrong("Existing", "and TakeOver, OnDestroy or BlockSnapshotSharing exclude each other: with Existing nothing is set"))
-		}
-		return validateAll("EBSDefaultEncryption", name, errs...)
 	}
 	if a.KmsKeyArn == nil {
 		errs = append(errs, wrong("KmsKeyArn", "it is required: the ARN of the key to encrypt with"))
@@ -149,25 +140,6 @@ func (c *EBSDefaultEncryption) lookUp(ctx *pulumi.Context) pulumi.Output {
 	return pulumi.All(key.Id(), key.KeyArn(), enabled).ApplyT(func(v []any) ebsNow {
 		return ebsNow{region: v[0].(string), EBSSettings: EBSSettings{KmsKeyArn: v[1].(string), Enabled: v[2].(bool)}}
 	})
-}
-
-func (c *EBSDefaultEncryption) useExisting(current pulumi.Output, args *EBSDefaultEncryptionArgs) {
-	var want pulumi.StringInput = pulumi.String("")
-	if args.KmsKeyArn != nil {
-		want = args.KmsKeyArn
-	}
-	settings := pulumi.All(current, want).ApplyT(func(v []any) (EBSSettings, error) {
-		now, want := v[0].(ebsNow), v[1].(string)
-		if !now.Enabled {
-			return EBSSettings{}, wrong("Existing", "EBS encryption by default is off in %s: the owner of the setting has to turn it on (aws ec2 enable-ebs-encryption-by-default --region %s), or drop Existing to have it set here", now.region, now.region)
-		}
-		if want != "" && now.KmsKeyArn != want {
-			return EBSSettings{}, wrong("Existing", "the default EBS key in %s is %s, not %s", now.region, now.KmsKeyArn, want)
-		}
-		return now.EBSSettings, nil
-	})
-	c.KmsKeyArn = settings.ApplyT(func(s any) string { return s.(EBSSettings).KmsKeyArn }).(pulumi.StringOutput)
-	c.Enabled = settings.ApplyT(func(s any) bool { return s.(EBSSettings).Enabled }).(pulumi.BoolOutput)
 }
 
 // set makes the key the default first and then turns the switch, so that no
@@ -349,7 +321,7 @@ func (c *EBSDefaultEncryption) mayTake(ctx *pulumi.Context, args *EBSDefaultEncr
 	case ctx.Context().Err() != nil: // the program is ending, for another reason
 		return fmt.Errorf("asking whose the default EBS key in %s is: %w", now.region, err)
 	}
-	return wrong("TakeOver", "the default EBS key in %s is %s, which is not this stack's: set TakeOver (in the stack: pulumi config set ebsTakeOver true) to replace it, or Existing to leave it, and ask its owner", now.region, now.KmsKeyArn)
+	return wrong("TakeOver", "the default EBS key in %s is %s, which is not this stack's: set TakeOver (in the stack: pulumi config set ebsTakeOver true) to replace it, or only look the settings up (LookupEBSDefaultEncryption; in a baseline: EBS.Existing) to leave it, and ask its owner", now.region, now.KmsKeyArn)
 }
 
 // account asks AWS for the number of the account that the component is in. It
@@ -414,7 +386,7 @@ func (c *EBSDefaultEncryption) claim(ctx *pulumi.Context, region, name string, k
 			return err
 		}
 		if ours == theirs {
-			return fmt.Errorf("EBSDefaultEncryption %q: %q sets the EBS defaults of %s in account %s already, and there is one set per account and Region: give one of them Existing (in an EncryptionBaseline: SkipEBS)", name, other.name, region, ours)
+			return fmt.Errorf("EBSDefaultEncryption %q: %q sets the EBS defaults of %s in account %s already, and there is one set per account and Region: look them up for the other (LookupEBSDefaultEncryption; in a baseline: EBS.Existing), or leave them out (EBS.Skip)", name, other.name, region, ours)
 		}
 	}
 	return nil

@@ -73,7 +73,6 @@ func TestEBSDefaultEncryption_BlockSnapshotSharing(t *testing.T) {
 	require.Equal(t, "block-all-sharing", block.input("state"))
 	require.True(t, block.rpc.GetRetainOnDelete())
 	require.Contains(t, block.rpc.GetDependencies(), m.get(t, switchType, "app-switch").urn)
-	requireRefused(t, newEBS(EBSDefaultEncryptionArgs{Existing: true, BlockSnapshotSharing: true}), "with Existing nothing is set")
 }
 
 func TestEBSDefaultEncryption_OnDestroy(t *testing.T) {
@@ -147,7 +146,7 @@ func TestEBSDefaultEncryption_TakeOver(t *testing.T) {
 				m.addKey(managed, map[string]any{"keyManager": "AWS"})
 				m.addKey(foreignKey, nil)
 				err := m.run(func(ctx *pulumi.Context) error {
-					_, err := NewEncryptionBaseline(ctx, "app", &EncryptionBaselineArgs{EBS: &EBSDefaultEncryptionArgs{TakeOver: c.takeOver}})
+					_, err := NewEncryptionBaseline(ctx, "app", &EncryptionBaselineArgs{EBS: &BaselineEBS{Args: &EBSDefaultEncryptionArgs{TakeOver: c.takeOver}}})
 					return err
 				})
 				if !c.refused {
@@ -223,11 +222,17 @@ func TestEBSDefaultEncryption_TwoInOneRegion(t *testing.T) {
 	require.ErrorContains(t, err, `"one"`)
 	require.ErrorContains(t, err, `"two"`)
 	require.ErrorContains(t, err, "sets the EBS defaults of us-east-1 in account 111122223333 already")
-	require.ErrorContains(t, err, "Existing")
+	require.ErrorContains(t, err, "LookupEBSDefaultEncryption")
 
 	m = newMock()
 	m.ebs = EBSSettings{Enabled: true, KmsKeyArn: ownKey}
-	require.NoError(t, m.run(two(set, EBSDefaultEncryptionArgs{Existing: true})), "one sets and the other reads")
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		if _, err := NewEBSDefaultEncryption(ctx, "one", &set); err != nil {
+			return err
+		}
+		_, err := LookupEBSDefaultEncryption(ctx, "two", nil)
+		return err
+	}), "one sets and the other reads")
 
 	for range 2 {
 		require.NoError(t, newMock().run(newEBS(set)), "another program is another matter")
@@ -312,46 +317,6 @@ func TestEBSDefaultEncryption_ClaimsGoWithTheirProgram(t *testing.T) {
 	require.Eventually(t, func() bool { return !claimed() }, time.Minute, time.Millisecond)
 }
 
-func TestEBSDefaultEncryption_Existing(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		name string
-		now  EBSSettings
-		key  string
-		want string
-	}{
-		{"on", EBSSettings{Enabled: true, KmsKeyArn: foreignKey}, "", ""},
-		{"on, with this key", EBSSettings{Enabled: true, KmsKeyArn: foreignKey}, foreignKey, ""},
-		{"on, with another key", EBSSettings{Enabled: true, KmsKeyArn: foreignKey}, ownKey, "Existing: the default EBS key in us-east-1 is " + foreignKey + ", not " + ownKey},
-		{"off", EBSSettings{KmsKeyArn: foreignKey}, "", "aws ec2 enable-ebs-encryption-by-default --region us-east-1"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			m := newMock()
-			m.preview, m.ebs = true, c.now
-			args := &EBSDefaultEncryptionArgs{Existing: true}
-			if c.key != "" {
-				args.KmsKeyArn = pulumi.String(c.key)
-			}
-			err := m.run(func(ctx *pulumi.Context) error {
-				e, err := NewEBSDefaultEncryption(ctx, "app", args)
-				require.NoError(t, err)
-				if c.want == "" {
-					require.Equal(t, foreignKey, resolved(t, ctx, e.KmsKeyArn))
-					require.Equal(t, true, resolved(t, ctx, e.Enabled))
-				}
-				return nil
-			})
-			if c.want == "" {
-				require.NoError(t, err)
-			} else {
-				require.ErrorContains(t, err, c.want)
-			}
-			require.Len(t, m.urns, 1, "nothing but the component: the settings have another owner")
-		})
-	}
-}
-
 func TestEBSDefaultEncryption_Refuses(t *testing.T) {
 	t.Parallel()
 	key := pulumi.String(ownKey)
@@ -359,14 +324,11 @@ func TestEBSDefaultEncryption_Refuses(t *testing.T) {
 		args EBSDefaultEncryptionArgs
 		want []string
 	}{
-		"no key":                  {EBSDefaultEncryptionArgs{}, []string{`EBSDefaultEncryption "app": KmsKeyArn: it is required`}},
-		"alias":                   {EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String("alias/x")}, []string{`KmsKeyArn: "alias/x"`, "it is an alias"}},
-		"on destroy":              {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: "off"}, []string{`OnDestroy: "off"`, `"keepOn", "switchOff" or "restore"`}},
-		"restore":                 {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: EBSRestore}, []string{"OnDestroy", "ebsrestore.Register(ctx)"}},
-		"existing and take over":  {EBSDefaultEncryptionArgs{Existing: true, TakeOver: true}, []string{"Existing and TakeOver, OnDestroy or BlockSnapshotSharing exclude each other"}},
-		"existing and on destroy": {EBSDefaultEncryptionArgs{Existing: true, OnDestroy: EBSKeepOn}, []string{"Existing and TakeOver, OnDestroy or BlockSnapshotSharing exclude each other"}},
-		"existing's key":          {EBSDefaultEncryptionArgs{Existing: true, KmsKeyArn: pulumi.String("x")}, []string{`KmsKeyArn: "x"`}},
-		"all at once":             {EBSDefaultEncryptionArgs{OnDestroy: "x"}, []string{"KmsKeyArn", "OnDestroy"}},
+		"no key":      {EBSDefaultEncryptionArgs{}, []string{`EBSDefaultEncryption "app": KmsKeyArn: it is required`}},
+		"alias":       {EBSDefaultEncryptionArgs{KmsKeyArn: pulumi.String("alias/x")}, []string{`KmsKeyArn: "alias/x"`, "it is an alias"}},
+		"on destroy":  {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: "off"}, []string{`OnDestroy: "off"`, `"keepOn", "switchOff" or "restore"`}},
+		"restore":     {EBSDefaultEncryptionArgs{KmsKeyArn: key, OnDestroy: EBSRestore}, []string{"OnDestroy", "ebsrestore.Register(ctx)"}},
+		"all at once": {EBSDefaultEncryptionArgs{OnDestroy: "x"}, []string{"KmsKeyArn", "OnDestroy"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,7 +13,8 @@ import (
 const EncryptedBucketType = "kms-baseline:index:EncryptedBucket"
 
 // EncryptedBucket is a private, versioned bucket that encrypts with a customer
-// managed key by default and answers over TLS only.
+// managed key by default and answers over TLS only; or an existing bucket, which
+// is read and not changed.
 type EncryptedBucket struct {
 	pulumi.ResourceState
 
@@ -46,11 +47,6 @@ type EncryptedBucket struct {
 
 // EncryptedBucketArgs are the arguments of [NewEncryptedBucket].
 type EncryptedBucketArgs struct {
-	// ExistingBucketName names an existing bucket, instead of a new
-	// one. It is looked up at preview; nothing about it is changed, since its
-	// settings and its data are not managed by this stack. Only KmsKeyArn may stand
-	// beside it.
-	ExistingBucketName pulumi.StringInput `pulumi:"existingBucketName,optional"`
 	// BucketName is the bucket's name: 3 to 63 lower-case letters, digits, "."
 	// and "-". The default is a name that begins with BucketPrefix.
 	// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -61,7 +57,8 @@ type EncryptedBucketArgs struct {
 	// key's account. BucketName and BucketPrefix exclude each other.
 	BucketPrefix pulumi.StringInput `pulumi:"bucketPrefix,optional"`
 	// KmsKeyArn is the ARN of the key to encrypt with: an ARN, not an alias,
-	// which is resolved in the account of the writer. Required.
+	// which is resolved in the account of the writer. Required, except within a
+	// baseline, whose key is the default there.
 	KmsKeyArn pulumi.StringInput `pulumi:"kmsKeyArn,optional"`
 	// BucketKeyEnabled makes S3 use a bucket-level data key, which saves about
 	// 99 % of the calls to KMS, and of the events that show them. The default is
@@ -167,7 +164,7 @@ type ObjectLock struct {
 	Days *int `pulumi:"days,optional"`
 }
 
-// NewEncryptedBucket makes a bucket, or looks at an existing one.
+// NewEncryptedBucket makes a bucket. [LookupEncryptedBucket] reads an existing one.
 func NewEncryptedBucket(ctx *pulumi.Context, name string, args *EncryptedBucketArgs, opts ...pulumi.ResourceOption) (*EncryptedBucket, error) {
 	if args == nil {
 		args = &EncryptedBucketArgs{}
@@ -179,14 +176,17 @@ func NewEncryptedBucket(ctx *pulumi.Context, name string, args *EncryptedBucketA
 	if err := ctx.RegisterComponentResource(EncryptedBucketType, name, c, opts...); err != nil {
 		return nil, err
 	}
-	if args.ExistingBucketName != nil {
-		c.useExisting(ctx, args)
-	} else if err := c.create(ctx, name, args); err != nil {
+	if err := c.create(ctx, name, args); err != nil {
 		return nil, err
 	}
+	return c, c.complete(ctx)
+}
+
+// complete makes the outputs that a new and an existing bucket share.
+func (c *EncryptedBucket) complete(ctx *pulumi.Context) error {
 	c.ReadPolicy, c.WritePolicy = bucketAccess(c.BucketArn, c.KmsKeyArn, accessRead), bucketAccess(c.BucketArn, c.KmsKeyArn, accessWrite)
 	c.ReadWritePolicy = bucketAccess(c.BucketArn, c.KmsKeyArn, accessRead|accessWrite)
-	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
+	return ctx.RegisterResourceOutputs(c, pulumi.Map{
 		"bucketName": c.BucketName, "bucketArn": c.BucketArn, "kmsKeyArn": c.KmsKeyArn,
 		"domainName": c.DomainName, "regionalDomainName": c.RegionalDomainName,
 		"readPolicy": c.ReadPolicy, "writePolicy": c.WritePolicy, "readWritePolicy": c.ReadWritePolicy,
@@ -197,14 +197,6 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 	var errs []error
 	if a.KmsKeyArn != nil {
 		errs = append(errs, checkPlain(a.KmsKeyArn, validateKeyArn))
-	}
-	if a.ExistingBucketName != nil {
-		if a.BucketName != nil || a.BucketPrefix != nil || a.BucketKeyEnabled != nil || a.Versioning != nil || a.ForceDestroy || a.DenyInsecureTransport != nil ||
-			a.DenyForeignKeys != nil || a.ReencryptionPrincipals != nil || a.Statements != nil || a.LifecycleRules != nil || a.Logging != nil || a.ObjectLock != nil || a.Tags != nil {
-			errs = append(errs, wrong("ExistingBucketName", "and the arguments of a new bucket exclude each other: give one or the other"))
-		}
-		errs = append(errs, checkPlain(a.ExistingBucketName, func(s string) error { return validateBucketName("ExistingBucketName", s) }))
-		return validateAll("EncryptedBucket", name, errs...)
 	}
 	for _, p := range plainStrings(a.ReencryptionPrincipals) {
 		errs = append(errs, validatePrincipal("ReencryptionPrincipals", p))
@@ -559,24 +551,4 @@ func lifecycleRules(rules []LifecycleRule) s3.BucketLifecycleConfigurationV2Rule
 		out = append(out, rule)
 	}
 	return out
-}
-
-// useExisting finds the bucket at preview.
-func (c *EncryptedBucket) useExisting(ctx *pulumi.Context, args *EncryptedBucketArgs) {
-	bucket := args.ExistingBucketName.ToStringOutput().ApplyT(func(name string) (s3.LookupBucketResult, error) {
-		if err := validateBucketName("ExistingBucketName", name); err != nil {
-			return s3.LookupBucketResult{}, err
-		}
-		b, err := s3.LookupBucket(ctx, &s3.LookupBucketArgs{Bucket: name}, pulumi.Parent(c))
-		if err != nil {
-			return s3.LookupBucketResult{}, wrong("ExistingBucketName", "bucket %s cannot be used (does it exist, and may you call s3:ListBucket on it?): %w", name, err)
-		}
-		return *b, nil
-	}).(s3.LookupBucketResultOutput)
-	c.BucketName, c.BucketArn = bucket.Bucket(), bucket.Arn()
-	c.DomainName, c.RegionalDomainName = bucket.BucketDomainName(), bucket.BucketRegionalDomainName()
-	c.KmsKeyArn = pulumi.String("").ToStringOutput()
-	if args.KmsKeyArn != nil {
-		c.KmsKeyArn = checked(args.KmsKeyArn, validateKeyArn)
-	}
 }

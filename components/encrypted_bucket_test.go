@@ -158,14 +158,8 @@ func TestEncryptedBucket_WritersWaitForEverySetting(t *testing.T) {
 
 func TestEncryptedBucket_Refuses(t *testing.T) {
 	t.Parallel()
-	const excludes = "ExistingBucketName and the arguments of a new bucket exclude each other"
 	with := func(change func(*EncryptedBucketArgs)) EncryptedBucketArgs {
 		a := EncryptedBucketArgs{KmsKeyArn: pulumi.String(ownKey)}
-		change(&a)
-		return a
-	}
-	existing := func(change func(*EncryptedBucketArgs)) EncryptedBucketArgs {
-		a := EncryptedBucketArgs{ExistingBucketName: pulumi.String("theirs")}
 		change(&a)
 		return a
 	}
@@ -197,27 +191,14 @@ func TestEncryptedBucket_Refuses(t *testing.T) {
 		"rules of one name": {with(func(a *EncryptedBucketArgs) {
 			a.LifecycleRules = []LifecycleRule{{ID: "x", ExpirationDays: ptr(1)}, {ID: "x", ExpirationDays: ptr(2)}}
 		}), []string{`LifecycleRules[1].ID: two rules are named "x"`}},
-		"log to nowhere":     {with(func(a *EncryptedBucketArgs) { a.Logging = &AccessLogging{} }), []string{"Logging.TargetBucket: it is required"}},
-		"log to no bucket":   {with(func(a *EncryptedBucketArgs) { a.Logging = &AccessLogging{TargetBucket: pulumi.String("A")} }), []string{`Logging.TargetBucket: "A"`}},
-		"lock, no versions":  {with(func(a *EncryptedBucketArgs) { a.ObjectLock, a.Versioning = &ObjectLock{}, ptr(false) }), []string{"ObjectLock needs Versioning"}},
-		"lock mode":          {with(func(a *EncryptedBucketArgs) { a.ObjectLock = &ObjectLock{Mode: "STRICT", Days: ptr(1)} }), []string{`ObjectLock.Mode: "STRICT"`, "GOVERNANCE or COMPLIANCE"}},
-		"lock without mode":  {with(func(a *EncryptedBucketArgs) { a.ObjectLock = &ObjectLock{Days: ptr(1)} }), []string{`ObjectLock.Mode: ""`}},
-		"lock without days":  {with(func(a *EncryptedBucketArgs) { a.ObjectLock = &ObjectLock{Mode: "GOVERNANCE"} }), []string{"ObjectLock.Days: it is required"}},
-		"lock days":          {with(func(a *EncryptedBucketArgs) { a.ObjectLock = &ObjectLock{Mode: "COMPLIANCE", Days: ptr(36501)} }), []string{"ObjectLock.Days: 36501", "1 to 36500"}},
-		"tag":                {with(func(a *EncryptedBucketArgs) { a.Tags = pulumi.StringMap{"aws:x": pulumi.String("x")} }), []string{`Tags: "aws:x"`}},
-		"existing's name":    {EncryptedBucketArgs{ExistingBucketName: pulumi.String("A")}, []string{`ExistingBucketName: "A"`}},
-		"existing's key":     {existing(func(a *EncryptedBucketArgs) { a.KmsKeyArn = pulumi.String("alias/x") }), []string{`KmsKeyArn: "alias/x"`}},
-		"existing, name":     {existing(func(a *EncryptedBucketArgs) { a.BucketName = pulumi.String("abc") }), []string{excludes}},
-		"existing, prefix":   {existing(func(a *EncryptedBucketArgs) { a.BucketPrefix = pulumi.String("abc") }), []string{excludes}},
-		"existing, key":      {existing(func(a *EncryptedBucketArgs) { a.BucketKeyEnabled = ptr(true) }), []string{excludes}},
-		"existing, versions": {existing(func(a *EncryptedBucketArgs) { a.Versioning = ptr(true) }), []string{excludes}},
-		"existing, force":    {existing(func(a *EncryptedBucketArgs) { a.ForceDestroy = true }), []string{excludes}},
-		"existing, TLS":      {existing(func(a *EncryptedBucketArgs) { a.DenyInsecureTransport = ptr(true) }), []string{excludes}},
-		"existing, foreign":  {existing(func(a *EncryptedBucketArgs) { a.DenyForeignKeys = ptr(true) }), []string{excludes}},
-		"existing, rules":    {existing(func(a *EncryptedBucketArgs) { a.LifecycleRules = []LifecycleRule{} }), []string{excludes}},
-		"existing, logging":  {existing(func(a *EncryptedBucketArgs) { a.Logging = &AccessLogging{} }), []string{excludes}},
-		"existing, lock":     {existing(func(a *EncryptedBucketArgs) { a.ObjectLock = &ObjectLock{} }), []string{excludes}},
-		"existing, tags":     {existing(func(a *EncryptedBucketArgs) { a.Tags = pulumi.StringMap{} }), []string{excludes}},
+		"log to nowhere":    {with(func(a *EncryptedBucketArgs) { a.Logging = &AccessLogging{} }), []string{"Logging.TargetBucket: it is required"}},
+		"log to no bucket":  {with(func(a *EncryptedBucketArgs) { a.Logging = &AccessLogging{TargetBucket: pulumi.String("A")} }), []string{`Logging.TargetBucket: "A"`}},
+		"lock, no versions": {with(func(a *EncryptedBucketArgs) { a.ObjectLock, a.Versioning = &ObjectLock{}, ptr(false) }), []string{"ObjectLock needs Versioning"}},
+		"lock mode":         {with(func(a *EncryptedBucketArgs) { a.ObjectLock = &ObjectLock{Mode: "STRICT", Days: ptr(1)} }), []string{`ObjectLock.Mode: "STRICT"`, "GOVERNANCE or COMPLIANCE"}},
+		"lock without mode": {with(func(a *EncryptedBucketArgs) { a.ObjectLock = &ObjectLock{Days: ptr(1)} }), []string{`ObjectLock.Mode: ""`}},
+		"lock without days": {with(func(a *EncryptedBucketArgs) { a.ObjectLock = &ObjectLock{Mode: "GOVERNANCE"} }), []string{"ObjectLock.Days: it is required"}},
+		"lock days":         {with(func(a *EncryptedBucketArgs) { a.ObjectLock = &ObjectLock{Mode: "COMPLIANCE", Days: ptr(36501)} }), []string{"ObjectLock.Days: 36501", "1 to 36500"}},
+		"tag":               {with(func(a *EncryptedBucketArgs) { a.Tags = pulumi.StringMap{"aws:x": pulumi.String("x")} }), []string{`Tags: "aws:x"`}},
 		"all at once": {EncryptedBucketArgs{BucketName: pulumi.String("A"), Logging: &AccessLogging{}, ObjectLock: &ObjectLock{Mode: "x"}},
 			[]string{"KmsKeyArn: it is required", `BucketName: "A"`, "Logging.TargetBucket", "ObjectLock.Mode"}},
 	} {
@@ -254,12 +235,11 @@ func TestEncryptedBucket_ChecksLateValues(t *testing.T) {
 		want    string
 		notMade string
 	}{
-		"key":      {EncryptedBucketArgs{BucketName: late("abc"), KmsKeyArn: late("alias/x")}, `KmsKeyArn: "alias/x"`, encryptionType},
-		"name":     {EncryptedBucketArgs{BucketName: late("A"), KmsKeyArn: late(ownKey)}, `BucketName: "A"`, bucketType},
-		"prefix":   {EncryptedBucketArgs{BucketPrefix: late("A"), KmsKeyArn: late(ownKey)}, `BucketPrefix: "A"`, bucketType},
-		"no name":  {EncryptedBucketArgs{KmsKeyArn: late("")}, `KmsKeyArn: ""`, bucketType},
-		"log":      {EncryptedBucketArgs{KmsKeyArn: late(ownKey), Logging: &AccessLogging{TargetBucket: late("A")}}, `Logging.TargetBucket: "A"`, loggingType},
-		"existing": {EncryptedBucketArgs{ExistingBucketName: late("A")}, `ExistingBucketName: "A"`, bucketType},
+		"key":     {EncryptedBucketArgs{BucketName: late("abc"), KmsKeyArn: late("alias/x")}, `KmsKeyArn: "alias/x"`, encryptionType},
+		"name":    {EncryptedBucketArgs{BucketName: late("A"), KmsKeyArn: late(ownKey)}, `BucketName: "A"`, bucketType},
+		"prefix":  {EncryptedBucketArgs{BucketPrefix: late("A"), KmsKeyArn: late(ownKey)}, `BucketPrefix: "A"`, bucketType},
+		"no name": {EncryptedBucketArgs{KmsKeyArn: late("")}, `KmsKeyArn: ""`, bucketType},
+		"log":     {EncryptedBucketArgs{KmsKeyArn: late(ownKey), Logging: &AccessLogging{TargetBucket: late("A")}}, `Logging.TargetBucket: "A"`, loggingType},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -268,38 +248,6 @@ func TestEncryptedBucket_ChecksLateValues(t *testing.T) {
 			require.False(t, m.has(c.notMade))
 		})
 	}
-}
-
-func TestEncryptedBucket_Existing(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct{ key, want string }{"without a key": {"", ""}, "with its key": {ownKey, ownKey}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m := newMock()
-			m.buckets = []string{"theirs"}
-			args := &EncryptedBucketArgs{ExistingBucketName: pulumi.String("theirs")}
-			if c.key != "" {
-				args.KmsKeyArn = pulumi.String(c.key)
-			}
-			require.NoError(t, m.run(func(ctx *pulumi.Context) error {
-				b, err := NewEncryptedBucket(ctx, "app", args)
-				require.NoError(t, err)
-				require.Equal(t, "theirs", resolved(t, ctx, b.BucketName))
-				require.Equal(t, "arn:aws:s3:::theirs", resolved(t, ctx, b.BucketArn))
-				require.Equal(t, c.want, resolved(t, ctx, b.KmsKeyArn))
-				return nil
-			}))
-			require.Len(t, m.urns, 1, "nothing but the component: the bucket has another owner")
-		})
-	}
-}
-
-func TestEncryptedBucket_ExistingThatIsNotThere(t *testing.T) {
-	t.Parallel()
-	m := newMock()
-	m.preview = true
-	require.ErrorContains(t, m.run(newBucket(EncryptedBucketArgs{ExistingBucketName: pulumi.String("theirs")})),
-		"ExistingBucketName: bucket theirs cannot be used")
 }
 
 // TestEncryptedBucket_KeyOfAnotherRegion: S3 takes such a key and refuses every

@@ -7,6 +7,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+var (
+	noKey    = &BaselineKey{Skip: true}
+	noBucket = &BaselineBucket{Skip: true}
+	noEBS    = &BaselineEBS{Skip: true}
+)
+
 func newBaseline(args *EncryptionBaselineArgs) func(ctx *pulumi.Context) error {
 	return func(ctx *pulumi.Context) error {
 		_, err := NewEncryptionBaseline(ctx, "app", args)
@@ -55,14 +61,14 @@ func TestEncryptionBaseline_Parts(t *testing.T) {
 		keyInBucket string
 		keyInEBS    string
 	}{
-		{"the key alone", EncryptionBaselineArgs{SkipBucket: true, SkipEBS: true}, []string{keyType}, []string{bucketType, defaultKeyType}, "", ""},
-		{"the bucket alone", EncryptionBaselineArgs{SkipKey: true, SkipEBS: true, Bucket: &EncryptedBucketArgs{KmsKeyArn: key}}, []string{bucketType}, []string{keyType, defaultKeyType}, foreignKey, ""},
-		{"EBS alone", EncryptionBaselineArgs{SkipKey: true, SkipBucket: true, EBS: &EBSDefaultEncryptionArgs{KmsKeyArn: key}}, []string{defaultKeyType}, []string{keyType, bucketType}, "", foreignKey},
-		{"no EBS", EncryptionBaselineArgs{SkipEBS: true}, []string{keyType, bucketType}, []string{defaultKeyType, switchType}, ownKey, ""},
-		{"an existing key", EncryptionBaselineArgs{Key: &CustomerKeyArgs{ExistingKeyArn: key}}, []string{bucketType, defaultKeyType}, []string{keyType}, foreignKey, foreignKey},
-		{"an existing bucket", EncryptionBaselineArgs{Bucket: &EncryptedBucketArgs{ExistingBucketName: pulumi.String("theirs")}}, []string{keyType, defaultKeyType}, []string{bucketType, policyType}, "", ownKey},
-		{"existing EBS defaults", EncryptionBaselineArgs{EBS: &EBSDefaultEncryptionArgs{Existing: true}}, []string{keyType, bucketType}, []string{defaultKeyType, stashType}, ownKey, ""},
-		{"keys of their own", EncryptionBaselineArgs{Bucket: &EncryptedBucketArgs{KmsKeyArn: key}, EBS: &EBSDefaultEncryptionArgs{KmsKeyArn: key}}, []string{keyType, bucketType, defaultKeyType}, nil, foreignKey, foreignKey},
+		{"the key alone", EncryptionBaselineArgs{Bucket: noBucket, EBS: noEBS}, []string{keyType}, []string{bucketType, defaultKeyType}, "", ""},
+		{"the bucket alone", EncryptionBaselineArgs{Key: noKey, EBS: noEBS, Bucket: &BaselineBucket{Args: &EncryptedBucketArgs{KmsKeyArn: key}}}, []string{bucketType}, []string{keyType, defaultKeyType}, foreignKey, ""},
+		{"EBS alone", EncryptionBaselineArgs{Key: noKey, Bucket: noBucket, EBS: &BaselineEBS{Args: &EBSDefaultEncryptionArgs{KmsKeyArn: key}}}, []string{defaultKeyType}, []string{keyType, bucketType}, "", foreignKey},
+		{"no EBS", EncryptionBaselineArgs{EBS: noEBS}, []string{keyType, bucketType}, []string{defaultKeyType, switchType}, ownKey, ""},
+		{"an existing key", EncryptionBaselineArgs{Key: &BaselineKey{Existing: &ExistingKey{KeyArn: key}}}, []string{bucketType, defaultKeyType}, []string{keyType}, foreignKey, foreignKey},
+		{"an existing bucket", EncryptionBaselineArgs{Bucket: &BaselineBucket{Existing: &ExistingBucket{BucketName: pulumi.String("theirs")}}}, []string{keyType, defaultKeyType}, []string{bucketType, policyType}, "", ownKey},
+		{"existing EBS defaults", EncryptionBaselineArgs{EBS: &BaselineEBS{Existing: &ExistingEBSDefaults{}}}, []string{keyType, bucketType}, []string{defaultKeyType, stashType}, ownKey, ""},
+		{"keys of their own", EncryptionBaselineArgs{Bucket: &BaselineBucket{Args: &EncryptedBucketArgs{KmsKeyArn: key}}, EBS: &BaselineEBS{Args: &EBSDefaultEncryptionArgs{KmsKeyArn: key}}}, []string{keyType, bucketType, defaultKeyType}, nil, foreignKey, foreignKey},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -90,13 +96,13 @@ func TestEncryptionBaseline_Parts(t *testing.T) {
 func TestEncryptionBaseline_SkippedPartsHaveEmptyOutputs(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, newMock().run(func(ctx *pulumi.Context) error {
-		b, err := NewEncryptionBaseline(ctx, "app", &EncryptionBaselineArgs{SkipBucket: true, SkipEBS: true})
+		b, err := NewEncryptionBaseline(ctx, "app", &EncryptionBaselineArgs{Bucket: noBucket, EBS: noEBS})
 		require.NoError(t, err)
 		require.Empty(t, resolved(t, ctx, b.BucketName))
 		require.Empty(t, resolved(t, ctx, b.BucketArn))
 		require.Empty(t, resolved(t, ctx, b.EBSDefaultKeyArn))
 		require.Equal(t, false, resolved(t, ctx, b.EBSEncryptionByDefault))
-		c, err := NewEncryptionBaseline(ctx, "other", &EncryptionBaselineArgs{SkipKey: true, SkipEBS: true, Bucket: &EncryptedBucketArgs{KmsKeyArn: pulumi.String(ownKey)}})
+		c, err := NewEncryptionBaseline(ctx, "other", &EncryptionBaselineArgs{Key: noKey, EBS: noEBS, Bucket: &BaselineBucket{Args: &EncryptedBucketArgs{KmsKeyArn: pulumi.String(ownKey)}}})
 		require.NoError(t, err)
 		for _, out := range []pulumi.StringOutput{c.KeyArn, c.KeyId, c.AliasName, c.AliasArn} {
 			require.Empty(t, resolved(t, ctx, out))
@@ -109,18 +115,18 @@ func TestEncryptionBaseline_Tags(t *testing.T) {
 	t.Parallel()
 	tags := func(v string) pulumi.StringMap { return pulumi.StringMap{"project": pulumi.String(v)} }
 	m := newMock()
-	args := &EncryptionBaselineArgs{Tags: tags("all"), Key: &CustomerKeyArgs{}, Bucket: &EncryptedBucketArgs{Tags: tags("bucket")}}
+	args := &EncryptionBaselineArgs{Tags: tags("all"), Key: &BaselineKey{Args: &CustomerKeyArgs{}}, Bucket: &BaselineBucket{Args: &EncryptedBucketArgs{Tags: tags("bucket")}}}
 	require.NoError(t, m.run(newBaseline(args)))
 	require.Equal(t, map[string]any{"project": "all"}, m.get(t, "aws:kms/key:Key", "app-key").input("tags"))
 	require.Equal(t, map[string]any{"project": "bucket"}, m.get(t, bucketType, "app-bucket").input("tags"), "a part's own tags win")
-	require.Nil(t, args.Key.Tags, "the caller's arguments are the caller's")
-	require.Nil(t, args.Bucket.KmsKeyArn)
+	require.Nil(t, args.Key.Args.Tags, "the caller's arguments are the caller's")
+	require.Nil(t, args.Bucket.Args.KmsKeyArn)
 
 	m = newMock()
 	m.addKey(ownKey, nil)
 	m.buckets = []string{"theirs"}
 	require.NoError(t, m.run(newBaseline(&EncryptionBaselineArgs{
-		Tags: tags("all"), Key: &CustomerKeyArgs{ExistingKeyArn: pulumi.String(ownKey)}, Bucket: &EncryptedBucketArgs{ExistingBucketName: pulumi.String("theirs")},
+		Tags: tags("all"), Key: &BaselineKey{Existing: &ExistingKey{KeyArn: pulumi.String(ownKey)}}, Bucket: &BaselineBucket{Existing: &ExistingBucket{BucketName: pulumi.String("theirs")}},
 	})), "tags are for what is new")
 }
 
@@ -130,12 +136,13 @@ func TestEncryptionBaseline_Refuses(t *testing.T) {
 		args EncryptionBaselineArgs
 		want []string
 	}{
-		"key and none":         {EncryptionBaselineArgs{Key: &CustomerKeyArgs{}, SkipKey: true}, []string{"Key and SkipKey exclude each other"}},
-		"bucket and none":      {EncryptionBaselineArgs{Bucket: &EncryptedBucketArgs{}, SkipBucket: true}, []string{"Bucket and SkipBucket exclude each other"}},
-		"EBS and none":         {EncryptionBaselineArgs{EBS: &EBSDefaultEncryptionArgs{}, SkipEBS: true}, []string{"EBS and SkipEBS exclude each other"}},
-		"nothing at all":       {EncryptionBaselineArgs{SkipKey: true, SkipBucket: true, SkipEBS: true}, []string{"leave nothing"}},
-		"no key for the rest":  {EncryptionBaselineArgs{SkipKey: true}, []string{`EncryptedBucket "app": KmsKeyArn: it is required`, `EBSDefaultEncryption "app": KmsKeyArn: it is required`}},
-		"each part's mistakes": {EncryptionBaselineArgs{Key: &CustomerKeyArgs{RotationPeriodInDays: ptr(1)}, Bucket: &EncryptedBucketArgs{BucketName: pulumi.String("A")}, EBS: &EBSDefaultEncryptionArgs{OnDestroy: "x"}}, []string{`EncryptionBaseline "app"`, "RotationPeriodInDays: 1", `BucketName: "A"`, `OnDestroy: "x"`}},
+		"key and none":         {EncryptionBaselineArgs{Key: &BaselineKey{Args: &CustomerKeyArgs{}, Skip: true}}, []string{"Key: give one of Args, Existing and Skip"}},
+		"bucket and none":      {EncryptionBaselineArgs{Bucket: &BaselineBucket{Existing: &ExistingBucket{BucketName: pulumi.String("theirs")}, Skip: true}}, []string{"Bucket: give one of Args, Existing and Skip"}},
+		"EBS and none":         {EncryptionBaselineArgs{EBS: &BaselineEBS{Args: &EBSDefaultEncryptionArgs{}, Existing: &ExistingEBSDefaults{}}}, []string{"EBS: give one of Args, Existing and Skip"}},
+		"nothing at all":       {EncryptionBaselineArgs{Key: noKey, Bucket: noBucket, EBS: noEBS}, []string{"leave nothing"}},
+		"no key for the rest":  {EncryptionBaselineArgs{Key: noKey}, []string{`EncryptedBucket "app": KmsKeyArn: it is required`, `EBSDefaultEncryption "app": KmsKeyArn: it is required`}},
+		"each part's mistakes": {EncryptionBaselineArgs{Key: &BaselineKey{Args: &CustomerKeyArgs{RotationPeriodInDays: ptr(1)}}, Bucket: &BaselineBucket{Args: &EncryptedBucketArgs{BucketName: pulumi.String("A")}}, EBS: &BaselineEBS{Args: &EBSDefaultEncryptionArgs{OnDestroy: "x"}}}, []string{`EncryptionBaseline "app"`, "RotationPeriodInDays: 1", `BucketName: "A"`, `OnDestroy: "x"`}},
+		"an existing key":      {EncryptionBaselineArgs{Key: &BaselineKey{Existing: &ExistingKey{KeyArn: pulumi.String("x")}}}, []string{`ExistingKey.KeyArn: "x"`}},
 		"tags":                 {EncryptionBaselineArgs{Tags: pulumi.StringMap{"aws:x": pulumi.String("x")}}, []string{`Tags: "aws:x"`}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -37,7 +37,7 @@ func TestEncryptionBaseline_MergesTags(t *testing.T) {
 		require.NoError(t, m.run(func(ctx *pulumi.Context) error {
 			_, err := NewEncryptionBaseline(ctx, "app", &EncryptionBaselineArgs{
 				Tags: pulumi.StringMap{"team": pulumi.String("a"), "project": pulumi.String("p")},
-				Key:  &CustomerKeyArgs{Tags: own},
+				Key:  &BaselineKey{Args: &CustomerKeyArgs{Tags: own}},
 			})
 			return err
 		}))

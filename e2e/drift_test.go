@@ -195,12 +195,12 @@ func options(ctx *pulumi.Context) error {
 		return err
 	}
 	b, err := components.NewEncryptionBaseline(ctx, "drift", &components.EncryptionBaselineArgs{
-		Bucket: &components.EncryptedBucketArgs{
+		Bucket: &components.BaselineBucket{Args: &components.EncryptedBucketArgs{
 			LifecycleRules: []components.LifecycleRule{{ID: "old", NoncurrentExpirationDays: aws.Int(90)}},
 			Logging:        &components.AccessLogging{TargetBucket: logs.Bucket},
 			ObjectLock:     &components.ObjectLock{Mode: "GOVERNANCE", Days: aws.Int(30)},
-		},
-		SkipEBS: true,
+		}},
+		EBS: &components.BaselineEBS{Skip: true},
 	})
 	if err != nil {
 		return err

@@ -260,7 +260,7 @@ func TestEBS_TwoAccountsOfOneProgram(t *testing.T) {
 				}, &provider); err != nil {
 					return err
 				}
-				b, err := components.NewEncryptionBaseline(ctx, name, &components.EncryptionBaselineArgs{SkipBucket: true}, pulumi.Provider(&provider))
+				b, err := components.NewEncryptionBaseline(ctx, name, &components.EncryptionBaselineArgs{Bucket: &components.BaselineBucket{Skip: true}}, pulumi.Provider(&provider))
 				if err != nil {
 					return err
 				}
@@ -311,7 +311,7 @@ func TestEBS_ASecondSetterBehindWithValue(t *testing.T) {
 	type key struct{}
 	_, err := l.Stack(t, "sandbox", func(ctx *pulumi.Context) error {
 		for _, name := range []string{"one", "two"} {
-			if _, err := components.NewEncryptionBaseline(ctx.WithValue(key{}, name), name, &components.EncryptionBaselineArgs{SkipBucket: true}); err != nil {
+			if _, err := components.NewEncryptionBaseline(ctx.WithValue(key{}, name), name, &components.EncryptionBaselineArgs{Bucket: &components.BaselineBucket{Skip: true}}); err != nil {
 				return err
 			}
 		}
@@ -327,10 +327,10 @@ func TestEBS_BlockSnapshotSharing(t *testing.T) {
 	l := lab.New(t)
 	c := look(t, l)
 	s := l.Stack(t, "sandbox", stack.Deploy, map[string]string{"ebsBlockSnapshotSharing": "true", "ebsOnDestroy": components.EBSSwitchOff})
-	s.Up(t)
+	key := s.Up(t)["keyArn"].(string)
 	require.True(t, s.Preview(t).Clean())
 	passes := func() report.Status {
-		found, err := check.Run(t.Context(), check.Config{AWS: l.Config(t, engine.AccountID), Only: []string{"ebs.snapshot-sharing"}, AccountWide: true})
+		found, err := check.Run(t.Context(), check.Config{AWS: l.Config(t, engine.AccountID), Keys: []string{key}, Only: []string{"ebs.snapshot-sharing"}, AccountWide: true})
 		require.NoError(t, err)
 		require.Len(t, found.Results, 1)
 		return found.Results[0].Status

@@ -90,7 +90,7 @@ func TestRename_OfAComponentKeepsKeyAndBucket(t *testing.T) {
 		ctx.Export("keyArn", key.KeyArn)
 		ctx.Export("bucketName", bucket.BucketName)
 		return nil
-	}, baseline(&components.EncryptionBaselineArgs{Key: &components.CustomerKeyArgs{AliasName: "alias/app", Description: "app"}},
+	}, baseline(&components.EncryptionBaselineArgs{Key: &components.BaselineKey{Args: &components.CustomerKeyArgs{AliasName: "alias/app", Description: "app"}}},
 		pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String("kms-baseline:index:Baseline"), Name: pulumi.String("old")}})))
 }
 

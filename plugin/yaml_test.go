@@ -88,9 +88,9 @@ resources:
   baseline:
     type: kms-baseline:EncryptionBaseline
     properties:
-      skipBucket: true
+      bucket: {skip: true}
       ebs:
-        onDestroy: restore
+        args: {onDestroy: restore}
 `)
 	p.run("up", "--yes")
 	enabled, err := volumes.GetEbsEncryptionByDefault(t.Context(), nil)

@@ -144,9 +144,9 @@ func (s *settings) options() []pulumi.ResourceOption {
 	return opts
 }
 
-func (s *settings) key() *components.CustomerKeyArgs {
+func (s *settings) key() *components.BaselineKey {
 	if s.existingKeyArn != "" {
-		return &components.CustomerKeyArgs{ExistingKeyArn: pulumi.String(s.existingKeyArn)}
+		return &components.BaselineKey{Existing: &components.ExistingKey{KeyArn: pulumi.String(s.existingKeyArn)}}
 	}
 	k := &components.CustomerKeyArgs{
 		AliasName: s.aliasName, Description: s.description, RotationPeriodInDays: s.rotation, DeletionWindowInDays: s.deletionWindow,
@@ -165,12 +165,12 @@ func (s *settings) key() *components.CustomerKeyArgs {
 	if s.keyPolicy != "" {
 		k.Policy = pulumi.String(s.keyPolicy)
 	}
-	return k
+	return &components.BaselineKey{Args: k}
 }
 
-func (s *settings) bucket() *components.EncryptedBucketArgs {
+func (s *settings) bucket() *components.BaselineBucket {
 	if s.existingBucketName != "" {
-		return &components.EncryptedBucketArgs{ExistingBucketName: pulumi.String(s.existingBucketName)}
+		return &components.BaselineBucket{Existing: &components.ExistingBucket{BucketName: pulumi.String(s.existingBucketName)}}
 	}
 	b := &components.EncryptedBucketArgs{
 		BucketKeyEnabled: &s.bucketKeyEnabled, Versioning: &s.versioning, ForceDestroy: s.forceDestroy,
@@ -186,15 +186,15 @@ func (s *settings) bucket() *components.EncryptedBucketArgs {
 	case s.bucketPrefix != "":
 		b.BucketPrefix = pulumi.String(s.bucketPrefix)
 	}
-	return b
+	return &components.BaselineBucket{Args: b}
 }
 
-func (s *settings) ebs() *components.EBSDefaultEncryptionArgs {
-	if s.skipEBS {
-		return nil
+func (s *settings) ebs() *components.BaselineEBS {
+	switch {
+	case s.skipEBS:
+		return &components.BaselineEBS{Skip: true}
+	case s.ebsExisting:
+		return &components.BaselineEBS{Existing: &components.ExistingEBSDefaults{}}
 	}
-	if s.ebsExisting {
-		return &components.EBSDefaultEncryptionArgs{Existing: true}
-	}
-	return &components.EBSDefaultEncryptionArgs{TakeOver: s.ebsTakeOver, OnDestroy: s.ebsOnDestroy, BlockSnapshotSharing: s.ebsSharing}
+	return &components.BaselineEBS{Args: &components.EBSDefaultEncryptionArgs{TakeOver: s.ebsTakeOver, OnDestroy: s.ebsOnDestroy, BlockSnapshotSharing: s.ebsSharing}}
 }

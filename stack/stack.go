@@ -28,7 +28,7 @@ func Deploy(ctx *pulumi.Context) error {
 	c, err := readSettings(ctx)
 	tags := pulumi.ToStringMap(c.tags)
 	args := &components.EncryptionBaselineArgs{
-		Key: c.key(), Bucket: c.bucket(), EBS: c.ebs(), SkipEBS: c.skipEBS, Tags: tags,
+		Key: c.key(), Bucket: c.bucket(), EBS: c.ebs(), Tags: tags,
 	}
 	if err := errors.Join(err, withSettings(args.Validate("ckms"))); err != nil {
 		return err

@@ -116,7 +116,7 @@ func baselines(n int) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error {
 		for i := range n {
 			name := fmt.Sprintf("baseline-%d", i)
-			if _, err := components.NewEncryptionBaseline(ctx, name, &components.EncryptionBaselineArgs{SkipEBS: i > 0}); err != nil {
+			if _, err := components.NewEncryptionBaseline(ctx, name, &components.EncryptionBaselineArgs{EBS: &components.BaselineEBS{Skip: i > 0}}); err != nil {
 				return err
 			}
 		}

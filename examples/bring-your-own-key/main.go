@@ -14,8 +14,8 @@ func main() { pulumi.Run(program) }
 func program(ctx *pulumi.Context) error {
 	baseline, err := components.NewEncryptionBaseline(ctx, "byok", &components.EncryptionBaselineArgs{
 		// pulumi config set keyArn arn:aws:kms:us-east-1:111122223333:key/...
-		Key: &components.CustomerKeyArgs{ExistingKeyArn: pulumi.String(config.Require(ctx, "keyArn"))},
-		EBS: &components.EBSDefaultEncryptionArgs{Existing: true},
+		Key: &components.BaselineKey{Existing: &components.ExistingKey{KeyArn: pulumi.String(config.Require(ctx, "keyArn"))}},
+		EBS: &components.BaselineEBS{Existing: &components.ExistingEBSDefaults{}},
 	})
 	if err != nil {
 		return err

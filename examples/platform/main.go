@@ -12,8 +12,8 @@ func main() { pulumi.Run(program) }
 
 func program(ctx *pulumi.Context) error {
 	baseline, err := components.NewEncryptionBaseline(ctx, "platform", &components.EncryptionBaselineArgs{
-		SkipBucket: true,
-		EBS:        &components.EBSDefaultEncryptionArgs{OnDestroy: components.EBSKeepOn},
+		Bucket: &components.BaselineBucket{Skip: true},
+		EBS:    &components.BaselineEBS{Args: &components.EBSDefaultEncryptionArgs{OnDestroy: components.EBSKeepOn}},
 	}, pulumi.Protect(ctx.Stack() == "prod")) // pulumi refuses to delete what is protected
 	if err != nil {
 		return err

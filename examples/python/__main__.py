@@ -7,14 +7,16 @@ administrators: list[str] | None = pulumi.Config().get_object("administrators")
 ckms = baseline.EncryptionBaseline(
     "ckms",
     key={
-        "alias_name": "alias/masterclass-cmk",
-        "description": "Masterclass Day1 CMK",
-        "rotation_period_in_days": 365,
-        "administrators": administrators,
-        # A trail may encrypt its log under the key.
-        "services": ["cloudtrail.amazonaws.com"],
+        "args": {
+            "alias_name": "alias/masterclass-cmk",
+            "description": "Masterclass Day1 CMK",
+            "rotation_period_in_days": 365,
+            "administrators": administrators,
+            # A trail may encrypt its log under the key.
+            "services": ["cloudtrail.amazonaws.com"],
+        },
     },
-    bucket={"bucket_prefix": "ckms-"},
+    bucket={"args": {"bucket_prefix": "ckms-"}},
     tags=tags,
 )
 

@@ -6,14 +6,16 @@ const administrators = new pulumi.Config().getObject<string[]>("administrators")
 
 const ckms = new baseline.EncryptionBaseline("ckms", {
     key: {
-        aliasName: "alias/masterclass-cmk",
-        description: "Masterclass Day1 CMK",
-        rotationPeriodInDays: 365,
-        administrators,
-        // A trail may encrypt its log under the key.
-        services: ["cloudtrail.amazonaws.com"],
+        args: {
+            aliasName: "alias/masterclass-cmk",
+            description: "Masterclass Day1 CMK",
+            rotationPeriodInDays: 365,
+            administrators,
+            // A trail may encrypt its log under the key.
+            services: ["cloudtrail.amazonaws.com"],
+        },
     },
-    bucket: { bucketPrefix: "ckms-" },
+    bucket: { args: { bucketPrefix: "ckms-" } },
     tags,
 });
 

@@ -88,7 +88,7 @@ func TestSchema_Plain(t *testing.T) {
 		plain    bool
 	}{
 		{"a string", key["aliasName"], true},
-		{"a string that may be an output", key["existingKeyArn"], false},
+		{"a string that may be an output", spec.Types["kms-baseline:index:ExistingKey"].Properties["keyArn"], false},
 		{"a list", key["accounts"], true},
 		{"a list that may be of outputs", key["administrators"], false},
 		{"a map that may be of outputs", key["tags"], false},
@@ -108,6 +108,29 @@ func TestSchema_Plain(t *testing.T) {
 	}
 }
 
+// What a component cannot do without is required, so that a compiler says so.
+func TestSchema_Required(t *testing.T) {
+	t.Parallel()
+	spec := committed(t)
+	for token, want := range map[string][]string{
+		components.CustomerKeyType:          nil,
+		components.ReplicaKeyType:           {"primaryKeyArn"},
+		components.EncryptedBucketType:      {"kmsKeyArn"},
+		components.EBSDefaultEncryptionType: {"kmsKeyArn"},
+		components.EncryptionBaselineType:   nil,
+	} {
+		require.Equal(t, want, spec.Resources[token].RequiredInputs, token)
+	}
+	for token, want := range map[string][]string{
+		"ExistingKey": {"keyArn"}, "ExistingBucket": {"bucketName"}, "PolicyStatement": {"actions", "sid"}, "LifecycleRule": {"id"}, "AccessLogging": {"targetBucket"},
+		"EncryptedBucketSettings": nil, "EBSDefaultEncryptionSettings": nil,
+	} {
+		typ, ok := spec.Types["kms-baseline:index:"+token]
+		require.True(t, ok, token)
+		require.ElementsMatch(t, want, typ.Required, token)
+	}
+}
+
 func TestSchema_NamesPropertiesAsOtherLanguagesDo(t *testing.T) {
 	t.Parallel()
 	src, err := readSource("../../components")
@@ -115,7 +138,7 @@ func TestSchema_NamesPropertiesAsOtherLanguagesDo(t *testing.T) {
 	for _, c := range []struct{ name, typeName, field, text, want string }{
 		{"its own", "EncryptionBaselineArgs", "EBS", "EBS is the Region's EBS defaults.", "`ebs` is the Region's EBS defaults."},
 		{"another of the type", "EncryptedBucketArgs", "ObjectLock", "ObjectLock needs Versioning.", "`objectLock` needs `versioning`."},
-		{"one of another type", "EncryptionBaselineArgs", "Key", "Key is new, or ExistingKeyArn.", "`key` is new, or `existingKeyArn`."},
+		{"one of another type", "EncryptionBaselineArgs", "Key", "Key is new, or has a KmsKeyArn.", "`key` is new, or has a `kmsKeyArn`."},
 		{"one of a named type", "ReplicaKeyArgs", "ServiceUsers", "ServiceUsers use it: see CustomerKeyArgs.ServiceUsers.", "`serviceUsers` use it: see CustomerKey's `serviceUsers`."},
 		{"a constructor", "CustomerKeyArgs", "", "CustomerKeyArgs are the arguments of [NewCustomerKey].", "CustomerKeyArgs are the arguments of CustomerKey."},
 		{"an English word", "CustomerKeyArgs", "ServiceUsers", "ServiceUsers use it. Principals need not be named.", "`serviceUsers` use it. Principals need not be named."},

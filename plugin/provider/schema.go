@@ -13,6 +13,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
 	p "github.com/pulumi/pulumi-go-provider"
@@ -44,6 +45,10 @@ func GenerateSchema(ctx context.Context, dir string) ([]byte, error) {
 		if err := src.complete(name+"Args", r.InputProperties, true); err != nil {
 			return nil, err
 		}
+		if slices.Contains(needKey, name) {
+			r.RequiredInputs = append(r.RequiredInputs, "kmsKeyArn")
+			slices.Sort(r.RequiredInputs)
+		}
 		spec.Resources[token] = r
 	}
 	for token, t := range spec.Types {
@@ -66,6 +71,10 @@ func GenerateSchema(ctx context.Context, dir string) ([]byte, error) {
 	// every language makes of the component's name.
 	return argsType.ReplaceAll(out.Bytes(), []byte(`$1:index:${2}Settings"`)), nil
 }
+
+// needKey are the components whose kmsKeyArn is required. Go's type cannot say so:
+// within a baseline it has a default.
+var needKey = []string{"EBSDefaultEncryption", "EncryptedBucket"}
 
 var argsType = regexp.MustCompile(`(` + Name + `):index:(\w+)Args"`)
 

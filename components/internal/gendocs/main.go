@@ -91,9 +91,12 @@ func generate(dir string) ([]byte, error) {
 }
 
 // constructor is t's NewT, if t is a component.
-func (p *page) constructor(t *doc.Type) *doc.Func {
+func (p *page) constructor(t *doc.Type) *doc.Func { return function(t, "New"+t.Name) }
+
+// function is the function of this name that returns a t, or nil.
+func function(t *doc.Type, name string) *doc.Func {
 	for _, f := range t.Funcs {
-		if f.Name == "New"+t.Name {
+		if f.Name == name {
 			return f
 		}
 	}
@@ -107,6 +110,10 @@ func (p *page) component(t *doc.Type) error {
 	}
 	fmt.Fprintf(p, "\n## %s\n\n%s\n\n", t.Name, p.markdown(t.Doc))
 	fmt.Fprintf(p, "`New%s(ctx, name, *%s, opts...)`: %s Its type token is `kms-baseline:index:%s`.\n", t.Name, args.Name, p.markdown(p.constructor(t).Doc), t.Name)
+	if lookup := function(t, "Lookup"+t.Name); lookup != nil {
+		existing := p.typeName(lookup.Decl.Type.Params.List[2].Type)
+		fmt.Fprintf(p, "\nIn Go, `Lookup%s(ctx, name, existing, opts...)`, with an %s: %s In other languages, give a baseline's part `existing`.\n", t.Name, existing, p.markdown(lookup.Doc))
+	}
 	fmt.Fprintf(p, "\n### Arguments of %s\n\n", t.Name)
 	if err := p.fields(args); err != nil {
 		return err
@@ -181,7 +188,7 @@ func (p *page) anchor(name string) string {
 	if args := strings.TrimSuffix(name, "Args"); args != name {
 		return "arguments-of-" + strings.ToLower(args)
 	}
-	return strings.ToLower(strings.TrimPrefix(name, "New"))
+	return strings.ToLower(strings.TrimPrefix(strings.TrimPrefix(name, "New"), "Lookup"))
 }
 
 // markdown turns a doc comment into markdown.
