@@ -9,28 +9,37 @@ import (
 )
 
 // aliasIsFree is the option that looks, at preview and before a key is made,
-// whether its alias names one already. That may be the stack's own key, which
-// to the provider is gone while it waits to be deleted: a key in its place could
-// not read what it has encrypted. Or another stack has it, which KMS would
+// whether one of its aliases names a key already. That may be the stack's own key,
+// which to the provider is gone while it waits to be deleted: a key in its place
+// could not read what it has encrypted. Or another stack has it, which KMS would
 // refuse only after the key is made. taken reports whether an alias of that key,
 // which does not wait to be deleted, is in the way.
-func aliasIsFree(ctx *pulumi.Context, c pulumi.Resource, name, alias string, taken func(kms.LookupKeyResult) bool) (pulumi.ResourceOption, error) {
+func aliasIsFree(ctx *pulumi.Context, c pulumi.Resource, name string, aliases []string, taken func(kms.LookupKeyResult) bool) (pulumi.ResourceOption, error) {
 	hook, err := ctx.RegisterResourceHook(hookName(ctx, "alias of the key of "+name), func(h *pulumi.ResourceHookArgs) error {
-		key, err := kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: alias}, pulumi.Parent(c))
-		switch {
-		case err != nil && noSuchAlias(err):
-			return nil
-		case err != nil: // KMS has the last word, and refuses a name that is taken
-			return ctx.Log.Warn(fmt.Sprintf("AliasName: whether %s names a key already could not be found out: %v", alias, err), &pulumi.LogArgs{Resource: c})
-		case key.Arn == "": // the provider is not configured yet
-			return nil
+		for _, alias := range aliases {
+			if err := aliasTaken(ctx, c, h, name, alias, taken); err != nil {
+				return err
+			}
 		}
-		return checkTaken(h, name, alias, *key, taken)
+		return nil
 	}, &pulumi.ResourceHookOptions{OnDryRun: true})
 	if err != nil {
-		return nil, fmt.Errorf("preparing to look at the alias of %s: %w", name, err)
+		return nil, fmt.Errorf("preparing to look at the aliases of %s: %w", name, err)
 	}
 	return pulumi.ResourceHooks(&pulumi.ResourceHookBinding{BeforeCreate: []*pulumi.ResourceHook{hook}}), nil
+}
+
+func aliasTaken(ctx *pulumi.Context, c pulumi.Resource, h *pulumi.ResourceHookArgs, name, alias string, taken func(kms.LookupKeyResult) bool) error {
+	key, err := kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: alias}, pulumi.Parent(c))
+	switch {
+	case err != nil && noSuchAlias(err):
+		return nil
+	case err != nil: // KMS has the last word, and refuses a name that is taken
+		return ctx.Log.Warn(fmt.Sprintf("AliasName: whether %s names a key already could not be found out: %v", alias, err), &pulumi.LogArgs{Resource: c})
+	case key.Arn == "": // the provider is not configured yet
+		return nil
+	}
+	return checkTaken(h, name, alias, *key, taken)
 }
 
 // noSuchAlias reports whether the provider's error is that there is no such alias.

@@ -3,6 +3,8 @@ package components
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/kms"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -35,17 +37,23 @@ type CustomerKey struct {
 	// Key and Alias are the resources themselves; nil for an existing key.
 	Key   *kms.Key
 	Alias *kms.Alias
+	// AdditionalAliases are the resources of the arguments of this name, in their
+	// order.
+	AdditionalAliases []*kms.Alias
 }
 
 // CustomerKeyArgs are the arguments of [NewCustomerKey]. All are optional.
 type CustomerKeyArgs struct {
-	// AliasName is the key's alias: "alias/" and 1 to 250 letters, digits, "/",
+	// AliasName is the key's first alias: "alias/" and 1 to 250 letters, digits, "/",
 	// "_" and "-", not beginning with "alias/aws/". The default is "alias/" and
 	// the component's name. Before a key is made, and at preview, AWS is asked
 	// whether the alias names one already: then none is made, above all not
 	// beside one that is waiting to be deleted.
 	// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html
 	AliasName string `pulumi:"aliasName,optional"`
+	// AdditionalAliases are further names of the key, with the rules of AliasName. The
+	// default is none.
+	AdditionalAliases []string `pulumi:"additionalAliases,optional"`
 	// Description is what the key is for, at most 8192 characters. The default
 	// names the component.
 	Description string `pulumi:"description,optional"`
@@ -75,7 +83,7 @@ type CustomerKeyArgs struct {
 	DirectUsers pulumi.StringArrayInput `pulumi:"directUsers,optional"`
 	// Accounts are the numbers of other accounts whose principals may use the
 	// key through S3 and EC2, as far as their own IAM policies let them.
-	Accounts []string `pulumi:"accounts,optional"`
+	Accounts pulumi.StringArrayInput `pulumi:"accounts,optional"`
 	// Services are service principals that may use the key on this account's
 	// behalf, as in "cloudtrail.amazonaws.com". CloudTrail, CloudWatch Logs
 	// ("logs.REGION.amazonaws.com"), log delivery ("delivery.logs.amazonaws.com"),
@@ -84,7 +92,7 @@ type CustomerKeyArgs struct {
 	// other service may use the key for resources of this account
 	// (aws:SourceAccount), and up says that it has no statement of its own. S3
 	// replication and AWS Backup use roles: name those.
-	Services []string `pulumi:"services,optional"`
+	Services pulumi.StringArrayInput `pulumi:"services,optional"`
 	// AllowAutoScaling lets the Auto Scaling service-linked role use the key,
 	// which Auto Scaling groups need to launch instances with encrypted volumes.
 	// The default is false: in an account where that role does not exist yet,
@@ -145,6 +153,11 @@ func (a *CustomerKeyArgs) alias(name string) string {
 	return "alias/" + name
 }
 
+// aliases are all aliases, the first one first.
+func (a *CustomerKeyArgs) aliases(name string) []string {
+	return append([]string{a.alias(name)}, a.AdditionalAliases...)
+}
+
 func (a *CustomerKeyArgs) validate(name string) error {
 	return validateAll("CustomerKey", name, a.check(name))
 }
@@ -152,6 +165,12 @@ func (a *CustomerKeyArgs) validate(name string) error {
 func (a *CustomerKeyArgs) check(name string) error {
 	var errs []error
 	errs = append(errs, validateAliasName("AliasName", a.alias(name)))
+	for i, alias := range a.AdditionalAliases {
+		errs = append(errs, validateAliasName("AdditionalAliases", alias))
+		if alias == a.alias(name) || slices.Contains(a.AdditionalAliases[:i], alias) {
+			errs = append(errs, invalid("AdditionalAliases", alias, "the key has this name already"))
+		}
+	}
 	_, err := days("RotationPeriodInDays", a.RotationPeriodInDays, 90, 2560, 365)
 	errs = append(errs, err)
 	_, err = days("DeletionWindowInDays", a.DeletionWindowInDays, 7, 30, 30)
@@ -159,20 +178,12 @@ func (a *CustomerKeyArgs) check(name string) error {
 	if len(a.Description) > 8192 {
 		errs = append(errs, wrong("Description", "it has %d characters; 8192 are allowed", len(a.Description)))
 	}
-	for _, p := range plainStrings(a.Administrators) {
-		errs = append(errs, validatePrincipal("Administrators", p))
-	}
-	for _, p := range plainStrings(a.ServiceUsers) {
-		errs = append(errs, validatePrincipal("ServiceUsers", p))
-	}
-	for _, p := range plainStrings(a.DirectUsers) {
-		errs = append(errs, validatePrincipal("DirectUsers", p))
-	}
-	for _, p := range a.Accounts {
-		errs = append(errs, validateAccount("Accounts", p))
-	}
-	for _, p := range a.Services {
-		errs = append(errs, validateService("Services", p))
+	var known [][]string
+	for _, list := range a.policyLists() {
+		known = append(known, plainStrings(list.in))
+		for _, value := range known[len(known)-1] {
+			errs = append(errs, list.check(list.argument, value))
+		}
 	}
 	errs = append(errs, validateStatements("kms", a.Statements))
 	errs = append(errs, validateTags("Tags", a.Tags))
@@ -183,21 +194,40 @@ func (a *CustomerKeyArgs) check(name string) error {
 		errs = append(errs, checkPlain(a.Policy, func(s string) error { return validateKeyPolicy("Policy", s, "") }))
 	} else {
 		// Names used twice and a policy too large show with any key's ARN.
-		_, err := a.keyPolicy(plainStrings(a.Administrators), plainStrings(a.ServiceUsers), plainStrings(a.DirectUsers), plainStatements(a.Statements)).document(keyARN{partition: "aws", region: "us-east-1", account: "111122223333"})
+		_, err := a.keyPolicy(known, plainStatements(a.Statements)).document(keyARN{partition: "aws", region: "us-east-1", account: "111122223333"})
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func (a *CustomerKeyArgs) keyPolicy(administrators, serviceUsers, directUsers []string, statements []policyStatement) keyPolicy {
+// policyList is an argument that the key policy is made of.
+type policyList struct {
+	argument string
+	in       pulumi.StringArrayInput
+	check    func(argument, value string) error
+}
+
+func (a *CustomerKeyArgs) policyLists() []policyList {
+	return []policyList{
+		{"Administrators", a.Administrators, validatePrincipal},
+		{"ServiceUsers", a.ServiceUsers, validatePrincipal},
+		{"DirectUsers", a.DirectUsers, validatePrincipal},
+		{"Accounts", a.Accounts, validateAccount},
+		{"Services", a.Services, validateService},
+	}
+}
+
+// keyPolicy is the key policy with what policyLists hold, in their order.
+func (a *CustomerKeyArgs) keyPolicy(lists [][]string, statements []policyStatement) keyPolicy {
 	return keyPolicy{
-		administrators: administrators, serviceUsers: serviceUsers, directUsers: directUsers, accounts: a.Accounts, services: a.Services,
+		administrators: lists[0], serviceUsers: lists[1], directUsers: lists[2], accounts: lists[3], services: lists[4],
 		allowAutoScaling: a.AllowAutoScaling, statements: statements,
 	}
 }
 
 func (a *CustomerKeyArgs) hasPolicyArgs() bool {
-	return a.Administrators != nil || a.ServiceUsers != nil || a.DirectUsers != nil || len(a.Accounts)+len(a.Services)+len(a.Statements) > 0 || a.AllowAutoScaling
+	given := func(list policyList) bool { return list.in != nil }
+	return slices.ContainsFunc(a.policyLists(), given) || len(a.Statements) > 0 || a.AllowAutoScaling
 }
 
 func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKeyArgs) error {
@@ -213,7 +243,7 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	if description == "" {
 		description = "customer managed key of " + name
 	}
-	free, err := aliasIsFree(ctx, c, name, args.alias(name), func(key kms.LookupKeyResult) bool {
+	free, err := aliasIsFree(ctx, c, name, args.aliases(name), func(key kms.LookupKeyResult) bool {
 		return key.MultiRegion == args.MultiRegion // where not, it is ours and is being replaced
 	})
 	if err != nil {
@@ -245,17 +275,36 @@ func (c *CustomerKey) create(ctx *pulumi.Context, name string, args *CustomerKey
 	if err != nil {
 		return err
 	}
-	// After the policy: a caller that finds the key by its alias finds it ready.
-	alias, err := kms.NewAlias(ctx, name+"-alias", &kms.AliasArgs{
-		Name:        pulumi.String(args.alias(name)),
-		TargetKeyId: key.KeyId,
-	}, child(c, pulumi.DependsOn([]pulumi.Resource{policy}))...)
+	aliases, err := newAliases(ctx, name, c, key.KeyId, policy, args.aliases(name))
 	if err != nil {
-		return fmt.Errorf("creating the alias of %s: %w", name, err)
+		return err
 	}
-	c.KeyArn, c.KeyId, c.AliasName, c.AliasArn = key.Arn, key.KeyId, alias.Name, alias.Arn
-	c.Key, c.Alias = key, alias
+	c.Key, c.Alias, c.AdditionalAliases = key, aliases[0], aliases[1:]
+	c.KeyArn, c.KeyId, c.AliasName, c.AliasArn = key.Arn, key.KeyId, c.Alias.Name, c.Alias.Arn
 	return nil
+}
+
+// newAliases names the key. The first alias has the name of the resource that it
+// has always had, and each other one a name of its own, so that changes of the
+// list replace no alias. They come after the policy: a caller that finds the key by
+// an alias finds it ready.
+func newAliases(ctx *pulumi.Context, name string, parent pulumi.Resource, keyID pulumi.StringOutput, policy pulumi.Resource, aliases []string) ([]*kms.Alias, error) {
+	var made []*kms.Alias
+	for i, alias := range aliases {
+		resource := name + "-alias"
+		if i > 0 {
+			resource += "-" + strings.TrimPrefix(alias, "alias/")
+		}
+		a, err := kms.NewAlias(ctx, resource, &kms.AliasArgs{
+			Name:        pulumi.String(alias),
+			TargetKeyId: keyID,
+		}, child(parent, pulumi.DependsOn([]pulumi.Resource{policy}))...)
+		if err != nil {
+			return nil, fmt.Errorf("creating the alias %s of %s: %w", alias, name, err)
+		}
+		made = append(made, a)
+	}
+	return made, nil
 }
 
 // rotatesAfterUpdate is the option that fails an up that leaves the key without
@@ -289,14 +338,6 @@ func (a *CustomerKeyArgs) needsGuard(ctx *pulumi.Context, component, name string
 // the account's number and the key's ARN has it: no call to ask for it. Until
 // then the key has AWS's default policy, which gives it to the account alone.
 func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource, keyArn, keyID pulumi.StringOutput, args *CustomerKeyArgs) (*kms.KeyPolicy, error) {
-	for _, service := range args.Services {
-		if _, ok := presetOf(service); !ok {
-			hint := fmt.Sprintf("Services: AWS's documentation may ask for other actions or conditions for %s than the general ones (the use of the key with aws:SourceAccount): compare, and give Statements instead where they differ", service)
-			if err := ctx.Log.Info(hint, &pulumi.LogArgs{Resource: parent}); err != nil {
-				return nil, err
-			}
-		}
-	}
 	var policy pulumi.StringOutput
 	if args.Policy != nil {
 		policy = pulumi.All(keyArn, args.Policy).ApplyT(func(v []any) (string, error) {
@@ -308,23 +349,30 @@ func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource,
 			return document, validateKeyPolicy("Policy", document, arn.account)
 		}).(pulumi.StringOutput)
 	} else {
-		policy = pulumi.All(keyArn, orEmpty(args.Administrators), orEmpty(args.ServiceUsers), orEmpty(args.DirectUsers), statementValues(args.Statements)).ApplyT(func(v []any) (string, error) {
+		inputs := []any{keyArn, statementValues(args.Statements)}
+		for _, list := range args.policyLists() {
+			inputs = append(inputs, orEmpty(list.in))
+		}
+		policy = pulumi.All(inputs...).ApplyT(func(v []any) (string, error) {
 			arn, err := parseKeyARN("KeyArn", v[0].(string))
 			if err != nil {
 				return "", err
 			}
-			p := args.keyPolicy(v[1].([]string), v[2].([]string), v[3].([]string), v[4].([]policyStatement))
-			err = checkStatements("kms", p.statements, arn)
-			for field, list := range map[string][]string{"Administrators": p.administrators, "ServiceUsers": p.serviceUsers, "DirectUsers": p.directUsers} {
-				for _, a := range list {
-					if e := validatePrincipal(field, a); e != nil {
-						err = errors.Join(err, e)
-					} else {
-						err = errors.Join(err, samePartition(field, a, arn))
+			statements := v[1].([]policyStatement)
+			errs := []error{checkStatements("kms", statements, arn)}
+			var values [][]string
+			for i, list := range args.policyLists() {
+				values = append(values, v[2+i].([]string))
+				for _, value := range values[i] {
+					err := list.check(list.argument, value)
+					if err == nil && strings.HasPrefix(value, "arn:") {
+						err = samePartition(list.argument, value, arn)
 					}
+					errs = append(errs, err)
 				}
 			}
-			if err != nil {
+			p := args.keyPolicy(values, statements)
+			if err := errors.Join(append(errs, hintServices(ctx, parent, p.services))...); err != nil {
 				return "", err
 			}
 			return p.document(arn)
@@ -340,6 +388,19 @@ func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource,
 		return nil, fmt.Errorf("setting the key policy of %s: %w", name, err)
 	}
 	return kp, nil
+}
+
+// hintServices says which services have no statement of their own.
+func hintServices(ctx *pulumi.Context, parent pulumi.Resource, services []string) error {
+	for _, service := range services {
+		if _, ok := presetOf(service); !ok {
+			hint := fmt.Sprintf("Services: AWS's documentation may ask for other actions or conditions for %s than the general ones (the use of the key with aws:SourceAccount): compare, and give Statements instead where they differ", service)
+			if err := ctx.Log.Info(hint, &pulumi.LogArgs{Resource: parent}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func orEmpty(in pulumi.StringArrayInput) pulumi.StringArrayOutput {

@@ -45,10 +45,10 @@ func TestCustomerKey_EveryArgument(t *testing.T) {
 			AliasName: "alias/team/app", Description: "d", RotationPeriodInDays: ptr(90), DeletionWindowInDays: ptr(7), MultiRegion: true,
 			Administrators:   pulumi.ToStringArray([]string{adminRole}),
 			ServiceUsers:     pulumi.StringArray{pulumi.String(userRole).ToStringOutput()},
-			Accounts:         []string{"444455556666"},
-			Services:         []string{"cloudtrail.amazonaws.com"},
+			Accounts:         texts("444455556666"),
+			Services:         texts("cloudtrail.amazonaws.com"),
 			AllowAutoScaling: true,
-			Statements:       []PolicyStatement{{Sid: "More", Principals: pulumi.ToStringArray([]string{adminRole}), Actions: []string{"kms:Sign"}}},
+			Statements:       []PolicyStatement{{Sid: "More", Principals: pulumi.ToStringArray([]string{adminRole}), Actions: texts("kms:Sign")}},
 			Tags:             pulumi.StringMap{"project": pulumi.String("p")},
 		}, pulumi.Protect(true))
 		return err
@@ -107,7 +107,7 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		many[i] = "arn:aws:iam::111122223333:role/" + strings.Repeat("r", i+1)
 	}
 	statement := func(change func(*PolicyStatement)) *CustomerKeyArgs {
-		s := PolicyStatement{Sid: "More", Principals: pulumi.ToStringArray([]string{adminRole}), Actions: []string{"kms:Sign"}}
+		s := PolicyStatement{Sid: "More", Principals: pulumi.ToStringArray([]string{adminRole}), Actions: texts("kms:Sign")}
 		change(&s)
 		return &CustomerKeyArgs{Statements: []PolicyStatement{s}}
 	}
@@ -117,6 +117,9 @@ func TestCustomerKey_Refuses(t *testing.T) {
 	}{
 		"alias without prefix":          {&CustomerKeyArgs{AliasName: "mine"}, []string{`CustomerKey "app": AliasName: "mine"`, `begin with "alias/"`}},
 		"alias of AWS":                  {&CustomerKeyArgs{AliasName: "alias/aws/ebs"}, []string{"AliasName", `"alias/aws/ebs"`, "reserved"}},
+		"another alias":                 {&CustomerKeyArgs{AdditionalAliases: []string{"mine"}}, []string{`AdditionalAliases: "mine"`}},
+		"an alias twice":                {&CustomerKeyArgs{AdditionalAliases: []string{"alias/x", "alias/x"}}, []string{`AdditionalAliases: "alias/x" is not valid: the key has this name already`}},
+		"the first alias twice":         {&CustomerKeyArgs{AdditionalAliases: []string{"alias/app"}}, []string{`AdditionalAliases: "alias/app"`}},
 		"rotation too often":            {&CustomerKeyArgs{RotationPeriodInDays: ptr(89)}, []string{"RotationPeriodInDays: 89", "90 to 2560"}},
 		"rotation too seldom":           {&CustomerKeyArgs{RotationPeriodInDays: ptr(2561)}, []string{"RotationPeriodInDays: 2561", "90 to 2560"}},
 		"window too short":              {&CustomerKeyArgs{DeletionWindowInDays: ptr(6)}, []string{"DeletionWindowInDays: 6", "7 to 30"}},
@@ -124,8 +127,8 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		"description":                   {&CustomerKeyArgs{Description: strings.Repeat("d", 8193)}, []string{"Description", "8193", "8192"}},
 		"administrator":                 {&CustomerKeyArgs{Administrators: pulumi.StringArray{pulumi.String("*")}}, []string{`Administrators: "*"`, "IAM role"}},
 		"user":                          {&CustomerKeyArgs{ServiceUsers: pulumi.StringArray{pulumi.String(userRole), pulumi.String("app")}}, []string{`ServiceUsers: "app"`, "IAM role"}},
-		"account":                       {&CustomerKeyArgs{Accounts: []string{"123"}}, []string{`Accounts: "123"`, "12 digits"}},
-		"service":                       {&CustomerKeyArgs{Services: []string{"s3"}}, []string{`Services: "s3"`, "service principal"}},
+		"account":                       {&CustomerKeyArgs{Accounts: texts("123")}, []string{`Accounts: "123"`, "12 digits"}},
+		"service":                       {&CustomerKeyArgs{Services: texts("s3")}, []string{`Services: "s3"`, "service principal"}},
 		"tag":                           {&CustomerKeyArgs{Tags: pulumi.StringMap{"aws:x": pulumi.String("")}}, []string{`Tags: "aws:x"`, "reserved"}},
 		"policy too large":              {&CustomerKeyArgs{ServiceUsers: pulumi.ToStringArray(many)}, []string{"the key policy has", "KMS takes 32768"}},
 		"statement without Sid":         {statement(func(s *PolicyStatement) { s.Sid = "" }), []string{"Statements.Sid", "not empty"}},
@@ -136,8 +139,8 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		"statement for everyone":        {statement(func(s *PolicyStatement) { s.Principals = pulumi.ToStringArray([]string{"*"}) }), []string{`Statements.Principals: "*"`}},
 		"statement's service":           {statement(func(s *PolicyStatement) { s.Services = pulumi.ToStringArray([]string{"x"}) }), []string{`Statements.Services: "x"`}},
 		"statement without actions":     {statement(func(s *PolicyStatement) { s.Actions = nil }), []string{`"More" has no Actions`}},
-		"statement's action":            {statement(func(s *PolicyStatement) { s.Actions = []string{"s3:GetObject"} }), []string{`Statements.Actions: "s3:GetObject"`}},
-		"statement's empty action":      {statement(func(s *PolicyStatement) { s.Actions = []string{"kms:"} }), []string{`Statements.Actions: "kms:"`}},
+		"statement's action":            {statement(func(s *PolicyStatement) { s.Actions = texts("s3:GetObject") }), []string{`Statements.Actions: "s3:GetObject"`}},
+		"statement's empty action":      {statement(func(s *PolicyStatement) { s.Actions = texts("kms:") }), []string{`Statements.Actions: "kms:"`}},
 		"condition without key":         {statement(func(s *PolicyStatement) { s.Conditions = map[string]map[string]pulumi.StringArrayInput{"Bool": {}} }), []string{`condition "Bool" without a condition key`}},
 		"condition without value": {statement(func(s *PolicyStatement) {
 			s.Conditions = map[string]map[string]pulumi.StringArrayInput{"Bool": {"aws:x": nil}}
@@ -161,6 +164,28 @@ func TestCustomerKey_Refuses(t *testing.T) {
 	}
 }
 
+// TestCustomerKey_AdditionalAliases: the first alias keeps its URN, and each other
+// one has a name that does not depend on its place in the list.
+func TestCustomerKey_AdditionalAliases(t *testing.T) {
+	t.Parallel()
+	m := newMock()
+	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+		key, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{AdditionalAliases: []string{"alias/second", "alias/team/third"}})
+		require.NoError(t, err)
+		require.Len(t, key.AdditionalAliases, 2)
+		require.Equal(t, "alias/app", resolved(t, ctx, key.AliasName))
+		_, err = NewReplicaKey(ctx, "copy", &ReplicaKeyArgs{PrimaryKeyArn: pulumi.String(primaryKey), AdditionalAliases: []string{"alias/second"}})
+		return err
+	}))
+	for resource, name := range map[string]string{
+		"app-alias": "alias/app", "app-alias-second": "alias/second", "app-alias-team/third": "alias/team/third", "copy-alias": "alias/copy", "copy-alias-second": "alias/second",
+	} {
+		alias := m.get(t, "aws:kms/alias:Alias", resource)
+		require.Equal(t, name, alias.input("name"))
+		require.Contains(t, alias.rpc.GetDependencies(), m.get(t, "aws:kms/keyPolicy:KeyPolicy", strings.Split(resource, "-")[0]+"-key-policy").urn)
+	}
+}
+
 func TestCustomerKey_RefusesANameThatMakesNoAlias(t *testing.T) {
 	t.Parallel()
 	requireRefused(t, func(ctx *pulumi.Context) error {
@@ -179,6 +204,10 @@ func TestCustomerKey_ChecksLateValues(t *testing.T) {
 	}{
 		"administrator": {CustomerKeyArgs{Administrators: pulumi.StringArray{pulumi.String("*").ToStringOutput()}}, `Administrators: "*"`},
 		"list of users": {CustomerKeyArgs{ServiceUsers: pulumi.ToStringArray([]string{"x"}).ToStringArrayOutput()}, `ServiceUsers: "x"`},
+		"account":       {CustomerKeyArgs{Accounts: late("123")}, `Accounts: "123"`},
+		"service":       {CustomerKeyArgs{Services: late("s3")}, `Services: "s3"`},
+		"action":        {CustomerKeyArgs{Statements: []PolicyStatement{{Sid: "More", Principals: texts(userRole), Actions: late("s3:GetObject")}}}, `Statements.Actions: "s3:GetObject"`},
+		"no action":     {CustomerKeyArgs{Statements: []PolicyStatement{{Sid: "More", Principals: texts(userRole), Actions: late()}}}, `statement "More" has no Actions`},
 		"policy":        {CustomerKeyArgs{Policy: pulumi.String("x").ToStringOutput()}, "Policy: not a JSON policy document"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,7 +29,7 @@ type PolicyStatement struct {
 	Services pulumi.StringArrayInput `pulumi:"services,optional"`
 	// Actions are actions of the policy's service: "kms:Decrypt", "s3:GetObject*".
 	// Required.
-	Actions []string `pulumi:"actions"`
+	Actions pulumi.StringArrayInput `pulumi:"actions"`
 	// Objects limits a statement of a bucket policy to the objects with these keys,
 	// "*" for any characters: "AWSLogs/111122223333/*". The default is the bucket
 	// and all its objects. Not allowed in a key policy.
@@ -52,8 +52,8 @@ func plainStatements(in []PolicyStatement) []policyStatement {
 	out := make([]policyStatement, len(in))
 	for i, s := range in {
 		out[i] = policyStatement{
-			sid: s.Sid, effect: s.Effect, actions: s.Actions,
-			principals: plainStrings(s.Principals), services: plainStrings(s.Services), objects: plainStrings(s.Objects), conditions: conditions{},
+			sid: s.Sid, effect: s.Effect, conditions: conditions{},
+			principals: plainStrings(s.Principals), services: plainStrings(s.Services), actions: plainStrings(s.Actions), objects: plainStrings(s.Objects),
 		}
 		for op, keys := range s.Conditions {
 			out[i].conditions[op] = map[string][]string{}
@@ -69,7 +69,7 @@ func plainStatements(in []PolicyStatement) []policyStatement {
 func statementValues(in []PolicyStatement) pulumi.Output {
 	inputs := []any{}
 	for _, s := range in {
-		inputs = append(inputs, orEmpty(s.Principals), orEmpty(s.Services), orEmpty(s.Objects))
+		inputs = append(inputs, orEmpty(s.Principals), orEmpty(s.Services), orEmpty(s.Actions), orEmpty(s.Objects))
 		for _, op := range slices.Sorted(maps.Keys(s.Conditions)) {
 			for _, key := range slices.Sorted(maps.Keys(s.Conditions[op])) {
 				inputs = append(inputs, orEmpty(s.Conditions[op][key]))
@@ -84,7 +84,7 @@ func statementValues(in []PolicyStatement) pulumi.Output {
 		}
 		out := make([]policyStatement, len(in))
 		for i, s := range in {
-			out[i] = policyStatement{sid: s.Sid, effect: s.Effect, actions: s.Actions, principals: next(), services: next(), objects: next(), conditions: conditions{}}
+			out[i] = policyStatement{sid: s.Sid, effect: s.Effect, principals: next(), services: next(), actions: next(), objects: next(), conditions: conditions{}}
 			for _, op := range slices.Sorted(maps.Keys(s.Conditions)) {
 				out[i].conditions[op] = map[string][]string{}
 				for _, key := range slices.Sorted(maps.Keys(s.Conditions[op])) {
@@ -112,6 +112,9 @@ func validateStatements(service string, in []PolicyStatement) error {
 		if in[i].Principals == nil && in[i].Services == nil {
 			errs = append(errs, wrong(field, "statement %q names no principal: give Principals or Services", s.sid))
 		}
+		if list, ok := in[i].Actions.(pulumi.StringArray); in[i].Actions == nil || ok && len(list) == 0 {
+			errs = append(errs, wrong(field, "statement %q has no Actions", s.sid))
+		}
 		for _, op := range slices.Sorted(maps.Keys(in[i].Conditions)) {
 			if len(in[i].Conditions[op]) == 0 {
 				errs = append(errs, wrong(field, "statement %q has a condition %q without a condition key", s.sid, op))
@@ -136,8 +139,6 @@ func (s policyStatement) validate(field, service string) error {
 		return invalid(field+".Sid", s.sid, "it must be letters and digits, and not empty")
 	case s.effect != "" && s.effect != "Allow" && s.effect != "Deny":
 		return invalid(field+".Effect", s.effect, "it must be Allow or Deny")
-	case len(s.actions) == 0:
-		return wrong(field, "statement %q has no Actions", s.sid)
 	}
 	for _, p := range s.principals {
 		switch {
@@ -228,6 +229,9 @@ func checkStatements(service string, statements []policyStatement, key keyARN) e
 		err := s.validate("Statements", service)
 		if err == nil && len(s.principals)+len(s.services) == 0 {
 			err = wrong("Statements", "statement %q names no principal: give Principals or Services", s.sid)
+		}
+		if err == nil && len(s.actions) == 0 {
+			err = wrong("Statements", "statement %q has no Actions", s.sid)
 		}
 		for _, p := range s.principals {
 			if err == nil && strings.HasPrefix(p, "arn:") {

@@ -19,12 +19,12 @@ func TestEncryptedBucket_Statements(t *testing.T) {
 	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
 		_, err := NewEncryptedBucket(ctx, "app", &EncryptedBucketArgs{KmsKeyArn: pulumi.String(ownKey), Statements: []PolicyStatement{
 			{
-				Sid: "TrailWrites", Services: texts("cloudtrail.amazonaws.com"), Actions: []string{"s3:PutObject"}, Objects: late("AWSLogs/111122223333/*"),
+				Sid: "TrailWrites", Services: texts("cloudtrail.amazonaws.com"), Actions: texts("s3:PutObject"), Objects: late("AWSLogs/111122223333/*"),
 				Conditions: map[string]map[string]pulumi.StringArrayInput{"StringEquals": {"aws:SourceArn": late("arn:aws:cloudtrail:us-east-1:111122223333:trail/t")}},
 			},
-			{Sid: "Partner", Principals: late(userRole, "444455556666"), Actions: []string{"s3:GetObject", "s3:ListBucket"}},
-			{Sid: "Organization", Principals: texts("o-a1b2c3d4e5"), Actions: []string{"s3:GetObject"}},
-			{Sid: "NoDeletes", Effect: "Deny", Principals: texts(userRole), Actions: []string{"s3:DeleteObject*"}},
+			{Sid: "Partner", Principals: late(userRole, "444455556666"), Actions: texts("s3:GetObject", "s3:ListBucket")},
+			{Sid: "Organization", Principals: texts("o-a1b2c3d4e5"), Actions: texts("s3:GetObject")},
+			{Sid: "NoDeletes", Effect: "Deny", Principals: texts(userRole), Actions: texts("s3:DeleteObject*")},
 		}})
 		return err
 	}))
@@ -34,7 +34,7 @@ func TestEncryptedBucket_Statements(t *testing.T) {
 func TestPolicyStatement_Refuses(t *testing.T) {
 	t.Parallel()
 	statement := func(change func(*PolicyStatement)) PolicyStatement {
-		s := PolicyStatement{Sid: "More", Principals: texts(userRole), Actions: []string{"s3:GetObject"}}
+		s := PolicyStatement{Sid: "More", Principals: texts(userRole), Actions: texts("s3:GetObject")}
 		change(&s)
 		return s
 	}
@@ -42,7 +42,7 @@ func TestPolicyStatement_Refuses(t *testing.T) {
 		statement PolicyStatement
 		want      string
 	}{
-		"a KMS action":             {statement(func(s *PolicyStatement) { s.Actions = []string{"kms:Decrypt"} }), `Statements.Actions: "kms:Decrypt" is not valid: it must be an S3 action`},
+		"a KMS action":             {statement(func(s *PolicyStatement) { s.Actions = texts("kms:Decrypt") }), `Statements.Actions: "kms:Decrypt" is not valid: it must be an S3 action`},
 		"everyone":                 {statement(func(s *PolicyStatement) { s.Principals = texts("*") }), `Statements.Principals: "*"`},
 		"an organization and more": {statement(func(s *PolicyStatement) { s.Principals = texts("o-a1b2c3d4e5", userRole) }), "only principal of its statement"},
 		"an organization and its condition": {statement(func(s *PolicyStatement) {
@@ -67,14 +67,14 @@ func TestPolicyStatement_Refuses(t *testing.T) {
 		})
 	}
 	requireRefused(t, func(ctx *pulumi.Context) error {
-		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{Statements: []PolicyStatement{{Sid: "More", Principals: texts(userRole), Actions: []string{"kms:Decrypt"}, Objects: texts("x")}}})
+		_, err := NewCustomerKey(ctx, "app", &CustomerKeyArgs{Statements: []PolicyStatement{{Sid: "More", Principals: texts(userRole), Actions: texts("kms:Decrypt"), Objects: texts("x")}}})
 		return err
 	}, "which only a bucket's statement can have")
 
 	m := newMock()
 	require.ErrorContains(t, m.run(func(ctx *pulumi.Context) error {
 		_, err := NewEncryptedBucket(ctx, "app", &EncryptedBucketArgs{KmsKeyArn: pulumi.String(ownKey), Statements: []PolicyStatement{{
-			Sid: "More", Principals: late("o-a1b2c3d4e5"), Actions: []string{"s3:GetObject"},
+			Sid: "More", Principals: late("o-a1b2c3d4e5"), Actions: texts("s3:GetObject"),
 			Conditions: map[string]map[string]pulumi.StringArrayInput{"StringEquals": {"aws:PrincipalOrgID": texts("o-f6g7h8i9j0")}},
 		}}})
 		return err
@@ -85,7 +85,7 @@ func TestPolicyStatement_Refuses(t *testing.T) {
 		m := newMock()
 		require.ErrorContains(t, m.run(func(ctx *pulumi.Context) error {
 			_, err := NewEncryptedBucket(ctx, "app", &EncryptedBucketArgs{KmsKeyArn: pulumi.String(ownKey), Statements: []PolicyStatement{
-				{Sid: "More", Principals: late(value), Actions: []string{"s3:GetObject"}},
+				{Sid: "More", Principals: late(value), Actions: texts("s3:GetObject")},
 			}})
 			return err
 		}), want, "a value that is known late")

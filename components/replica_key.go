@@ -29,6 +29,9 @@ type ReplicaKey struct {
 	// Key and Alias are the resources themselves.
 	Key   *kms.ReplicaKey
 	Alias *kms.Alias
+	// AdditionalAliases are the resources of the arguments of this name, in their
+	// order.
+	AdditionalAliases []*kms.Alias
 }
 
 // ReplicaKeyArgs are the arguments of [NewReplicaKey].
@@ -40,6 +43,9 @@ type ReplicaKeyArgs struct {
 	// AliasName is the replica's alias, with the rules and the default of
 	// CustomerKeyArgs.AliasName.
 	AliasName string `pulumi:"aliasName,optional"`
+	// AdditionalAliases are further names of the replica: see
+	// CustomerKeyArgs.AdditionalAliases.
+	AdditionalAliases []string `pulumi:"additionalAliases,optional"`
 	// Description is what the key is for, at most 8192 characters. The default
 	// names the component.
 	Description string `pulumi:"description,optional"`
@@ -54,9 +60,9 @@ type ReplicaKeyArgs struct {
 	// DirectUsers use the replica: see CustomerKeyArgs.DirectUsers.
 	DirectUsers pulumi.StringArrayInput `pulumi:"directUsers,optional"`
 	// Accounts use the replica through S3 and EC2: see CustomerKeyArgs.Accounts.
-	Accounts []string `pulumi:"accounts,optional"`
+	Accounts pulumi.StringArrayInput `pulumi:"accounts,optional"`
 	// Services use the replica: see CustomerKeyArgs.Services.
-	Services []string `pulumi:"services,optional"`
+	Services pulumi.StringArrayInput `pulumi:"services,optional"`
 	// AllowAutoScaling lets the Auto Scaling service-linked role use the
 	// replica. The default is false.
 	AllowAutoScaling bool `pulumi:"allowAutoScaling,optional"`
@@ -79,7 +85,7 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	}
 	// A replica is governed as any other key is.
 	key := &CustomerKeyArgs{
-		AliasName: args.AliasName, Description: args.Description, DeletionWindowInDays: args.DeletionWindowInDays,
+		AliasName: args.AliasName, AdditionalAliases: args.AdditionalAliases, Description: args.Description, DeletionWindowInDays: args.DeletionWindowInDays,
 		Administrators: args.Administrators, ServiceUsers: args.ServiceUsers, DirectUsers: args.DirectUsers, Accounts: args.Accounts, Services: args.Services,
 		AllowAutoScaling: args.AllowAutoScaling, Statements: args.Statements, Policy: args.Policy, GuardDeletion: args.GuardDeletion, Tags: args.Tags,
 	}
@@ -102,7 +108,7 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	if description == "" {
 		description = "replica key of " + name
 	}
-	free, err := aliasIsFree(ctx, c, name, key.alias(name), func(kms.LookupKeyResult) bool {
+	free, err := aliasIsFree(ctx, c, name, key.aliases(name), func(kms.LookupKeyResult) bool {
 		return false // where it is another replica's, it may be ours that is being replaced
 	})
 	if err != nil {
@@ -127,15 +133,12 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	if err != nil {
 		return nil, err
 	}
-	alias, err := kms.NewAlias(ctx, name+"-alias", &kms.AliasArgs{
-		Name:        pulumi.String(key.alias(name)),
-		TargetKeyId: replica.KeyId,
-	}, child(c, pulumi.DependsOn([]pulumi.Resource{policy}))...)
+	aliases, err := newAliases(ctx, name, c, replica.KeyId, policy, key.aliases(name))
 	if err != nil {
-		return nil, fmt.Errorf("creating the alias of %s: %w", name, err)
+		return nil, err
 	}
-	c.KeyArn, c.KeyId, c.AliasName, c.AliasArn = replica.Arn, replica.KeyId, alias.Name, alias.Arn
-	c.Key, c.Alias = replica, alias
+	c.Key, c.Alias, c.AdditionalAliases = replica, aliases[0], aliases[1:]
+	c.KeyArn, c.KeyId, c.AliasName, c.AliasArn = replica.Arn, replica.KeyId, c.Alias.Name, c.Alias.Arn
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
 		"keyArn": c.KeyArn, "keyId": c.KeyId, "aliasName": c.AliasName, "aliasArn": c.AliasArn,
 	})

@@ -84,8 +84,8 @@ func TestReplicaKey_AcceptsWhatAKeyAccepts(t *testing.T) {
 	require.NoError(t, m.run(func(ctx *pulumi.Context) error {
 		require.NoError(t, UseKeyGuard(ctx, func(context.Context, string, OwnUses) error { return nil }))
 		_, err := NewReplicaKey(ctx, "app", &ReplicaKeyArgs{
-			PrimaryKeyArn: pulumi.String(primaryKey), Accounts: []string{"444455556666"}, Services: []string{"cloudtrail.amazonaws.com"},
-			DirectUsers: texts(userRole), Statements: []PolicyStatement{{Sid: "More", Principals: texts(adminRole), Actions: []string{"kms:Sign"}}}, GuardDeletion: true,
+			PrimaryKeyArn: pulumi.String(primaryKey), Accounts: texts("444455556666"), Services: texts("cloudtrail.amazonaws.com"),
+			DirectUsers: texts(userRole), Statements: []PolicyStatement{{Sid: "More", Principals: texts(adminRole), Actions: texts("kms:Sign")}}, GuardDeletion: true,
 		})
 		return err
 	}))

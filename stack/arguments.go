@@ -15,6 +15,7 @@ type setting struct{ name, example string }
 // settingOf has the setting of each argument.
 var settingOf = map[string]setting{
 	"AliasName":            {"aliasName", "alias/masterclass-cmk"},
+	"AdditionalAliases":    {"additionalAliases", aliasesExample},
 	"Description":          {"keyDescription", "'my key'"},
 	"RotationPeriodInDays": {"rotationPeriodInDays", "365"},
 	"DeletionWindowInDays": {"deletionWindowInDays", "30"},
@@ -36,6 +37,7 @@ var settingOf = map[string]setting{
 }
 
 const (
+	aliasesExample  = `'["alias/second-name"]'`
 	arnsExample     = `'["arn:aws:iam::111122223333:role/admin"]'`
 	accountsExample = `'["444455556666"]'`
 	servicesExample = `'["cloudtrail.amazonaws.com"]'`

@@ -14,20 +14,21 @@ import (
 // settings are the stack's configuration, with the course's values where
 // nothing is set. docs/configuration.md says what each is for.
 type settings struct {
-	aliasName      string
-	description    string
-	rotation       *int
-	deletionWindow *int
-	administrators []string
-	serviceUsers   []string
-	directUsers    []string
-	accounts       []string
-	services       []string
-	autoScaling    bool
-	keyPolicy      string
-	multiRegion    bool
-	guardDeletion  bool
-	existingKeyArn string
+	aliasName         string
+	additionalAliases []string
+	description       string
+	rotation          *int
+	deletionWindow    *int
+	administrators    []string
+	serviceUsers      []string
+	directUsers       []string
+	accounts          []string
+	services          []string
+	autoScaling       bool
+	keyPolicy         string
+	multiRegion       bool
+	guardDeletion     bool
+	existingKeyArn    string
 
 	bucketName            string
 	bucketPrefix          string
@@ -61,20 +62,21 @@ type accessLog struct{ TargetBucket, TargetPrefix string }
 func readSettings(ctx *pulumi.Context) (*settings, error) {
 	r := reader{cfg: config.New(ctx, ""), asked: map[string]bool{}}
 	s := &settings{
-		aliasName:      r.text("aliasName", "alias/masterclass-cmk"),
-		description:    r.text("keyDescription", "Masterclass Day1 CMK"),
-		rotation:       r.number("rotationPeriodInDays", 365),
-		deletionWindow: r.number("deletionWindowInDays", 30),
-		administrators: read[[]string](&r, "administrators", nil, arnsExample),
-		serviceUsers:   read[[]string](&r, "serviceUsers", nil, arnsExample),
-		directUsers:    read[[]string](&r, "directUsers", nil, arnsExample),
-		accounts:       read[[]string](&r, "accounts", nil, accountsExample),
-		services:       read[[]string](&r, "services", nil, servicesExample),
-		autoScaling:    r.flag("allowAutoScaling", false),
-		keyPolicy:      r.text("keyPolicy", ""),
-		multiRegion:    r.flag("multiRegion", false),
-		guardDeletion:  r.flag("guardKeyDeletion", false),
-		existingKeyArn: r.text("existingKeyArn", ""),
+		aliasName:         r.text("aliasName", "alias/masterclass-cmk"),
+		additionalAliases: read[[]string](&r, "additionalAliases", nil, aliasesExample),
+		description:       r.text("keyDescription", "Masterclass Day1 CMK"),
+		rotation:          r.number("rotationPeriodInDays", 365),
+		deletionWindow:    r.number("deletionWindowInDays", 30),
+		administrators:    read[[]string](&r, "administrators", nil, arnsExample),
+		serviceUsers:      read[[]string](&r, "serviceUsers", nil, arnsExample),
+		directUsers:       read[[]string](&r, "directUsers", nil, arnsExample),
+		accounts:          read[[]string](&r, "accounts", nil, accountsExample),
+		services:          read[[]string](&r, "services", nil, servicesExample),
+		autoScaling:       r.flag("allowAutoScaling", false),
+		keyPolicy:         r.text("keyPolicy", ""),
+		multiRegion:       r.flag("multiRegion", false),
+		guardDeletion:     r.flag("guardKeyDeletion", false),
+		existingKeyArn:    r.text("existingKeyArn", ""),
 
 		bucketName:            r.text("bucketName", ""),
 		bucketPrefix:          r.text("bucketPrefix", ""),
@@ -109,7 +111,7 @@ func readSettings(ctx *pulumi.Context) (*settings, error) {
 	}
 	if s.existingKeyArn != "" {
 		// The course's defaults are for a new key.
-		r.exclude("existingKeyArn", "aliasName", "keyDescription", "rotationPeriodInDays", "deletionWindowInDays", "administrators", "serviceUsers", "directUsers",
+		r.exclude("existingKeyArn", "aliasName", "additionalAliases", "keyDescription", "rotationPeriodInDays", "deletionWindowInDays", "administrators", "serviceUsers", "directUsers",
 			"accounts", "services", "allowAutoScaling", "keyPolicy", "multiRegion", "guardKeyDeletion")
 	}
 	if s.keyPolicy != "" {
@@ -150,22 +152,23 @@ func (s *settings) key() *components.BaselineKey {
 	}
 	k := &components.CustomerKeyArgs{
 		AliasName: s.aliasName, Description: s.description, RotationPeriodInDays: s.rotation, DeletionWindowInDays: s.deletionWindow,
-		Accounts: s.accounts, Services: s.services, AllowAutoScaling: s.autoScaling, MultiRegion: s.multiRegion,
+		AdditionalAliases: s.additionalAliases, AllowAutoScaling: s.autoScaling, MultiRegion: s.multiRegion,
 		GuardDeletion: s.guardDeletion,
 	}
-	if len(s.administrators) > 0 {
-		k.Administrators = pulumi.ToStringArray(s.administrators)
-	}
-	if len(s.serviceUsers) > 0 {
-		k.ServiceUsers = pulumi.ToStringArray(s.serviceUsers)
-	}
-	if len(s.directUsers) > 0 {
-		k.DirectUsers = pulumi.ToStringArray(s.directUsers)
-	}
+	k.Administrators, k.ServiceUsers, k.DirectUsers = ifAny(s.administrators), ifAny(s.serviceUsers), ifAny(s.directUsers)
+	k.Accounts, k.Services = ifAny(s.accounts), ifAny(s.services)
 	if s.keyPolicy != "" {
 		k.Policy = pulumi.String(s.keyPolicy)
 	}
 	return &components.BaselineKey{Args: k}
+}
+
+// ifAny is a list that is given, or nil: an argument that is not.
+func ifAny(list []string) pulumi.StringArrayInput {
+	if len(list) == 0 {
+		return nil
+	}
+	return pulumi.ToStringArray(list)
 }
 
 func (s *settings) bucket() *components.BaselineBucket {

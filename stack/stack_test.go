@@ -94,6 +94,9 @@ var settingCases = map[string]struct {
 	"aliasName": {value: "alias/mine", check: func(t *testing.T, m *mock) {
 		require.Equal(t, "alias/mine", m.get(t, aliasType, "ckms-alias").inputs["name"])
 	}},
+	"additionalAliases": {value: `["alias/second"]`, check: func(t *testing.T, m *mock) {
+		require.Equal(t, "alias/second", m.get(t, aliasType, "ckms-alias-second").inputs["name"])
+	}},
 	"keyDescription": {value: "mine", check: func(t *testing.T, m *mock) {
 		require.Equal(t, "mine", m.get(t, keyType, "ckms-key").inputs["description"])
 	}},

@@ -16,7 +16,7 @@ func main() { pulumi.Run(program) }
 
 func program(ctx *pulumi.Context) error {
 	key, err := components.NewCustomerKey(ctx, "trail", &components.CustomerKeyArgs{
-		Services: []string{"cloudtrail.amazonaws.com"},
+		Services: pulumi.ToStringArray([]string{"cloudtrail.amazonaws.com"}),
 	})
 	if err != nil {
 		return err
@@ -37,11 +37,11 @@ func program(ctx *pulumi.Context) error {
 		SSES3Services: []string{"cloudtrail.amazonaws.com"},
 		Statements: []components.PolicyStatement{
 			{
-				Sid: "AWSCloudTrailAclCheck", Services: service, Actions: []string{"s3:GetBucketAcl"},
+				Sid: "AWSCloudTrailAclCheck", Services: service, Actions: pulumi.ToStringArray([]string{"s3:GetBucketAcl"}),
 				Conditions: map[string]map[string]pulumi.StringArrayInput{"StringEquals": {"aws:SourceArn": own}},
 			},
 			{
-				Sid: "AWSCloudTrailWrite", Services: service, Actions: []string{"s3:PutObject"}, Objects: logs,
+				Sid: "AWSCloudTrailWrite", Services: service, Actions: pulumi.ToStringArray([]string{"s3:PutObject"}), Objects: logs,
 				Conditions: map[string]map[string]pulumi.StringArrayInput{"StringEquals": {
 					"aws:SourceArn": own, "s3:x-amz-acl": pulumi.StringArray{pulumi.String("bucket-owner-full-control")},
 				}},

@@ -15,7 +15,7 @@ func main() { pulumi.Run(program) }
 
 func program(ctx *pulumi.Context) error {
 	key, err := components.NewCustomerKey(ctx, "logs", &components.CustomerKeyArgs{
-		Services: []string{"delivery.logs.amazonaws.com"},
+		Services: pulumi.ToStringArray([]string{"delivery.logs.amazonaws.com"}),
 	})
 	if err != nil {
 		return err
@@ -37,11 +37,11 @@ func program(ctx *pulumi.Context) error {
 		LifecycleRules: []components.LifecycleRule{{ID: "expire", ExpirationDays: &days, NoncurrentExpirationDays: &days}},
 		Statements: []components.PolicyStatement{
 			{
-				Sid: "AWSLogDeliveryAclCheck", Services: delivery, Actions: []string{"s3:GetBucketAcl"},
+				Sid: "AWSLogDeliveryAclCheck", Services: delivery, Actions: pulumi.ToStringArray([]string{"s3:GetBucketAcl"}),
 				Conditions: map[string]map[string]pulumi.StringArrayInput{"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": source}},
 			},
 			{
-				Sid: "AWSLogDeliveryWrite", Services: delivery, Actions: []string{"s3:PutObject"}, Objects: of("AWSLogs/ACCOUNT/*"),
+				Sid: "AWSLogDeliveryWrite", Services: delivery, Actions: pulumi.ToStringArray([]string{"s3:PutObject"}), Objects: of("AWSLogs/ACCOUNT/*"),
 				Conditions: map[string]map[string]pulumi.StringArrayInput{
 					"StringEquals": {"aws:SourceAccount": account, "s3:x-amz-acl": pulumi.StringArray{pulumi.String("bucket-owner-full-control")}},
 					"ArnLike":      {"aws:SourceArn": source},

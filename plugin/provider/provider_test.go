@@ -89,7 +89,7 @@ func TestSchema_Plain(t *testing.T) {
 	}{
 		{"a string", key["aliasName"], true},
 		{"a string that may be an output", spec.Types["kms-baseline:index:ExistingKey"].Properties["keyArn"], false},
-		{"a list", key["accounts"], true},
+		{"a list", key["additionalAliases"], true},
 		{"a list that may be of outputs", key["administrators"], false},
 		{"a map that may be of outputs", key["tags"], false},
 		{"a part", baseline["key"], true},
