@@ -186,3 +186,47 @@ func TestTrail_DataResourcesThatAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, now.EventSelectors[0].DataResources)
 }
+
+// Forms and customers' keys leave data events too, without anything of the key.
+func TestTrail_DataEventsOfFormsAndCustomerKeys(t *testing.T) {
+	t.Parallel()
+	s := withTrail(t, time.Now)
+	c := makeLogBucket(t, s, trailPolicy)
+	trails := cloudtrail.NewFromConfig(awsConfig(t, s, trailAccount, noRetries))
+	makeBucket(t, c, "forms")
+	allowSSEC(t, c, "forms")
+	_, err := trails.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logBucket)})
+	require.NoError(t, err)
+	_, err = trails.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
+	require.NoError(t, err)
+	_, err = trails.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{TrailName: aws.String("audit"), EventSelectors: []types.EventSelector{
+		{DataResources: []types.DataResource{{Type: aws.String("AWS::S3::Object"), Values: []string{"arn:aws:s3:::forms/"}}}}}})
+	require.NoError(t, err)
+
+	target, fields := signedForm(t, s, trailAccount, "k")
+	out, body := postFile(t, s, target, fields, "x")
+	require.Equal(t, 204, out.StatusCode, body)
+	setPolicy(t, c, "forms", `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"BUCKET/*","Condition":{"StringEquals":{"s3:authType":"POST"}}}}`)
+	out, body = postFile(t, s, target, fields, "x")
+	require.Equal(t, 403, out.StatusCode, body)
+	put(t, c, "forms", "secret", "x", withCustomerKey)
+	_, arn := makeKey(t, s)
+	_, err = c.UpdateObjectEncryption(t.Context(), updateTo("forms", strings.Replace(arn, DefaultAccount, trailAccount, 1), false))
+	requireCode(t, err, "KMS.NotFoundException")
+
+	data := dataEvents(deliveredRecords(t, s, c))
+	require.Len(t, data, 4)
+	for i, want := range []struct{ name, failure, applied string }{
+		{"PostObject", "", "Default_SSE_S3"}, {"PostObject", "AccessDenied", ""}, {"PutObject", "", "SSE_C"}, {"UpdateObjectEncryption", "KMS.NotFoundException", ""},
+	} {
+		require.Equal(t, want.name, data[i].EventName)
+		require.Equal(t, want.failure, data[i].ErrorCode)
+		applied, _ := data[i].AdditionalEventData["SSEApplied"].(string)
+		require.Equal(t, want.applied, applied)
+		record, err := json.Marshal(data[i])
+		require.NoError(t, err)
+		for _, secret := range []string{*encoded(customerKey), *digest(customerKey), fields["X-Amz-Signature"], fields["policy"]} {
+			require.NotContains(t, string(record), secret)
+		}
+	}
+}
