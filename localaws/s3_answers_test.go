@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -301,4 +302,106 @@ func TestS3_AnswersOfHeaders(t *testing.T) {
 	hold, err := c.GetObjectLegalHold(t.Context(), &s3.GetObjectLegalHoldInput{Bucket: aws.String("headers"), Key: aws.String("off")})
 	require.NoError(t, err)
 	require.Equal(t, types.ObjectLockLegalHoldStatusOff, hold.LegalHold.Status)
+}
+
+// An archived object has no content before it was restored, which localaws does
+// not do; the rest of it can be read, changed and deleted.
+func TestS3_ArchivedObjects(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice", noRetries)
+	_, arn := makeKey(t, s)
+	makeBucket(t, c, "archive")
+	for _, class := range []types.StorageClass{types.StorageClassGlacier, types.StorageClassDeepArchive, types.StorageClassGlacierIr} {
+		put(t, c, "archive", "k", "x", func(in *s3.PutObjectInput) { in.StorageClass = class })
+		head, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("archive"), Key: aws.String("k")})
+		require.NoError(t, err)
+		require.Equal(t, class, head.StorageClass)
+		if class == types.StorageClassGlacierIr {
+			require.Equal(t, "x", get(t, c, "archive", "k"))
+			continue
+		}
+		_, err = c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("archive"), Key: aws.String("k")})
+		var archived *types.InvalidObjectState
+		require.ErrorAs(t, err, &archived)
+		require.Equal(t, class, archived.StorageClass)
+		_, err = c.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String("archive"), Key: aws.String("copy"), CopySource: aws.String("archive/k")})
+		requireCode(t, err, "InvalidObjectState")
+		_, err = c.UpdateObjectEncryption(t.Context(), updateTo("archive", arn, true))
+		require.NoError(t, err, "encryption is changed without a restore")
+		_, err = c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("archive"), Key: aws.String("k")})
+		require.NoError(t, err)
+	}
+}
+
+func TestCompleteMultipartUpload_IfMatchAfterAnotherWrite(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	s := newServer(t, func(o *Options) { o.Now = clock.now })
+	c := s3Client(t, s, "alice", noRetries)
+	makeBucket(t, c, "conditions")
+	complete := func(between func()) error {
+		etag := put(t, c, "conditions", "k", "x").ETag
+		clock.advance(time.Second)
+		up, err := c.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String("conditions"), Key: aws.String("k")})
+		require.NoError(t, err)
+		part, err := c.UploadPart(t.Context(), &s3.UploadPartInput{Bucket: aws.String("conditions"), Key: aws.String("k"), UploadId: up.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("y")})
+		require.NoError(t, err)
+		clock.advance(time.Second)
+		between()
+		_, err = c.CompleteMultipartUpload(t.Context(), &s3.CompleteMultipartUploadInput{Bucket: aws.String("conditions"), Key: aws.String("k"), UploadId: up.UploadId, IfMatch: etag,
+			MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: part.ETag}}}})
+		return err
+	}
+	require.NoError(t, complete(func() {}))
+	requireCode(t, complete(func() { put(t, c, "conditions", "k", "x") }), "ConditionalRequestConflict") // of the same ETag
+	requireCode(t, complete(func() { put(t, c, "conditions", "k", "z") }), "PreconditionFailed")
+}
+
+// A copy has the redirect of its own request, and never that of its source.
+func TestCopyObject_WebsiteRedirect(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice", noRetries)
+	makeBucket(t, c, "site")
+	put(t, c, "site", "k", "x", func(in *s3.PutObjectInput) {
+		in.WebsiteRedirectLocation, in.CacheControl = aws.String("/elsewhere"), aws.String("no-cache")
+	})
+	for redirect, want := range map[string]*string{"": nil, "/new": aws.String("/new")} {
+		in := &s3.CopyObjectInput{Bucket: aws.String("site"), Key: aws.String("copy"), CopySource: aws.String("site/k")}
+		if redirect != "" {
+			in.WebsiteRedirectLocation = &redirect
+		}
+		_, err := c.CopyObject(t.Context(), in)
+		require.NoError(t, err)
+		head, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("site"), Key: aws.String("copy")})
+		require.NoError(t, err)
+		require.Equal(t, want, head.WebsiteRedirectLocation)
+		require.Equal(t, "no-cache", *head.CacheControl)
+	}
+}
+
+func TestS3_SettingsKeepWhatWasSaid(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice", noRetries)
+	makeBucket(t, c, "said")
+	versioning := func(mfa types.MFADelete) *s3.GetBucketVersioningOutput {
+		_, err := c.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{Bucket: aws.String("said"), VersioningConfiguration: &types.VersioningConfiguration{Status: "Enabled", MFADelete: mfa}})
+		require.NoError(t, err)
+		out, err := c.GetBucketVersioning(t.Context(), &s3.GetBucketVersioningInput{Bucket: aws.String("said")})
+		require.NoError(t, err)
+		return out
+	}
+	require.Empty(t, versioning("").MFADelete)
+	require.Equal(t, types.MFADeleteStatusDisabled, versioning("Disabled").MFADelete)
+	require.Equal(t, types.MFADeleteStatusDisabled, versioning("").MFADelete)
+
+	grants := []types.TargetGrant{{Permission: types.BucketLogsPermissionRead, Grantee: &types.Grantee{Type: types.TypeGroup, URI: aws.String("http://acs.amazonaws.com/groups/global/AuthenticatedUsers")}}}
+	_, err := c.PutBucketLogging(t.Context(), &s3.PutBucketLoggingInput{Bucket: aws.String("said"), BucketLoggingStatus: &types.BucketLoggingStatus{
+		LoggingEnabled: &types.LoggingEnabled{TargetBucket: aws.String("said"), TargetPrefix: aws.String("log/"), TargetGrants: grants}}})
+	require.NoError(t, err)
+	out, err := c.GetBucketLogging(t.Context(), &s3.GetBucketLoggingInput{Bucket: aws.String("said")})
+	require.NoError(t, err)
+	require.Equal(t, grants, out.LoggingEnabled.TargetGrants)
 }

@@ -34,6 +34,7 @@ type bucketRecord struct {
 	Key     []byte // S3's own key for SSE-S3, which wraps the objects' data keys
 
 	Versioning   string // "" (never on), "Enabled" or "Suspended"
+	MFADelete    string `json:",omitempty"` // "", or "Disabled" once that was said
 	Policy       string
 	Encryption   bucketEncryption
 	AllowSSEC    bool
@@ -411,8 +412,9 @@ func listBuckets(c *call) (*response, error) {
 // xmlNode is any XML element, for configurations that are kept as they came.
 type xmlNode struct {
 	XMLName  xml.Name
-	Text     string    `xml:",chardata"`
-	Children []xmlNode `xml:",any"`
+	Attrs    []xml.Attr `xml:",any,attr"`
+	Text     string     `xml:",chardata"`
+	Children []xmlNode  `xml:",any"`
 }
 
 // child is the text of an element's child.
@@ -426,9 +428,17 @@ func (n xmlNode) child(name string) string {
 }
 
 // plain takes namespaces away, which the root element declares for all, and
-// the white space between elements.
+// the white space between elements. Of attributes only xsi:type stays: grantees
+// have it.
 func (n xmlNode) plain() xmlNode {
 	n.XMLName.Space = ""
+	var attrs []xml.Attr
+	for _, a := range n.Attrs {
+		if a.Name.Space == xmlSchemaNS && a.Name.Local == "type" {
+			attrs = []xml.Attr{{Name: xml.Name{Local: "xmlns:xsi"}, Value: xmlSchemaNS}, {Name: xml.Name{Local: "xsi:type"}, Value: a.Value}}
+		}
+	}
+	n.Attrs = attrs
 	if len(n.Children) > 0 {
 		n.Text = ""
 	}

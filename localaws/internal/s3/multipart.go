@@ -345,7 +345,10 @@ func completeMultipartUpload(c *call) (*response, error) {
 		if uploaded, err = c.parts(tx, u.ID); err != nil {
 			return err
 		}
-		return c.checkWriteConditions(tx)
+		if err := c.checkWriteConditions(tx); err != nil {
+			return err
+		}
+		return c.checkOverwritten(tx, u)
 	})
 	if err != nil {
 		return nil, err
@@ -385,6 +388,22 @@ func completeMultipartUpload(c *call) (*response, error) {
 	}
 	c.s.discard(files...)
 	return c.completed(o)
+}
+
+// checkOverwritten refuses to complete an upload on condition of an ETag if the
+// object that has it was written after the upload began.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+func (c *call) checkOverwritten(tx *bolt.Tx, u uploadRecord) error {
+	if c.HTTP.Header.Get("If-Match") == "" {
+		return nil
+	}
+	o, err := findVersion(tx, c.bucket, c.key, "")
+	if err != nil || !o.Modified.After(u.Initiated) {
+		return err
+	}
+	e := wire.Errf(http.StatusConflict, "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation against this resource.")
+	e.Extra = map[string]string{"Condition": "If-Match", "Key": c.key}
+	return e
 }
 
 // completed is the answer to a completed upload.

@@ -78,8 +78,15 @@ func (c *call) openObject(header func(string) string, prefix string) (*openedObj
 	}
 }
 
-// reader decrypts: it is here that KMS is asked.
+// reader decrypts: it is here that KMS is asked. An archived object has to be
+// restored first, which localaws does not do.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 func (o *openedObject) reader(offset, length int64) (io.ReadCloser, error) {
+	if class := o.object.storageClass(); class == "GLACIER" || class == "DEEP_ARCHIVE" {
+		e := wire.Errf(http.StatusForbidden, "InvalidObjectState", "The operation is not valid for the object's storage class")
+		e.Extra = map[string]string{"StorageClass": class}
+		return nil, e
+	}
 	k, err := o.c.unwrapObjectKey(o.c.b, o.file.header)
 	if err != nil {
 		return nil, err

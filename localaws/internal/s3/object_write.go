@@ -146,15 +146,17 @@ func copyObject(c *call) (*response, error) {
 	}
 	switch directive := c.header("X-Amz-Metadata-Directive"); directive {
 	case "", "COPY":
-		class := o.Headers["X-Amz-Storage-Class"]
+		own := o.Headers // what is never copied
 		itself := src.bucket == c.bucket && src.key == c.key && !src.query.Has("versionId")
 		// S3 permits an unchanged copy of an object under KMS: it re-encrypts the object.
 		if itself && from.object.KMSKeyARN == "" && !c.hasHeader("X-Amz-Storage-Class") && !c.hasHeader(headerSSE) && !c.hasCustomerKey(customerPrefix) && !c.hasHeader("X-Amz-Website-Redirect-Location") {
 			return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 		o.Headers, o.Metadata = maps.Clone(from.object.Headers), from.object.Metadata
-		if delete(o.Headers, "X-Amz-Storage-Class"); class != "" {
-			o.Headers["X-Amz-Storage-Class"] = class
+		for _, name := range []string{"X-Amz-Storage-Class", "X-Amz-Website-Redirect-Location"} {
+			if delete(o.Headers, name); own[name] != "" {
+				o.Headers[name] = own[name]
+			}
 		}
 	case "REPLACE":
 	default:

@@ -238,7 +238,7 @@ type versioningConfiguration struct {
 }
 
 func getBucketVersioning(c *call) (*response, error) {
-	return xmlAnswer("VersioningConfiguration", versioningConfiguration{Status: c.b.Versioning})
+	return xmlAnswer("VersioningConfiguration", versioningConfiguration{c.b.Versioning, c.b.MFADelete})
 }
 
 func putBucketVersioning(c *call) (*response, error) {
@@ -249,6 +249,8 @@ func putBucketVersioning(c *call) (*response, error) {
 	switch {
 	case in.MFADelete == "Enabled":
 		return nil, wire.NotImplemented("s3", "MFA delete")
+	case in.MFADelete != "" && in.MFADelete != "Disabled":
+		return nil, errMalformedXML()
 	case in.Status != "Enabled" && in.Status != "Suspended":
 		return nil, wire.Errf(http.StatusBadRequest, "IllegalVersioningConfigurationException", "The Versioning element must be specified")
 	}
@@ -257,6 +259,9 @@ func putBucketVersioning(c *call) (*response, error) {
 			return wire.Errf(http.StatusConflict, "InvalidBucketState", "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.")
 		}
 		b.Versioning = in.Status
+		if in.MFADelete != "" { // shown from now on
+			b.MFADelete = in.MFADelete
+		}
 		return nil
 	})
 }
