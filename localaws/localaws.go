@@ -1,6 +1,6 @@
 // Package localaws is the AWS that this project runs against where there is no
-// account: KMS, S3, the EBS encryption defaults, STS and CloudTrail event
-// history, small and exact, in one process. Its cryptography is real, its
+// account: KMS, S3, the EBS encryption defaults, STS, CloudTrail, and what
+// Athena needs to query its log files, small and exact, in one process. Its cryptography is real, its
 // state survives a kill, and an unmodified client (AWS CLI, SDK, Pulumi
 // provider) is the judge of what it answers.
 //
@@ -27,7 +27,9 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/securethecloud/kms-baseline/localaws/internal/athena"
 	"github.com/securethecloud/kms-baseline/localaws/internal/ec2"
+	"github.com/securethecloud/kms-baseline/localaws/internal/glue"
 	"github.com/securethecloud/kms-baseline/localaws/internal/kms"
 	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
 	"github.com/securethecloud/kms-baseline/localaws/internal/s3"
@@ -59,6 +61,11 @@ type Options struct {
 	// TrailDigests is the time that a digest file covers. The default is an
 	// hour, as in AWS.
 	TrailDigests time.Duration
+	// Trino is the URL of the Trino that executes Athena's queries, such as
+	// "http://127.0.0.1:8080". It has the catalog awsdatacatalog, over this server's
+	// Glue Data Catalog and S3. By default there is none, and StartQueryExecution is
+	// refused.
+	Trino string
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 	// Log, where set, is told of every call once it has been answered. It is
@@ -69,7 +76,7 @@ type Options struct {
 // Call is one answered request.
 type Call struct {
 	Time      time.Time     `json:"time"`
-	Service   string        `json:"service"`   // "kms", "s3", "ec2", "sts", "cloudtrail"
+	Service   string        `json:"service"`   // "kms", "s3", "ec2", "sts", "cloudtrail", "athena", "glue"
 	Operation string        `json:"operation"` // "GenerateDataKey"
 	Region    string        `json:"region"`
 	Principal string        `json:"principal"`       // ARN; empty for an unsigned request
@@ -90,6 +97,7 @@ type Server struct {
 	s3         *s3.Service
 	trail      *trail.Service
 	sts        *sts.Service
+	athena     *athena.Service
 	services   map[string]wire.Service // by the name in a signature's scope
 
 	closing sync.Once
@@ -128,7 +136,7 @@ func Open(o Options) (*Server, error) {
 	}
 	db, err := store.Open(filepath.Join(o.Dir, "localaws.db"), append(trail.Buckets(), kms.KeyBucket, kms.AliasBucket,
 		s3.AccountBucket, s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, policy.Bucket,
-		sts.RoleBucket, sts.SessionBucket)...)
+		sts.RoleBucket, sts.SessionBucket, glue.DatabaseBucket, glue.TableBucket, athena.WorkGroupBucket, athena.QueryBucket)...)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +190,12 @@ func (s *Server) openServices() (err error) {
 	if s.sts, err = sts.Open(s.db, s.identities, s.trail, o.Now()); err != nil {
 		return err
 	}
+	catalog := glue.New(s.db, s.identities, s.trail)
+	if s.athena, err = athena.Open(s.db, s.identities, s.trail, catalog, s.s3, o.Trino, o.Now); err != nil {
+		return err
+	}
 	s.services = map[string]wire.Service{
+		"glue": catalog, "athena": s.athena,
 		"kms": s.kms, "s3": s.s3, "ec2": ec2.New(s.db, s.identities, s.trail, s.kms), "sts": s.sts, "cloudtrail": s.trail,
 	}
 	return nil
@@ -284,6 +297,7 @@ func (s *Server) Close() error {
 			errs = append(errs, h.Close())
 		}
 	}
+	s.athena.Close()
 	return errors.Join(append(errs, s.db.Close())...)
 }
 

@@ -30,7 +30,8 @@ func running(paths engine.Paths) (s serving, ok bool) {
 }
 
 func newServe(at *place) *cobra.Command {
-	return &cobra.Command{
+	var trino string
+	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve localaws in the foreground until interrupted",
 		Long: `Serves localaws, this project's own small AWS, over HTTPS until it is
@@ -43,7 +44,7 @@ background.`,
 			if err != nil {
 				return err
 			}
-			server, err := localaws.Open(localaws.Options{Dir: paths.State(), CertDir: paths.Certs()})
+			server, err := localaws.Open(localaws.Options{Dir: paths.State(), CertDir: paths.Certs(), Trino: trino})
 			if err != nil {
 				return err
 			}
@@ -62,6 +63,8 @@ background.`,
 			return errors.Join(os.Remove(servingFile(paths)), server.Close())
 		},
 	}
+	cmd.Flags().StringVar(&trino, "trino", "", "`URL` of the Trino that answers for Athena, for example http://127.0.0.1:8080 (default none: queries are refused)")
+	return cmd
 }
 
 // explainPort names the process that holds the port, if that is the problem.

@@ -67,7 +67,7 @@ type Server struct {
 // process, however that ends. It runs on systems with a POSIX shell.
 func Start(ctx context.Context, program engine.Trino, o Options) (*Server, error) {
 	if o.Addr == "" {
-		addr, err := freeAddr(ctx)
+		addr, err := FreeAddr(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -101,8 +101,9 @@ func (s *Server) Stop() {
 	})
 }
 
-// freeAddr is a port that nobody listens on.
-func freeAddr(ctx context.Context) (string, error) {
+// FreeAddr is a free port of 127.0.0.1, for [Options.Addr] where localaws must know
+// it before the server starts.
+func FreeAddr(ctx context.Context) (string, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -85,16 +87,51 @@ func (s *Service) deliveryCall(d trail.Delivery) *call {
 		h.Set(headerSSEKey, d.KMSKeyARN)
 		h.Set(headerSSEContext, base64.StdEncoding.EncodeToString(context))
 	}
-	region, _ := s.BucketRegion(d.Bucket)
+	return s.internalCall(http.MethodPut, d.Who, d.Now, d.Bucket, d.Key, h, d.Body)
+}
+
+// internalCall is the request that a service makes for itself or for its caller.
+func (s *Service) internalCall(method string, who wire.Identity, now time.Time, bucket, key string, h http.Header, body []byte) *call {
+	region, _ := s.BucketRegion(bucket)
 	r := &wire.Request{
 		W: &wire.Writer{}, ID: wire.NewUUID(), Service: "s3", Operation: "PutObject", Region: region,
-		Who: d.Who, Signed: true, Secure: true, Now: d.Now,
+		Who: who, Signed: true, Secure: true, Now: now,
 		HTTP: &http.Request{
-			Method: http.MethodPut, Host: "s3." + region + ".amazonaws.com", URL: &url.URL{Path: "/" + d.Bucket + "/" + d.Key},
-			Header: h, Body: io.NopCloser(bytes.NewReader(d.Body)), ContentLength: int64(len(d.Body)),
+			Method: method, Host: "s3." + region + ".amazonaws.com", URL: &url.URL{Path: "/" + bucket + "/" + key},
+			Header: h, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 		},
 	}
+	if method == http.MethodGet {
+		r.Operation = "GetObject"
+	}
 	c := s.newCall(r)
-	c.b = s.bucket(d.Bucket)
+	c.b = s.bucket(bucket)
 	return c
+}
+
+// Put stores an object as the caller who. The header may ask for an encryption.
+func (s *Service) Put(who wire.Identity, now time.Time, bucket, key string, h http.Header, body []byte) error {
+	c := s.internalCall(http.MethodPut, who, now, bucket, key, h, body)
+	_, err := c.execute()
+	if pending := c.W.Pending.Wait(); err == nil {
+		err = pending
+	}
+	return err
+}
+
+// Get reads an object as the caller who.
+func (s *Service) Get(who wire.Identity, now time.Time, bucket, key string) ([]byte, error) {
+	c := s.internalCall(http.MethodGet, who, now, bucket, key, http.Header{}, nil)
+	a, err := c.execute()
+	if pending := c.W.Pending.Wait(); err == nil {
+		err = pending
+	}
+	if err != nil {
+		return nil, err
+	}
+	if a.body == nil {
+		return nil, nil
+	}
+	body, err := io.ReadAll(a.body)
+	return body, errors.Join(err, a.body.Close())
 }

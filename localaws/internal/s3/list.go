@@ -197,6 +197,11 @@ func listObjects(c *call) (*response, error) {
 }
 
 func listObjectsV2(c *call) (*response, error) {
+	// RestoreStatus is the only attribute. Only restored objects have it, and there
+	// is no RestoreObject.
+	if v := c.header("x-amz-optional-object-attributes"); v != "" && v != "RestoreStatus" {
+		return nil, errInvalidArgument("x-amz-optional-object-attributes", v, "Invalid attribute name specified.")
+	}
 	l, err := c.newListing()
 	if err != nil {
 		return nil, err

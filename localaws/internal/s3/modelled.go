@@ -54,7 +54,7 @@ var modelled = map[string][]string{
 	"CreateBucket": {"x-amz-acl", "x-amz-bucket-object-lock-enabled", "x-amz-object-ownership"},
 
 	"ListObjects":          slices.Concat(listing1, []string{"marker"}),
-	"ListObjectsV2":        slices.Concat(listing1, []string{"list-type", "continuation-token", "start-after", "fetch-owner"}),
+	"ListObjectsV2":        slices.Concat(listing1, []string{"list-type", "continuation-token", "start-after", "fetch-owner", "x-amz-optional-object-attributes"}),
 	"ListObjectVersions":   slices.Concat(listing1, []string{"key-marker", "version-id-marker"}),
 	"ListMultipartUploads": {"prefix", "delimiter", "max-uploads", "encoding-type", "key-marker", "upload-id-marker"},
 	"DeleteObjects":        {"x-amz-bypass-governance-retention"},

@@ -128,7 +128,7 @@ func operation[In any](s *Service, readOnly bool, resource func(*wire.Request, I
 			return nil, err
 		}
 		var out any
-		e := Event{Request: r, Source: "cloudtrail.amazonaws.com", Name: r.Operation, ReadOnly: readOnly, Parameters: parameters(in)}
+		e := Event{Request: r, Source: "cloudtrail.amazonaws.com", Name: r.Operation, ReadOnly: readOnly, Parameters: Parameters(in)}
 		on := resource(r, in)
 		if why := s.identities.RefusalOn(r, "cloudtrail:"+r.Operation, on); why != "" {
 			err = wire.Errf(http.StatusBadRequest, "AccessDeniedException", "%s", why)
@@ -152,7 +152,7 @@ func operation[In any](s *Service, readOnly bool, resource func(*wire.Request, I
 				}
 				recorded = true
 				done := e
-				done.Response = parameters(out)
+				done.Response = Parameters(out)
 				return s.RecordIn(tx, done)
 			})
 			if err == nil {
@@ -177,9 +177,9 @@ func (s *Service) failed(e Event, err error) error {
 	return err
 }
 
-// parameters is a request or a response as its record shows it: what it names,
+// Parameters is a request or a response as its record shows it: what it names,
 // names with a lower-case first letter; nil if it names nothing.
-func parameters(in any) any {
+func Parameters(in any) any {
 	b, _ := json.Marshal(in) // strings, numbers and booleans: always encodes
 	var m map[string]any
 	if json.Unmarshal(b, &m) != nil {
