@@ -55,7 +55,7 @@ func newBenched(b *testing.B, o localaws.Options) *benched {
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = x.server.Close() }) // waits five seconds for connections that were never used
 	require.NoError(b, x.server.Start("127.0.0.1:0"))
-	x.key, err = makeStack(x.server)
+	x.key, err = makeStack(x.server, testAccount, testBucket)
 	require.NoError(b, err)
 	x.cfg, err = clientConfig(b.Context(), x.server)
 	require.NoError(b, err)

@@ -52,7 +52,7 @@ type options struct {
 	quiet                              bool
 	concurrency                        int
 
-	report *report.Report // of the run; nil before it
+	verdict report.Status // of the run; empty before it
 }
 
 const longHelp = `verify calls AWS and reports whether data is encrypted under the expected key: the
@@ -101,24 +101,16 @@ func newRoot(o *options) *cobra.Command {
 	root.SetVersionTemplate("verify {{.Version}}\n")
 	o.addTargetFlags(root)
 	o.addCheckFlags(root)
+	o.addReportFlags(root, report.Formats)
 	f := root.Flags()
 	f.StringArrayVar(&o.objects, "object", nil, "key of an object to check, also in the event history; may be repeated")
-	f.StringVarP(&o.format, "output", "o", "table", "format of the report on stdout: "+strings.Join(report.Formats, ", "))
-	f.StringArrayVar(&o.reports, "report", nil, "also write the report to this file, in the format of its ending: .txt, .json, .xml (JUnit), .sarif, .ocsf.json, .html; may be repeated")
 	f.DurationVar(&o.wait, "wait", 0, "how long to wait for events that are not in the event history yet, such as 20m (default: no wait)")
 	f.DurationVar(&o.since, "since", 24*time.Hour, "how far back to search for reads, and to validate log files; at most 2160h (90 days) with --events lookup")
 	f.StringVar(&o.caller, "caller", "", "ARN of the user or role that wrote and read the objects (default: the caller of this run)")
-	f.DurationVar(&o.timeout, "timeout", 0, "stop after this time, and report what was found until then (default: no limit)")
 	f.BoolVar(&o.allRegions, "all-regions", false, "check EBS encryption by default, and snapshot sharing, in every enabled Region")
 	f.IntVar(&o.concurrency, "concurrency", 32, "number of concurrent calls, 1 to 256")
-	f.BoolVar(&o.allowInconclusive, "allow-inconclusive", false, "exit with 0 if every check that did not pass is inconclusive")
-	f.BoolVar(&o.redact, "redact", false, "mask account IDs in the report")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the evidence for passed checks in the table, too")
-	f.StringVar(&o.color, "color", "auto", "color in the table: auto (a terminal, unless NO_COLOR is set or TERM is dumb), always, never; always and never override NO_COLOR")
 	root.PersistentFlags().BoolVarP(&o.quiet, "quiet", "q", false, "no progress and no hints on stderr")
-	root.AddCommand(newList(o), newIAM(o), newEnvelope(o), newOrphans(o))
-	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(slices.Clone(report.Formats), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
-	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	root.AddCommand(newList(o), newIAM(o), newEnvelope(o), newOrphans(o), newOrganization(o))
 	return root
 }
 
@@ -147,17 +139,41 @@ func (o *options) addTargetFlags(c *cobra.Command) {
 	c.MarkFlagsMutuallyExclusive("stack", "outputs")
 }
 
-// addCheckFlags adds the flags that select checks.
-func (o *options) addCheckFlags(c *cobra.Command) {
+// addReportFlags adds the flags about the report and about the end of a run.
+func (o *options) addReportFlags(c *cobra.Command, formats []string) {
+	f := c.Flags()
+	f.StringVarP(&o.format, "output", "o", "table", "format of the report on stdout: "+strings.Join(formats, ", "))
+	endings := ".txt, .json, .xml (JUnit), .sarif, .ocsf.json, .html"
+	if len(formats) < len(report.Formats) {
+		endings = ".txt, .json, .html"
+	}
+	f.StringArrayVar(&o.reports, "report", nil, "also write the report to this file, in the format of its ending: "+endings+"; may be repeated")
+	f.DurationVar(&o.timeout, "timeout", 0, "stop after this time, and report what was found until then (default: no limit)")
+	f.BoolVar(&o.allowInconclusive, "allow-inconclusive", false, "exit with 0 if every check that did not pass is inconclusive")
+	f.BoolVar(&o.redact, "redact", false, "mask account IDs in the report")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "show the evidence for passed checks in the table, too")
+	f.StringVar(&o.color, "color", "auto", "color in the table: auto (a terminal, unless NO_COLOR is set or TERM is dumb), always, never; always and never override NO_COLOR")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(slices.Clone(formats), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	_ = c.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// addSelectionFlags adds the flags that select checks.
+func (o *options) addSelectionFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringSliceVar(&o.only, "only", nil, "run only these checks: ids or groups, with wildcards (key.*, bucket)")
 	f.StringSliceVar(&o.skip, "skip", nil, "leave out these checks: ids or groups, with wildcards")
-	f.StringVar(&o.events, "events", "lookup", "source of CloudTrail's events: lookup (the event history of the last 90 days), or s3://BUCKET/PREFIX (a trail's log files, validated first)")
-	f.BoolVar(&o.canary, "canary", false, "upload objects, read them, find their events, and remove them: this writes to the bucket")
-	f.BoolVar(&o.accessAnalyzer, "access-analyzer", false, "ask IAM Access Analyzer for a second opinion on the policies of the key and the bucket (AWS charges for each)")
 	f.BoolVar(&o.accountWide, "account-wide", false, "also check what the account has besides the stack: its public access block, volumes, snapshots and trails")
 	_ = c.RegisterFlagCompletionFunc("only", completeChecks) // the flag is there
 	_ = c.RegisterFlagCompletionFunc("skip", completeChecks)
+}
+
+// addCheckFlags adds the flags that select checks, and what they look at.
+func (o *options) addCheckFlags(c *cobra.Command) {
+	o.addSelectionFlags(c)
+	f := c.Flags()
+	f.StringVar(&o.events, "events", "lookup", "source of CloudTrail's events: lookup (the event history of the last 90 days), or s3://BUCKET/PREFIX (a trail's log files, validated first)")
+	f.BoolVar(&o.canary, "canary", false, "upload objects, read them, find their events, and remove them: this writes to the bucket")
+	f.BoolVar(&o.accessAnalyzer, "access-analyzer", false, "ask IAM Access Analyzer for a second opinion on the policies of the key and the bucket (AWS charges for each)")
 }
 
 func completeChecks(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -173,19 +189,15 @@ func completeChecks(*cobra.Command, []string, string) ([]string, cobra.ShellComp
 
 // verify runs the checks and writes the reports.
 func (o *options) verify(c *cobra.Command) error {
-	if err := o.validate(); err != nil {
+	if err := o.validate(report.Formats); err != nil {
 		return err
 	}
-	files, err := checkReports(o.reports)
+	files, err := checkReports(o.reports, report.Formats)
 	if err != nil {
 		return err
 	}
-	ctx := c.Context()
-	if o.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout, errTimedOut)
-		defer cancel()
-	}
+	ctx, cancel := o.limited(c.Context())
+	defer cancel()
 	cfg, err := o.config(ctx, c)
 	if err != nil {
 		return err
@@ -198,19 +210,28 @@ func (o *options) verify(c *cobra.Command) error {
 	if rep == nil {
 		return err
 	}
-	o.report = rep
+	o.verdict = rep.Verdict
 	shown := rep
 	if o.redact {
 		shown = report.Redact(rep)
 	}
-	// The files first: stdout may be a pipe that has no reader any more.
-	return errors.Join(err, files.write(shown), o.write(shown))
+	return errors.Join(err, o.write(files, func(w io.Writer, format string, style report.Options) error {
+		return report.Write(w, format, shown, style)
+	}))
+}
+
+// limited is ctx with the limit of --timeout.
+func (o *options) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, o.timeout, errTimedOut)
 }
 
 // validate checks the flags that cobra cannot.
-func (o *options) validate() error {
-	if !slices.Contains(report.Formats, o.format) {
-		return fmt.Errorf("--output %s is not a format: use one of %s", o.format, strings.Join(report.Formats, ", "))
+func (o *options) validate(formats []string) error {
+	if !slices.Contains(formats, o.format) {
+		return fmt.Errorf("--output %s is not a format: use one of %s", o.format, strings.Join(formats, ", "))
 	}
 	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
 		return fmt.Errorf("--color %s is not one of auto, always, never", o.color)
@@ -371,17 +392,22 @@ func caBundle(cfg aws.Config) string {
 	return ""
 }
 
-// write writes the report to stdout.
-func (o *options) write(rep *report.Report) error {
+// writeReport writes a report in a format.
+type writeReport func(w io.Writer, format string, style report.Options) error
+
+// write writes the report to the files and to stdout. The files come first: stdout
+// may be a pipe that has no reader any more.
+func (o *options) write(files reportFiles, rep writeReport) error {
+	err := files.write(rep)
 	style := report.Options{Color: o.color == "always", Verbose: o.verbose}
 	if f, ok := o.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		style.Width, _, _ = term.GetSize(int(f.Fd())) // 0 is the default
 		style.Color = style.Color || o.color == "auto" && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	}
-	if err := report.Write(o.stdout, o.format, rep, style); err != nil {
-		return fmt.Errorf("%w to stdout: %w", errReport, err)
+	if e := rep(o.stdout, o.format, style); e != nil {
+		err = errors.Join(err, fmt.Errorf("%w to stdout: %w", errReport, e))
 	}
-	return nil
+	return err
 }
 
 // reportFile is a file that a report is written to. Only its owner can read it:
@@ -392,10 +418,13 @@ type reportFiles []reportFile
 
 // checkReports checks that every report can be written, before AWS is called.
 // It leaves nothing behind: a run that is killed has no temporary file.
-func checkReports(names []string) (reportFiles, error) {
+func checkReports(names, formats []string) (reportFiles, error) {
 	var files reportFiles
 	for _, name := range names {
 		format, err := report.FormatForFile(name)
+		if err == nil && !slices.Contains(formats, format) {
+			err = fmt.Errorf("%s is not a format of this report: use one of %s", format, strings.Join(formats, ", "))
+		}
 		if err == nil {
 			if info, statErr := os.Stat(name); statErr == nil && info.IsDir() {
 				err = fmt.Errorf("%s is a directory", name)
@@ -416,7 +445,7 @@ func checkReports(names []string) (reportFiles, error) {
 }
 
 // write writes every report that can be written.
-func (fs reportFiles) write(rep *report.Report) error {
+func (fs reportFiles) write(rep writeReport) error {
 	var errs []error
 	for _, f := range fs {
 		if err := f.write(rep); err != nil {
@@ -427,12 +456,12 @@ func (fs reportFiles) write(rep *report.Report) error {
 }
 
 // write puts the report in its place when it is complete.
-func (f reportFile) write(rep *report.Report) error {
+func (f reportFile) write(rep writeReport) error {
 	temp, err := os.CreateTemp(filepath.Dir(f.name), ".verify-*")
 	if err != nil {
 		return err
 	}
-	err = report.Write(temp, f.format, rep, report.Options{Verbose: true})
+	err = rep(temp, f.format, report.Options{Verbose: true})
 	err = errors.Join(err, temp.Close())
 	if err == nil {
 		err = os.Rename(temp.Name(), f.name)

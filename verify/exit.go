@@ -29,19 +29,19 @@ var errTimedOut = errors.New("timed out")
 // to.
 var errFailed = errors.New("failed")
 
-// exitCode is the exit code of a run. rep is nil if no check was run. A run that
+// exitCode is the exit code of a run. verdict is empty if no check was run. A run that
 // was cut short comes first, then a check that failed, then credentials, then a
 // report that could not be written, then checks that were not evaluated.
-func exitCode(rep *report.Report, err error, allowInconclusive bool) int {
+func exitCode(verdict report.Status, err error, allowInconclusive bool) int {
 	credentials := errors.As(err, new(*check.CredentialsError))
 	switch {
-	case err == nil && rep == nil:
+	case err == nil && verdict == "":
 		return exitPass // a command that runs no checks
 	case errors.Is(err, errTimedOut):
 		return exitTimedOut
 	case errors.Is(err, errCancelled):
 		return exitCancelled
-	case errors.Is(err, errFailed), errors.Is(err, errOrphans), rep != nil && rep.Summary.Fail > 0:
+	case errors.Is(err, errFailed), errors.Is(err, errOrphans), verdict == report.Fail:
 		return exitFail
 	case credentials:
 		return exitCredentials
@@ -51,7 +51,7 @@ func exitCode(rep *report.Report, err error, allowInconclusive bool) int {
 		return exitUnknown
 	case err != nil:
 		return exitUsage
-	case rep.Verdict == report.Pass, rep.Verdict == report.Inconclusive && allowInconclusive:
+	case verdict == report.Pass, verdict == report.Inconclusive && allowInconclusive:
 		return exitPass
 	}
 	return exitUnknown

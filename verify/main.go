@@ -45,7 +45,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "verify: hint: %s\n", report.Line(h))
 		}
 	}
-	return exitCode(o.report, err, o.allowInconclusive)
+	return exitCode(o.verdict, err, o.allowInconclusive)
 }
 
 // watchSignals calls stop at the first signal that ends a program: what was

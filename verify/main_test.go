@@ -62,6 +62,7 @@ func fakePulumi() {
 // waited for; hangup, which sends it SIGHUP; admin, which makes calls fail; stack, which changes the stack;
 // trail, which makes a trail that has logged the writing and reading of the object some hours ago, and trail remove,
 // which removes its oldest log file;
+// member ACCOUNT FILE, which makes the stack in another account, with a role that has the IAM policy in FILE;
 // role FILE, which makes the role that writes the object and has the IAM policy in FILE, and a profile for it.
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -78,13 +79,15 @@ func TestScripts(t *testing.T) {
 			"hangup": hangup,
 			"role":   makeRole,
 			"trail":  makeTrail,
+			"member": makeMember,
 		},
 	})
 }
 
 const (
-	testBucket = "ckms-764265373335-1"
-	testObject = "test/hello.txt"
+	testAccount = "764265373335"
+	testBucket  = "ckms-764265373335-1"
+	testObject  = "test/hello.txt"
 
 	testDescription = "customer managed key of ckms"
 )
@@ -130,7 +133,7 @@ func setup(env *testscript.Env) error {
 
 // writeOutputs makes the course's stack, and writes its outputs as Pulumi does.
 func writeOutputs(env *testscript.Env, server *localaws.Server) error {
-	arn, err := makeStack(server)
+	arn, err := makeStack(server, testAccount, testBucket)
 	if err != nil {
 		return err
 	}
@@ -152,10 +155,10 @@ func writeOutputs(env *testscript.Env, server *localaws.Server) error {
 	return os.WriteFile(filepath.Join(env.WorkDir, "outputs.json"), out, 0o600)
 }
 
-// makeStack creates the course's stack, and returns its key's ARN.
-func makeStack(server *localaws.Server) (string, error) {
+// makeStack creates the course's stack in an account, and returns its key's ARN.
+func makeStack(server *localaws.Server, account, bucket string) (string, error) {
 	ctx := context.Background()
-	cfg, err := clientConfig(ctx, server)
+	cfg, err := accountConfig(ctx, server, account)
 	if err != nil {
 		return "", err
 	}
@@ -170,7 +173,7 @@ func makeStack(server *localaws.Server) (string, error) {
 {"Sid":"Algorithm","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::BUCKET/*","Condition":{"Null":{"s3:x-amz-server-side-encryption":"false"},"StringNotEquals":{"s3:x-amz-server-side-encryption":"aws:kms"}}},
 {"Sid":"Key","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::BUCKET/*","Condition":{"Null":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"false"},"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"`+*arn+`"}}},
 {"Sid":"SSEC","Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::BUCKET/*","Condition":{"Null":{"s3:x-amz-server-side-encryption-customer-algorithm":"false"}}},
-{"Sid":"InPlace","Effect":"Deny","Principal":"*","Action":["s3:ReplicateObject","s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::BUCKET/*"}]}`, "BUCKET", testBucket)
+{"Sid":"InPlace","Effect":"Deny","Principal":"*","Action":["s3:ReplicateObject","s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::BUCKET/*"}]}`, "BUCKET", bucket)
 	yes := aws.Bool(true)
 	for _, do := range []func() error{
 		func() error { _, err := k.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: arn}); return err },
@@ -179,31 +182,31 @@ func makeStack(server *localaws.Server) (string, error) {
 			return err
 		},
 		func() error {
-			_, err := b.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(testBucket)})
+			_, err := b.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(bucket)})
 			return err
 		},
 		func() error {
-			_, err := b.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: aws.String(testBucket), ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{
+			_, err := b.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: aws.String(bucket), ServerSideEncryptionConfiguration: &types.ServerSideEncryptionConfiguration{
 				Rules: []types.ServerSideEncryptionRule{{BucketKeyEnabled: yes, ApplyServerSideEncryptionByDefault: &types.ServerSideEncryptionByDefault{SSEAlgorithm: types.ServerSideEncryptionAwsKms, KMSMasterKeyID: arn}}},
 			}})
 			return err
 		},
 		func() error {
-			_, err := b.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{Bucket: aws.String(testBucket), VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
+			_, err := b.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{Bucket: aws.String(bucket), VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
 			return err
 		},
 		func() error {
-			_, err := b.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{Bucket: aws.String(testBucket), PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
+			_, err := b.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{Bucket: aws.String(bucket), PublicAccessBlockConfiguration: &types.PublicAccessBlockConfiguration{
 				BlockPublicAcls: yes, IgnorePublicAcls: yes, BlockPublicPolicy: yes, RestrictPublicBuckets: yes,
 			}})
 			return err
 		},
 		func() error {
-			_, err := b.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(testBucket), Policy: &policy})
+			_, err := b.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String(bucket), Policy: &policy})
 			return err
 		},
 		func() error {
-			_, err := b.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(testBucket), Key: aws.String(testObject), Body: strings.NewReader("hello kms day1\n")})
+			_, err := b.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String(testObject), Body: strings.NewReader("hello kms day1\n")})
 			return err
 		},
 		func() error {
@@ -224,17 +227,23 @@ func makeStack(server *localaws.Server) (string, error) {
 
 // clientConfig is a client of the script's localaws.
 func clientConfig(ctx context.Context, server *localaws.Server) (aws.Config, error) {
+	return accountConfig(ctx, server, testAccount)
+}
+
+// accountConfig is a client for an account.
+func accountConfig(ctx context.Context, server *localaws.Server, account string) (aws.Config, error) {
 	pem, err := os.Open(server.CAFile())
 	if err != nil {
 		return aws.Config{}, err
 	}
 	defer func() { _ = pem.Close() }() // read only
 	return config.LoadDefaultConfig(ctx, config.WithRegion("us-east-1"), config.WithBaseEndpoint(server.URL()), config.WithCustomCABundle(pem),
-		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("764265373335", "secret", "")))
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(account, "secret", "")))
 }
 
-// admin arms a fault: admin SERVICE OPERATION STATUS CODE, or disarms all:
-// admin clear.
+// admin arms a fault: admin SERVICE OPERATION STATUS CODE, or disarms all: admin
+// clear. The status hang delays for an hour: every call, or with the code "first"
+// one.
 func admin(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 && len(args) != 4 {
 		ts.Fatalf("usage: admin clear, or admin SERVICE OPERATION STATUS CODE")
@@ -247,6 +256,9 @@ func admin(ts *testscript.TestScript, neg bool, args []string) {
 	f := localaws.Fault{Service: args[0], Operation: args[1], Code: args[3]}
 	if args[2] == "hang" {
 		f.Delay = time.Hour
+		if args[3] == "first" {
+			f.Count = 1
+		}
 	} else if _, err := fmt.Sscan(args[2], &f.Status); err != nil {
 		ts.Fatalf("%s is not a status: %v", args[2], err)
 	}
@@ -350,6 +362,21 @@ func makeTrail(ts *testscript.TestScript, neg bool, args []string) {
 		x.past.Store(int64(ago * time.Minute))
 		ts.Check(x.server.DeliverTrails())
 	}
+}
+
+// makeMember makes an account of an organization: the stack, and the role audit/verify-reader, which
+// the account of the script may assume with an external ID.
+func makeMember(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: member ACCOUNT FILE")
+	}
+	account, server := args[0], scriptOf(ts).server
+	_, err := makeStack(server, account, "ckms-"+account+"-us-east-1")
+	ts.Check(err)
+	ts.Check(server.SetIdentityPolicy("arn:aws:iam::"+testAccount+":user/localaws", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}}`))
+	role := "arn:aws:iam::" + account + ":role/audit/verify-reader"
+	ts.Check(server.SetRole(role, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"`+testAccount+`"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"audit-2026"}}}}`))
+	ts.Check(server.SetIdentityPolicy(role, ts.ReadFile(args[1])))
 }
 
 // await waits until localaws has answered an operation, or has begun to.

@@ -16,6 +16,11 @@ func Redact(r *Report) *Report {
 	if accountNumber.MatchString(r.Subject.Account) {
 		m.account(r.Subject.Account)
 	}
+	return redact(r, m)
+}
+
+// redact masks all accounts in r, beside those that m has already.
+func redact[T any](r *T, m masks) *T {
 	mapStrings(r, func(s string) string {
 		for _, arn := range arnAccount.FindAllStringSubmatch(s, -1) {
 			m.account(arn[1])
@@ -114,6 +119,6 @@ func maskSecrets(s string) string {
 }
 
 // shown is r as it may be shown to a person or put into markup.
-func shown(r *Report) *Report {
+func shown[T any](r *T) *T {
 	return mapStrings(r, func(s string) string { return clean(maskSecrets(s)) })
 }

@@ -42,18 +42,23 @@ func WriteTable(w io.Writer, r *Report, o Options) error {
 	t.access(r)
 	t.problems(r)
 	fmt.Fprintln(t)
-	verdict := fmt.Sprintf("%s %s", r.Verdict.sign(), r.Verdict)
-	rest := ": " + r.headline()
-	if c := r.Summary.counts(); c != "" {
-		rest += " (" + c + ")"
+	t.verdict(r.Verdict, r.headline(), r.Summary.counts())
+	return t.Flush()
+}
+
+// verdict writes the last lines of a report.
+func (t table) verdict(s Status, headline, counts string) {
+	verdict := fmt.Sprintf("%s %s", s.sign(), s)
+	rest := ": " + headline
+	if counts != "" {
+		rest += " (" + counts + ")"
 	}
-	for i, line := range wrap(verdict+rest, o.Width) {
+	for i, line := range wrap(verdict+rest, t.Width) {
 		if i == 0 {
-			line = t.paint(colorOf(r.Verdict), verdict) + strings.TrimPrefix(line, verdict)
+			line = t.paint(colorOf(s), verdict) + strings.TrimPrefix(line, verdict)
 		}
 		fmt.Fprintln(t, line)
 	}
-	return t.Flush()
 }
 
 type table struct {
@@ -62,12 +67,7 @@ type table struct {
 }
 
 func (t table) head(r *Report) {
-	if r.Notice != "" {
-		for _, line := range wrap("! "+r.Notice, t.Width) {
-			fmt.Fprintln(t, t.paint(colorOf(Fail), line))
-		}
-		fmt.Fprintln(t)
-	}
+	t.notice(r.Notice)
 	for _, line := range wrap(fmt.Sprintf("kms-baseline verify %s, %s", r.Version, utc(r.StartedAt)), t.Width) {
 		fmt.Fprintln(t, line)
 	}
@@ -94,6 +94,16 @@ func (t table) head(r *Report) {
 		if row[1] != "" {
 			t.labeled("  ", row[0], 11, wrap(row[1], t.Width-13))
 		}
+	}
+}
+
+// notice writes what a reader must know first, if anything.
+func (t table) notice(text string) {
+	if text != "" {
+		for _, line := range wrap("! "+text, t.Width) {
+			fmt.Fprintln(t, t.paint(colorOf(Fail), line))
+		}
+		fmt.Fprintln(t)
 	}
 }
 

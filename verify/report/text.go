@@ -64,7 +64,7 @@ func escape(c rune) string {
 
 // mapStrings is a deep copy of r in which f was applied to every string. It
 // goes by reflection so that a field added later cannot be forgotten.
-func mapStrings(r *Report, f func(string) string) *Report {
+func mapStrings[T any](r *T, f func(string) string) *T {
 	out := *r
 	walkStrings(reflect.ValueOf(&out).Elem(), f)
 	return &out
