@@ -186,6 +186,10 @@ func (l *logFiles) prepare(ctx context.Context) error {
 		return err
 	}
 	l.reader.LoggingSince, l.reader.LastDigest = aws.ToTime(status.StartLoggingTime), aws.ToTime(status.LatestDigestDeliveryTime)
+	l.reader.StoppedAt = time.Time{}
+	if !aws.ToBool(status.IsLogging) {
+		l.reader.StoppedAt = aws.ToTime(status.StopLoggingTime)
+	}
 	l.source = "s3:GetObject"
 	return nil
 }

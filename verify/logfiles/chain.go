@@ -261,9 +261,14 @@ func (x *reading) checkFirst(d *digest, bad map[string]bool) {
 
 // checkNewest checks that the newest digest file is there: no other one names it.
 func (x *reading) checkNewest(chain []*digest, newest time.Time) {
+	due := earlier(x.to, x.now.Add(-digestPeriod-digestDelay))
+	if stopped := x.StoppedAt; !stopped.IsZero() && stopped.Before(x.to) {
+		x.problem(DigestGap, x.folder(digestFolder), "the trail has not logged since %s, when it was stopped", stamp(stopped))
+		due = earlier(due, stopped)
+	}
 	if x.LastDigest.After(newest.Add(digestClock)) && !x.until.Before(x.LastDigest) {
 		x.problem(DigestMissing, x.folder(digestFolder), "GetTrailStatus states that a digest file was delivered at %s, and the newest one is of %s", stamp(x.LastDigest), stamp(newest))
-	} else if due := earlier(x.to, x.now.Add(-digestPeriod-digestDelay)); len(chain) > 0 && chain[len(chain)-1].end.Before(due) {
+	} else if len(chain) > 0 && chain[len(chain)-1].end.Before(due) {
 		x.problem(DigestMissing, x.folder(digestFolder), "the newest digest file (%s) covers the time until %s, and there must be one until %s", path.Base(chain[len(chain)-1].key), stamp(chain[len(chain)-1].end), stamp(due))
 	}
 	if len(chain) > 0 {

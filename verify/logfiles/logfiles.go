@@ -75,6 +75,9 @@ type Reader struct {
 	// delivered a digest file for the Region: both as GetTrailStatus returns them.
 	// The zero time means unknown.
 	LoggingSince, LastDigest time.Time
+	// StoppedAt is when the trail stopped to log. The zero time means that it is
+	// logging.
+	StoppedAt time.Time
 	// Concurrency is the number of files that are read at a time. The default is 16.
 	Concurrency int
 	// Now is the clock. The default is time.Now.

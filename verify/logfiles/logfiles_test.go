@@ -122,6 +122,20 @@ func TestRead_GapInTheChain(t *testing.T) {
 	require.Empty(t, s.Uncovered(start.Add(6*time.Hour), start.Add(7*time.Hour)))
 }
 
+func TestRead_StoppedTrail(t *testing.T) {
+	t.Parallel()
+	now := start.Add(9 * time.Hour)
+	r := readerOf(newTrail(3), now)
+	s, _ := read(t, r, start, now)
+	require.Equal(t, []logfiles.ProblemKind{logfiles.DigestMissing}, kinds(s))
+	require.Contains(t, s.Problems[0].Detail, "there must be one until 2026-03-01T07:00:00Z")
+	r.StoppedAt = start.Add(3 * time.Hour)
+	s, _ = read(t, r, start, now)
+	require.Equal(t, []logfiles.ProblemKind{logfiles.DigestGap}, kinds(s))
+	require.Contains(t, s.Problems[0].Detail, "has not logged since 2026-03-01T03:00:00Z")
+	require.True(t, s.Problems[0].Kind.Tampering())
+}
+
 // Hostile files end in an error that names the limit, in little memory.
 func TestRead_Limits(t *testing.T) {
 	t.Parallel()
