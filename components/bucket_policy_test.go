@@ -96,7 +96,7 @@ func deniedBy(t *testing.T, document, action, resource string, context map[strin
 		Statement []struct {
 			Sid, Effect, Principal string
 			Action, Resource       oneOrMany
-			Condition              map[string]map[string]string
+			Condition              map[string]map[string]oneOrMany
 		}
 	}
 	require.NoError(t, json.Unmarshal([]byte(document), &d))
@@ -108,12 +108,12 @@ func deniedBy(t *testing.T, document, action, resource string, context map[strin
 			for k, want := range keys {
 				got, present := context[k]
 				switch operator {
-				case "Bool":
-					holds = holds && present && got == want
 				case "Null":
-					holds = holds && present == (want == "false")
+					holds = holds && present == slices.Contains(want, "false")
+				case "Bool", "StringEquals":
+					holds = holds && present && slices.Contains(want, got)
 				case "StringNotEquals", "ArnNotEquals": // holds where the key is absent, too
-					holds = holds && got != want
+					holds = holds && !slices.Contains(want, got)
 				default:
 					t.Fatalf("this test does not know the operator %s", operator)
 				}
