@@ -36,6 +36,11 @@ Go modules, which takes a few minutes the first time.`,
 					return err
 				}
 				fmt.Fprintf(out, "aws cli:  %s\n", program)
+				models, err := engine.InstallModels(cmd.Context(), root, cmd.ErrOrStderr())
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(out, "models:   in %s\n", models)
 			}
 			if trino {
 				server, err := engine.InstallTrino(cmd.Context(), root, cmd.ErrOrStderr())
@@ -48,6 +53,6 @@ Go modules, which takes a few minutes the first time.`,
 		},
 	}
 	cmd.Flags().BoolVar(&trino, "trino", false, "Trino as well, the SQL engine that answers for Athena in the tests: a download of 800 MB, and Java 24 or newer must be installed")
-	cmd.Flags().BoolVar(&awsCLI, "aws-cli", false, "an AWS CLI as well, for the tests that it judges")
+	cmd.Flags().BoolVar(&awsCLI, "aws-cli", false, "an AWS CLI and AWS's service models as well, for the tests that use them")
 	return cmd
 }

@@ -71,17 +71,10 @@ func pipAWSCLI(ctx context.Context, dst string) error {
 	if err != nil {
 		return errors.New("there is no aws on PATH, and no python3 to install one with: install the AWS CLI or Python 3")
 	}
-	// A virtual environment brings a pip where the system has none; Debian's
-	// Python may lack venv and have pip.
-	venv := filepath.Join(filepath.Dir(dst), "venv")
-	pip := filepath.Join(venv, "bin", "python3")
-	if venvErr := exec.CommandContext(ctx, python, "-m", "venv", venv).Run(); venvErr != nil {
-		pip = python
-	}
-	install := exec.CommandContext(ctx, pip, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+	err = pip(ctx, python, filepath.Join(filepath.Dir(dst), "venv"), "install", "--quiet",
 		"--target", filepath.Join(dst, "lib"), "awscli=="+awscliVersion)
-	if out, err := install.CombinedOutput(); err != nil {
-		return fmt.Errorf("pip install awscli: %w: install the AWS CLI, or give this machine python3-venv and access to PyPI\n%s", err, strings.TrimSpace(string(out)))
+	if err != nil {
+		return fmt.Errorf("%w: install the AWS CLI, or give this machine python3-venv and access to PyPI", err)
 	}
 	script := fmt.Sprintf(`#!/bin/sh
 # Runs the AWS CLI in the folder beside this one.
@@ -92,4 +85,19 @@ PYTHONPATH="$here/lib" exec %s -m awscli "$@"
 		return err
 	}
 	return os.WriteFile(filepath.Join(dst, "bin", "aws"), []byte(script), 0o755)
+}
+
+// pip runs pip in a virtual environment at venv, which brings a pip where the
+// system has none, or else the system's: Debian's Python may lack venv and have
+// pip.
+func pip(ctx context.Context, python, venv string, args ...string) error {
+	program := filepath.Join(venv, "bin", "python3")
+	if err := exec.CommandContext(ctx, python, "-m", "venv", venv).Run(); err != nil {
+		program = python
+	}
+	args = append([]string{"-m", "pip", "--disable-pip-version-check"}, args...)
+	if out, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("pip %s: %w\n%s", strings.Join(args[3:], " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }

@@ -70,6 +70,9 @@ func (c *call) chooseEncryption() (sseChoice, error) {
 		return ch, wire.Errf(http.StatusBadRequest, "InvalidEncryptionAlgorithmError", "The Encryption request you specified is not valid. Supported value: AES256.")
 	}
 	if ch.algorithm == sseS3 {
+		if c.hasHeader(headerSSEContext) {
+			return ch, wire.NotImplemented("s3", "an encryption context without SSE-KMS")
+		}
 		return sseChoice{algorithm: sseS3}, nil
 	}
 	if ch.keyID == "" {

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -492,6 +493,9 @@ func parseXML(body []byte, root string, v any) error {
 		}
 		if start.Name.Local != root || d.DecodeElement(v, &start) != nil {
 			return errMalformedXML()
+		}
+		if element := unknownElement(body, reflect.TypeOf(v)); element != "" {
+			return wire.NotImplemented("s3", "the element "+element+" of "+root)
 		}
 		return nil
 	}

@@ -519,13 +519,19 @@ type aclGrant struct {
 	Permission string
 }
 
+// aclIn is an ACL as clients send it. S3 has stopped using DisplayName, which
+// older clients send back as they read it.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_Owner.html
 type aclIn struct {
-	Owner  s3Owner
+	Owner struct {
+		ID          string
+		DisplayName string
+	}
 	Grants []struct {
 		Grantee struct {
-			ID           string
-			URI          string
-			EmailAddress string
+			ID          string
+			DisplayName string
+			URI         string
 		}
 		Permission string
 	} `xml:"AccessControlList>Grant"`
