@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	trailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
@@ -151,4 +152,73 @@ func TestKMS_Events_DeniedAndByAService(t *testing.T) {
 	_, e = kmsEvent(t, s, "GenerateDataKeyWithoutPlaintext")
 	require.Equal(t, map[string]any{"keyId": *k.Arn, "numberOfBytes": 64.0, "encryptionContext": map[string]any{"aws:ebs:id": "vol-1"}}, e.RequestParameters)
 	require.NotEmpty(t, e.UserIdentity.InvokedBy)
+}
+
+// KMS rotates and deletes by itself: service events, without a caller.
+func TestKMS_Events_OfTheServiceItself(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	s := newServer(t, unthrottled, func(o *Options) { o.Now = clock.now })
+	c := kmsClient(t, s, "alice")
+	k, other := made(t, c), made(t, c)
+	for _, call := range [][2]string{
+		{"EnableKeyRotation", `{"KeyId":"` + *k.KeyId + `","RotationPeriodInDays":90}`},
+		{"ScheduleKeyDeletion", `{"KeyId":"` + *other.KeyId + `","PendingWindowInDays":7}`},
+		{"RotateKeyOnDemand", `{"KeyId":"` + *k.KeyId + `"}`},
+	} {
+		_, code, message := raw(s, "alice", call[0], call[1])
+		require.Empty(t, code, message)
+	}
+	check := func(operation, arn, id, response, details string) {
+		t.Helper()
+		whole, _ := kmsEvent(t, s, operation)
+		var got map[string]any
+		require.NoError(t, json.Unmarshal([]byte(whole), &got))
+		delete(got, "eventID")
+		delete(got, "eventTime")
+		want := `{"eventVersion":"1.11","userIdentity":{"accountId":"123456789012","invokedBy":"AWS Internal"},"eventSource":"kms.amazonaws.com",
+			"eventName":"` + operation + `","awsRegion":"us-east-1","sourceIPAddress":"AWS Internal","userAgent":"AWS Internal","requestParameters":null,
+			"responseElements":` + response + `,"readOnly":false,"resources":[{"accountId":"123456789012","type":"AWS::KMS::Key","ARN":"` + arn + `"}],
+			"eventType":"AwsServiceEvent","managementEvent":true,"recipientAccountId":"123456789012","eventCategory":"Management"` + details + `}`
+		b, err := json.Marshal(got)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(b))
+	}
+	check("RotateKey", *k.Arn, *k.KeyId, "null", `,"serviceEventDetails":{"rotationType":"ON_DEMAND","keyId":"`+*k.KeyId+`"}`)
+	clock.advance(91 * 24 * time.Hour)
+	_, code, message := raw(s, "alice", "ListKeys", `{}`) // what is due is done
+	require.Empty(t, code, message)
+	check("RotateKey", *k.Arn, *k.KeyId, "null", `,"serviceEventDetails":{"rotationType":"AUTOMATIC","keyId":"`+*k.KeyId+`"}`)
+	check("DeleteKey", *other.Arn, *other.KeyId, `{"keyId":"`+*other.Arn+`"}`, "")
+}
+
+// Since 2025 the events of the use of a key name its material.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/ct-generatedatakey.html
+func TestKMS_Events_NameTheKeyMaterial(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, unthrottled)
+	c := kmsClient(t, s, "alice")
+	k := made(t, c)
+	blob := base64.StdEncoding.EncodeToString(encrypted(t, c, *k.KeyId, "text", nil))
+	_, code, message := raw(s, "alice", "RotateKeyOnDemand", `{"KeyId":"`+*k.KeyId+`"}`)
+	require.Empty(t, code, message)
+	material := func(operation string) string {
+		whole, _ := kmsEvent(t, s, operation)
+		var got struct {
+			AdditionalEventData struct{ KeyMaterialID string }
+		}
+		require.NoError(t, json.Unmarshal([]byte(whole), &got))
+		return got.AdditionalEventData.KeyMaterialID
+	}
+	first := material("Encrypt")
+	require.Len(t, first, 64)
+	for _, call := range [][2]string{
+		{"Decrypt", `{"CiphertextBlob":"` + blob + `"}`},
+		{"GenerateDataKey", `{"KeyId":"` + *k.KeyId + `","KeySpec":"AES_256"}`},
+	} {
+		_, code, message := raw(s, "alice", call[0], call[1])
+		require.Empty(t, code, message)
+	}
+	require.Equal(t, first, material("Decrypt"), "of the material that the ciphertext is under")
+	require.NotEqual(t, first, material("GenerateDataKey"))
 }

@@ -118,6 +118,7 @@ func (c *call) encrypt(in encryptInput) (blob []byte, k keyRecord, err error) {
 	if in.DryRun {
 		return nil, k, dryRun
 	}
+	c.material = k.Versions[len(k.Versions)-1].ID
 	blob, err = c.s.seal(k, in.Plaintext, in.EncryptionContext)
 	return blob, k, err
 }
@@ -168,6 +169,9 @@ func (c *call) open(operation, id string, blob []byte, context map[string]string
 		return out, kmsError("InvalidCiphertextException", "")
 	}
 	out.materialID = out.key.Versions[h.version].ID
+	if operation == "Decrypt" {
+		c.material = out.materialID
+	}
 	return out, nil
 }
 
@@ -365,6 +369,7 @@ func (c *call) newDataKey(id string, size int, context map[string]string) (out n
 		return out, err
 	}
 	out.KeyARN, out.materialID = k.arn(), k.Versions[len(k.Versions)-1].ID
+	c.material = out.materialID
 	out.Plaintext = make([]byte, size)
 	_, _ = rand.Read(out.Plaintext) // never fails: see crypto/rand.Read
 	out.Ciphertext, err = c.s.seal(k, out.Plaintext, context)

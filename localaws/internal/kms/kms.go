@@ -129,6 +129,7 @@ type call struct {
 
 	// What the event will say.
 	request   any
+	material  string // ID of the key material that a successful use took; empty if the event does not say
 	keyARNs   []string
 	aliasARNs []string
 }
@@ -236,6 +237,9 @@ func (c *call) event(readOnly bool, out any, err error) trail.Event {
 		e.InvokedBy = "fas.s3.amazonaws.com"
 	case "ec2":
 		e.InvokedBy = "AWS Internal"
+	}
+	if err == nil && c.material != "" {
+		e.Additional = map[string]string{"keyMaterialId": c.material}
 	}
 	switch {
 	case err != nil:

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/securethecloud/kms-baseline/localaws/internal/trail"
 )
 
 // Rotation: a key gets new material, and keeps the old to decrypt with.
@@ -18,7 +20,9 @@ const (
 	maxRotationsOnDemand = 25
 )
 
-// rotate gives k, and its replicas, new material. k is not saved.
+// rotate gives k, and its replicas, new material, and records the service event
+// of k. k is not saved.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/ct-rotatekey.html
 func (s *Service) rotate(tx *bolt.Tx, k *keyRecord, kind string, now time.Time) error {
 	id, material := newMaterialID(), newMaterial()
 	defer clear(material)
@@ -37,7 +41,11 @@ func (s *Service) rotate(tx *bolt.Tx, k *keyRecord, kind string, now time.Time) 
 			return err
 		}
 	}
-	return nil
+	return s.trail.RecordServiceIn(tx, trail.ServiceEvent{
+		Account: k.Account, Region: k.Region, Time: now, Source: "kms.amazonaws.com", Name: "RotateKey",
+		Resource: trail.Resource{ARN: k.arn(), Type: "AWS::KMS::Key"},
+		Details:  map[string]string{"rotationType": kind, "keyId": k.ID},
+	})
 }
 
 // resumeRotation makes up, at once and once only, for a rotation that came due

@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/securethecloud/kms-baseline/localaws/internal/store"
+	"github.com/securethecloud/kms-baseline/localaws/internal/trail"
 	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
@@ -318,7 +319,7 @@ func (s *Service) sweepKeys(tx *bolt.Tx, now time.Time) error {
 		}
 		switch {
 		case k.expired(now):
-			if err := eraseKey(tx, k); err != nil {
+			if err := s.eraseKey(tx, k); err != nil {
 				return err
 			}
 			if k.DeletionDate.After(lastErased[shared]) {
@@ -344,8 +345,10 @@ func (s *Service) sweepKeys(tx *bolt.Tx, now time.Time) error {
 
 func (k keyRecord) replica() bool { return k.multiRegion() && !k.primary() }
 
-// eraseKey removes the key and its aliases for good.
-func eraseKey(tx *bolt.Tx, k keyRecord) error {
+// eraseKey removes the key and its aliases for good, and records the service
+// event.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/ct-delete-key.html
+func (s *Service) eraseKey(tx *bolt.Tx, k keyRecord) error {
 	aliases, err := aliasesOf(tx, k)
 	if err != nil {
 		return err
@@ -355,7 +358,14 @@ func eraseKey(tx *bolt.Tx, k keyRecord) error {
 			return err
 		}
 	}
-	return store.Remove(tx, KeyBucket, k.storeKey())
+	if err := store.Remove(tx, KeyBucket, k.storeKey()); err != nil {
+		return err
+	}
+	return s.trail.RecordServiceIn(tx, trail.ServiceEvent{
+		Account: k.Account, Region: k.Region, Time: *k.DeletionDate, Source: "kms.amazonaws.com", Name: "DeleteKey",
+		Resource: trail.Resource{ARN: k.arn(), Type: "AWS::KMS::Key"},
+		Response: map[string]string{"keyId": k.arn()},
+	})
 }
 
 func aliasesOf(tx *bolt.Tx, k keyRecord) (out []aliasRecord, err error) {

@@ -162,7 +162,7 @@ type trailRecord struct {
 	RequestParameters   any                   `json:"requestParameters"`
 	ResponseElements    any                   `json:"responseElements"`
 	AdditionalEventData any                   `json:"additionalEventData,omitempty"`
-	RequestID           string                `json:"requestID"`
+	RequestID           string                `json:"requestID,omitempty"`
 	EventID             string                `json:"eventID"`
 	ReadOnly            bool                  `json:"readOnly"`
 	Resources           []trailRecordResource `json:"resources,omitempty"`
@@ -170,13 +170,14 @@ type trailRecord struct {
 	ManagementEvent     bool                  `json:"managementEvent"`
 	RecipientAccountID  string                `json:"recipientAccountId"`
 	SharedEventID       string                `json:"sharedEventID,omitempty"`
+	ServiceEventDetails any                   `json:"serviceEventDetails,omitempty"`
 	EventCategory       string                `json:"eventCategory"`
 	TLSDetails          *trailTLS             `json:"tlsDetails,omitempty"`
 }
 
 type trailIdentity struct {
-	Type        string `json:"type"`
-	PrincipalID string `json:"principalId"`
+	Type        string `json:"type,omitempty"`
+	PrincipalID string `json:"principalId,omitempty"`
 	ARN         string `json:"arn,omitempty"`
 	AccountID   string `json:"accountId"`
 	AccessKeyID string `json:"accessKeyId,omitempty"`
@@ -303,6 +304,44 @@ func (s *Service) RecordIn(tx *bolt.Tx, e Event) error {
 		}
 	}
 	return nil
+}
+
+// ServiceEvent is something that a service does to a resource of its owner
+// without a request, as an event in the owner's account.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/non-api-aws-service-events.html
+type ServiceEvent struct {
+	Account, Region string
+	Time            time.Time
+	Source          string // "kms.amazonaws.com"
+	Name            string // "RotateKey"
+	Resource        Resource
+	Response        any // responseElements; nil is null
+	Details         any // serviceEventDetails; nil is absent
+}
+
+// RecordServiceIn writes the event in the transaction that changes the state.
+func (s *Service) RecordServiceIn(tx *bolt.Tx, e ServiceEvent) error {
+	const internal = "AWS Internal"
+	record := trailRecord{
+		EventVersion:        "1.11",
+		UserIdentity:        trailIdentity{AccountID: e.Account, InvokedBy: internal},
+		EventTime:           e.Time.UTC().Format(time.RFC3339),
+		EventSource:         e.Source,
+		EventName:           e.Name,
+		AWSRegion:           e.Region,
+		SourceIPAddress:     internal,
+		UserAgent:           internal,
+		ResponseElements:    e.Response,
+		EventID:             wire.NewUUID(),
+		Resources:           []trailRecordResource{{AccountID: e.Account, Type: e.Resource.Type, ARN: e.Resource.ARN}},
+		EventType:           "AwsServiceEvent",
+		ManagementEvent:     true,
+		RecipientAccountID:  e.Account,
+		ServiceEventDetails: e.Details,
+		EventCategory:       "Management",
+	}
+	summary := trailSummary{Name: e.Name, Source: e.Source, Resources: []lookupResource{{e.Resource.Type, e.Resource.lookupName()}}}
+	return s.write(tx, &wire.Request{Region: e.Region, Now: e.Time}, record, summary)
 }
 
 // write adds a record to the history of its recipient.
