@@ -277,3 +277,67 @@ func TestAWSCLI_ValidatesLogs(t *testing.T) {
 	}
 	require.NotContains(t, validate(), "INVALID")
 }
+
+func TestTrail_TagsAndSelectorsSurviveARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := newServer(t, unthrottled, func(o *Options) { o.Dir, o.TrailDelivery = dir, -1 })
+	makeLogBucket(t, s, trailPolicy)
+	c := cloudtrail.NewFromConfig(awsConfig(t, s, trailAccount, noRetries))
+	_, err := c.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logBucket),
+		TagsList: []types.Tag{{Key: aws.String("team"), Value: aws.String("audit")}, {Key: aws.String("old"), Value: aws.String("1")}}})
+	require.NoError(t, err)
+	_, err = c.AddTags(t.Context(), &cloudtrail.AddTagsInput{ResourceId: aws.String(auditTrail),
+		TagsList: []types.Tag{{Key: aws.String("team"), Value: aws.String("blue")}, {Key: aws.String("empty")}}})
+	require.NoError(t, err)
+	_, err = c.RemoveTags(t.Context(), &cloudtrail.RemoveTagsInput{ResourceId: aws.String(auditTrail), TagsList: []types.Tag{{Key: aws.String("old")}, {Key: aws.String("none")}}})
+	require.NoError(t, err)
+	var many []types.Tag
+	for i := range 50 {
+		many = append(many, types.Tag{Key: aws.String("k" + strings.Repeat("x", i))})
+	}
+	_, err = c.AddTags(t.Context(), &cloudtrail.AddTagsInput{ResourceId: aws.String(auditTrail), TagsList: many})
+	requireCode(t, err, "TagsLimitExceededException")
+	_, err = c.AddTags(t.Context(), &cloudtrail.AddTagsInput{ResourceId: aws.String("audit"), TagsList: many[:1]})
+	requireCode(t, err, "CloudTrailARNInvalidException")
+
+	// Only what changes is logged from now on.
+	_, err = c.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{TrailName: aws.String("audit"),
+		EventSelectors: []types.EventSelector{{ReadWriteType: types.ReadWriteTypeWriteOnly, IncludeManagementEvents: aws.Bool(true)}}})
+	require.NoError(t, err)
+	_, err = c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+
+	s = newServer(t, unthrottled, func(o *Options) { o.Dir, o.TrailDelivery = dir, -1 })
+	cfg := awsConfig(t, s, trailAccount, noRetries)
+	c = cloudtrail.NewFromConfig(cfg)
+	keys := kms.NewFromConfig(cfg)
+	_, err = keys.ListKeys(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = keys.CreateKey(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, s.DeliverTrails())
+	bucket := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+	names := map[string]bool{}
+	for _, key := range trailFiles(t, bucket, "CloudTrail/") {
+		out, err := bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &key})
+		require.NoError(t, err)
+		unpacked, err := gzip.NewReader(out.Body)
+		require.NoError(t, err)
+		var content struct{ Records []trailEntry }
+		require.NoError(t, json.NewDecoder(unpacked).Decode(&content))
+		for _, e := range content.Records {
+			names[e.EventName] = true
+		}
+	}
+	require.True(t, names["StartLogging"] && names["CreateKey"], "%v", names)
+	require.False(t, names["ListKeys"], "a selector for writes logs no reads")
+	tags, err := c.ListTags(t.Context(), &cloudtrail.ListTagsInput{ResourceIdList: []string{auditTrail}})
+	require.NoError(t, err)
+	got := map[string]string{}
+	for _, tag := range tags.ResourceTagList[0].TagsList {
+		got[*tag.Key] = aws.ToString(tag.Value)
+	}
+	require.Equal(t, map[string]string{"team": "blue", "empty": ""}, got)
+}

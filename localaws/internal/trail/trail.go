@@ -79,6 +79,8 @@ func Open(db *bolt.DB, identities *policy.Identities, o Options) (*Service, erro
 		"GetEventSelectors": operation(s, true, func(r *wire.Request, in getEventSelectorsInput) string { return named(r, in.TrailName) }, nil, getEventSelectors),
 		"ListPublicKeys":    operation(s, true, anyResource[listPublicKeysInput], nil, listPublicKeys),
 		"ListTags":          operation(s, true, tagsOf, nil, listTags),
+		"AddTags":           operation(s, false, tagged, nil, addTags),
+		"RemoveTags":        operation(s, false, tagged, nil, removeTags),
 	}
 	if err := db.View(s.loadTrails); err != nil {
 		return nil, err

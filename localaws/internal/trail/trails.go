@@ -730,6 +730,53 @@ func listTags(tx *bolt.Tx, r *wire.Request, in listTagsInput) (any, error) {
 	return map[string]any{"ResourceTagList": list}, nil
 }
 
+type changeTagsInput struct {
+	ResourceId string //nolint:revive // AWS's name
+	TagsList   []trailTag
+}
+
+func tagged(_ *wire.Request, in changeTagsInput) string { return in.ResourceId }
+
+// maxTags is how many tags a trail can have.
+const maxTags = 50
+
+// addTags adds tags, or changes their values.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_AddTags.html
+func addTags(tx *bolt.Tx, r *wire.Request, in changeTagsInput) (any, error) {
+	return changeTags(tx, r, in, func(tags []trailTag, tag trailTag) []trailTag { return append(tags, tag) })
+}
+
+// removeTags removes the tags whose keys are in the list; a key that the trail
+// does not have is no error.
+func removeTags(tx *bolt.Tx, r *wire.Request, in changeTagsInput) (any, error) {
+	return changeTags(tx, r, in, func(tags []trailTag, _ trailTag) []trailTag { return tags })
+}
+
+// changeTags takes each tag away, and lets put add it again.
+func changeTags(tx *bolt.Tx, r *wire.Request, in changeTagsInput, put func([]trailTag, trailTag) []trailTag) (any, error) {
+	if !strings.HasPrefix(in.ResourceId, "arn:") {
+		return nil, wire.Errf(http.StatusBadRequest, "CloudTrailARNInvalidException", "%s is not the ARN of a trail.", in.ResourceId)
+	}
+	t, err := findTrail(tx, r, in.ResourceId, true)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	tags := slices.Clone(t.Tags)
+	for _, tag := range in.TagsList {
+		if tag.Key == "" || len([]rune(tag.Key)) > 128 || len([]rune(tag.Value)) > 256 || seen[tag.Key] {
+			return nil, wire.Errf(http.StatusBadRequest, "InvalidTagParameterException", "The tag key %q is invalid, its value is too long, or the list has it twice.", tag.Key)
+		}
+		seen[tag.Key] = true
+		tags = put(slices.DeleteFunc(tags, func(other trailTag) bool { return other.Key == tag.Key }), tag)
+	}
+	if len(tags) > maxTags {
+		return nil, wire.Errf(http.StatusBadRequest, "TagsLimitExceededException", "A trail can have %d tags at most.", maxTags)
+	}
+	t.Tags = tags
+	return struct{}{}, store.Save(tx, TrailBucket, t.storeKey(), t)
+}
+
 var (
 	trailARN  = regexp.MustCompile(`^arn:aws:cloudtrail:[a-z0-9-]+:\d{12}:trail/[A-Za-z0-9._-]{3,128}$`)
 	trailName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
