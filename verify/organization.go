@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -106,7 +107,7 @@ func (x *organization) run(c *cobra.Command) error {
 	if err := x.aws(ctx, &org); err != nil {
 		return err
 	}
-	p := newProgress(x.options, len(accounts))
+	p := newProgress(x.options, len(slices.DeleteFunc(slices.Clone(accounts), func(a check.AccountName) bool { return slices.Contains(x.exclude, a.ID) })))
 	org.Started, org.Finished = p.started, p.finished
 	stop := p.show()
 	rep, err := check.RunOrganization(ctx, org)
