@@ -35,7 +35,7 @@ type eventSource interface {
 	find(ctx context.Context, s *search) error
 }
 
-// validator is an [eventSource] of files, which says whether they are intact.
+// validator is an [eventSource] of files that reports whether they are intact.
 type validator interface{ integrity() report.Result }
 
 // lookup is the value of [Config.Events] for the event history.
