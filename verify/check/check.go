@@ -205,7 +205,13 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 // result puts the catalogue's part and the controls to what a check found.
 func (c Check) result(x report.Result, cfg Config) report.Result {
 	x.ID, x.Group, x.Title, x.Severity, x.Why, x.NotProven = c.ID, c.Group, c.Title, c.Severity, c.Why, strings.ReplaceAll(c.NotProven, "`", "")
-	if readsFiles(cfg.Events) {
+	if readsSQL(cfg.Events) && slices.Contains([]string{"trail.write", "trail.read", "trail.keys", "canary.write", "canary.read"}, c.ID) {
+		x.NotProven += "; " + sqlLimits
+		if x.Status == report.Pass {
+			x.Actual += "; " + sqlLimits
+		}
+	}
+	if readsFiles(cfg.Events) || readsSQL(cfg.Events) {
 		x.Title = strings.ReplaceAll(x.Title, "the event history", "the trail")
 	}
 	x.Expected = cmp.Or(x.Expected, c.Expected)
@@ -382,8 +388,8 @@ func (c *Config) complete() error {
 	c.Since = cmp.Or(c.Since, 24*time.Hour)
 	c.lookupAttempts = cmp.Or(c.lookupAttempts, lookupAttempts)
 	c.lookupRate = cmp.Or(c.lookupRate, lookupRate)
-	if c.Poll == 0 && readsFiles(c.Events) {
-		c.Poll = time.Minute // every look reads the files again
+	if c.Poll == 0 && (readsFiles(c.Events) || readsSQL(c.Events)) {
+		c.Poll = time.Minute // every look reads the files, or scans the table, again
 	}
 	c.Poll = cmp.Or(c.Poll, 10*time.Second)
 	c.Concurrency = cmp.Or(c.Concurrency, 32)

@@ -46,6 +46,9 @@ func eventsOf(r *run) (eventSource, error) {
 	if r.cfg.Events == lookup {
 		return &history{client: r.trail, now: r.now}, nil
 	}
+	if readsSQL(r.cfg.Events) {
+		return newSQLEvents(r, r.cfg.Events)
+	}
 	return newLogFiles(r, r.cfg.Events)
 }
 
@@ -66,13 +69,16 @@ func checkEvents(value string) error {
 	switch {
 	case value == lookup:
 		return nil
+	case readsSQL(value):
+		_, err := newSQLEvents(&run{}, value)
+		return err
 	case readsFiles(value):
 		if _, err := logfiles.ParseLocation(value); err != nil {
 			return &InputError{"--events " + err.Error()}
 		}
 		return nil
 	}
-	return &InputError{fmt.Sprintf("--events %s is not a source of events: use %s or s3://BUCKET/PREFIX", quote(value), lookup)}
+	return &InputError{fmt.Sprintf("--events %s is not a source of events: use %s, s3://BUCKET/PREFIX, athena:WORKGROUP/DATABASE.TABLE or trino:https://HOST/CATALOG.SCHEMA.TABLE", quote(value), lookup)}
 }
 
 // search is what a run looks for in CloudTrail's records, and what it saw there.
