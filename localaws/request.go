@@ -58,7 +58,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, h *http.Request) {
 			refused = wire.NotImplemented(r.Service, "")
 		}
 	}
-	if h.Method == http.MethodOptions { // a preflight request, which nobody signs
+	if h.Method == http.MethodOptions { // a preflight request, which is never signed
 		r.Service, service, refused = "s3", s.s3, nil
 	}
 	if h.Header.Get("Origin") != "" && (service != s.s3 || !s.s3.AllowsOrigin(h)) {

@@ -51,7 +51,7 @@ const (
 )
 
 // sqlLimits is what no SQL source proves, whatever it finds.
-const sqlLimits = "SQL validates no digest file: it does not show that the log files are unaltered, or that none is missing (--events s3://BUCKET/PREFIX does)"
+const sqlLimits = "SQL validates no digest file: it does not show that the log files are unaltered, or that none is missing"
 
 // readsSQL reports whether a value of [Config.Events] names a table.
 func readsSQL(value string) bool {
@@ -141,7 +141,7 @@ func (s *sqlEvents) find(ctx context.Context, search *search) error {
 	}
 	now := s.r.now()
 	for _, w := range wants {
-		w.gone, w.uncovered = true, ""
+		w.gone, w.uncovered = true, "SQL does not show that no log file is missing"
 		switch {
 		case rows >= maxSQLRows:
 			w.uncovered = fmt.Sprintf("the query has more than %d rows, and the others were not examined", maxSQLRows)

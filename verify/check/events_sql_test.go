@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,4 +101,19 @@ func TestSQL_RecordsOfATableAreComparedAsAnyOther(t *testing.T) {
 	require.Equal(t, "q1", w.found.evidence.RequestID)
 	require.Contains(t, w.uncovered, "could not be read") // the damaged one
 	require.Contains(t, source.effort(), "1 query of c.d.t, 7 bytes scanned")
+}
+
+// A caller that can write to the bucket can forge a log file.
+func TestSQL_NoCheckPassesOnItAlone(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]report.Status{"trail.write": report.Inconclusive, "trail.read": report.Inconclusive, "key.enabled": report.Pass} {
+		at := slices.IndexFunc(Catalogue, func(c Check) bool { return c.ID == id })
+		require.GreaterOrEqual(t, at, 0, id)
+		result := func(events string, status report.Status) report.Status {
+			return Catalogue[at].result(report.Result{Status: status}, Config{Events: events}).Status
+		}
+		require.Equal(t, want, result("athena:primary/audit.cloudtrail", report.Pass), id)
+		require.Equal(t, report.Fail, result("athena:primary/audit.cloudtrail", report.Fail), id)
+		require.Equal(t, report.Pass, result("s3://logs", report.Pass), id)
+	}
 }

@@ -97,7 +97,7 @@ func (e engine) call(ctx context.Context, method, url, body, catalog, schema str
 	case resp.StatusCode == http.StatusNoContent:
 		return page, nil
 	case resp.StatusCode != http.StatusOK:
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 500)) // what there is of it
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 500)) // as far as it can be read
 		return page, fmt.Errorf("Trino answers %s: %s", resp.Status, bytes.TrimSpace(text))
 	}
 	d := json.NewDecoder(resp.Body)
