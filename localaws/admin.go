@@ -24,6 +24,7 @@ const adminPath = "/_localaws/"
 //	PUT    /_localaws/policies?principal=ARN   give a principal an identity policy
 //	PUT    /_localaws/roles?arn=ARN            create a role, given its trust policy
 //	DELETE /_localaws/roles?arn=ARN            remove a role
+//	PUT    /_localaws/organization             make an [Organization], given as JSON
 func (s *Server) serveAdmin(w http.ResponseWriter, h *http.Request) {
 	switch h.Method + " " + h.URL.Path[len(adminPath):] {
 	case "GET calls":
@@ -53,6 +54,17 @@ func (s *Server) serveAdmin(w http.ResponseWriter, h *http.Request) {
 	case "DELETE roles":
 		if err := s.SetRole(h.URL.Query().Get("arn"), ""); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
+	case "PUT organization":
+		var o Organization
+		d := json.NewDecoder(http.MaxBytesReader(w, h.Body, wire.MaxBody))
+		d.DisallowUnknownFields()
+		err := d.Decode(&o)
+		if err == nil {
+			err = s.SetOrganization(o)
+		}
+		if err != nil {
+			http.Error(w, fmt.Sprintf("not an organization: %v", err), http.StatusBadRequest)
 		}
 	default:
 		http.Error(w, "localaws: no such page", http.StatusNotFound)

@@ -31,6 +31,7 @@ import (
 	"github.com/securethecloud/kms-baseline/localaws/internal/ec2"
 	"github.com/securethecloud/kms-baseline/localaws/internal/glue"
 	"github.com/securethecloud/kms-baseline/localaws/internal/kms"
+	"github.com/securethecloud/kms-baseline/localaws/internal/organizations"
 	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
 	"github.com/securethecloud/kms-baseline/localaws/internal/s3"
 	"github.com/securethecloud/kms-baseline/localaws/internal/store"
@@ -76,7 +77,7 @@ type Options struct {
 // Call is one answered request.
 type Call struct {
 	Time      time.Time     `json:"time"`
-	Service   string        `json:"service"`   // "kms", "s3", "ec2", "sts", "cloudtrail", "athena", "glue"
+	Service   string        `json:"service"`   // "kms", "s3", "ec2", "sts", "cloudtrail", "athena", "glue", "organizations"
 	Operation string        `json:"operation"` // "GenerateDataKey"
 	Region    string        `json:"region"`
 	Principal string        `json:"principal"`       // ARN; empty for an unsigned request
@@ -98,6 +99,7 @@ type Server struct {
 	trail      *trail.Service
 	sts        *sts.Service
 	athena     *athena.Service
+	org        *organizations.Service
 	services   map[string]wire.Service // by the name in a signature's scope
 
 	closing sync.Once
@@ -136,7 +138,7 @@ func Open(o Options) (*Server, error) {
 	}
 	db, err := store.Open(filepath.Join(o.Dir, "localaws.db"), append(trail.Buckets(), kms.KeyBucket, kms.AliasBucket,
 		s3.AccountBucket, s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, policy.Bucket,
-		sts.RoleBucket, sts.SessionBucket, glue.DatabaseBucket, glue.TableBucket, athena.WorkGroupBucket, athena.QueryBucket)...)
+		sts.RoleBucket, sts.SessionBucket, glue.DatabaseBucket, glue.TableBucket, athena.WorkGroupBucket, athena.QueryBucket, organizations.Bucket)...)
 	if err != nil {
 		return nil, err
 	}
@@ -194,8 +196,9 @@ func (s *Server) openServices() (err error) {
 	if s.athena, err = athena.Open(s.db, s.identities, s.trail, catalog, s.s3, o.Trino, o.Now); err != nil {
 		return err
 	}
+	s.org = organizations.New(s.db, s.identities, s.trail)
 	s.services = map[string]wire.Service{
-		"glue": catalog, "athena": s.athena,
+		"glue": catalog, "athena": s.athena, "organizations": s.org,
 		"kms": s.kms, "s3": s.s3, "ec2": ec2.New(s.db, s.identities, s.trail, s.kms), "sts": s.sts, "cloudtrail": s.trail,
 	}
 	return nil
@@ -223,6 +226,17 @@ func (s *Server) SetIdentityPolicy(principalARN, document string) error {
 func (s *Server) SetRole(roleARN, trustPolicy string) error {
 	return s.sts.SetRole(roleARN, trustPolicy)
 }
+
+// Organization is an organization and its accounts, as AWS Organizations lists
+// them.
+type Organization = organizations.Organization
+
+// OrganizationAccount is an account of an organization.
+type OrganizationAccount = organizations.Account
+
+// SetOrganization makes the organization, or replaces it. One without an ID removes
+// it. Roles in its accounts are made by [Server.SetRole].
+func (s *Server) SetOrganization(o Organization) error { return s.org.Set(o) }
 
 // EnvelopeHeader is the first line of an object's file.
 type EnvelopeHeader = s3.EnvelopeHeader

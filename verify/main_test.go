@@ -80,6 +80,8 @@ func TestScripts(t *testing.T) {
 			"role":   makeRole,
 			"trail":  makeTrail,
 			"member": makeMember,
+
+			"organization": makeOrganization,
 		},
 	})
 }
@@ -364,6 +366,21 @@ func makeTrail(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// makeOrganization makes an organization of accounts, each with a state after a
+// colon if it is not active. The first is the management account.
+func makeOrganization(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: organization ACCOUNT[:STATE] ...")
+	}
+	o := localaws.Organization{ID: "o-a1b2c3d4e5"}
+	for _, arg := range args {
+		id, state, _ := strings.Cut(arg, ":")
+		o.Accounts = append(o.Accounts, localaws.OrganizationAccount{ID: id, Name: "account " + id[:3], State: state})
+	}
+	o.Management = o.Accounts[0].ID
+	ts.Check(scriptOf(ts).server.SetOrganization(o))
+}
+
 // makeMember makes an account of an organization: the stack, and the role audit/verify-reader, which
 // the account of the script may assume with an external ID.
 func makeMember(ts *testscript.TestScript, neg bool, args []string) {
@@ -373,7 +390,7 @@ func makeMember(ts *testscript.TestScript, neg bool, args []string) {
 	account, server := args[0], scriptOf(ts).server
 	_, err := makeStack(server, account, "ckms-"+account+"-us-east-1")
 	ts.Check(err)
-	ts.Check(server.SetIdentityPolicy("arn:aws:iam::"+testAccount+":user/localaws", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}}`))
+	ts.Check(server.SetIdentityPolicy("arn:aws:iam::"+testAccount+":user/localaws", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":["sts:AssumeRole","organizations:ListAccounts"],"Resource":"*"}}`))
 	role := "arn:aws:iam::" + account + ":role/audit/verify-reader"
 	ts.Check(server.SetRole(role, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"`+testAccount+`"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"audit-2026"}}}}`))
 	ts.Check(server.SetIdentityPolicy(role, ts.ReadFile(args[1])))

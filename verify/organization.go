@@ -31,7 +31,9 @@ writes one report: a matrix of accounts and checks, and with -o json the full re
 of each account.
 
 The accounts are in a file, one a line: the AWS account ID, and after a space an
-optional name. Empty lines and lines that begin with # are ignored.
+optional name. Empty lines and lines that begin with # are ignored. With
+--organization they are those of the caller's organization, which the management
+account and delegated administrators may list.
 
 An account that could not be examined (the role was refused, the account took too
 long) is never shown as passed: its verdict is error, and the exit code 4 or, if a
@@ -47,6 +49,7 @@ The exit codes are those of verify.`,
 	o.addReportFlags(c, report.OrganizationFormats)
 	f := c.Flags()
 	f.StringVar(&x.accounts, "accounts", "", "file with the accounts, one a line: AWS account ID and optional name; - is stdin")
+	f.BoolVar(&x.all, "organization", false, "all accounts of the caller's organization, from AWS Organizations, instead of --accounts")
 	f.StringSliceVar(&x.exclude, "exclude-account", nil, "AWS account ID that is not examined on purpose; may be repeated")
 	f.StringVar(&x.role, "role", "", "name of the role to assume in each account, with its path: verify-reader, audit/verify-reader")
 	f.StringVar(&x.externalID, "external-id", "", "external ID that the trust policy of the role requires (default: none)")
@@ -65,6 +68,7 @@ type organization struct {
 	*options
 
 	accounts                      string
+	all                           bool
 	exclude, regions              []string
 	role, externalID, sessionName string
 	parallel                      int
@@ -76,8 +80,10 @@ func (x *organization) run(c *cobra.Command) error {
 		return err
 	}
 	switch {
-	case x.accounts == "":
-		return errors.New("no accounts: name the file with --accounts")
+	case x.accounts == "" && !x.all:
+		return errors.New("no accounts: name the file with --accounts, or take those of the organization with --organization")
+	case x.accounts != "" && x.all:
+		return errors.New("--accounts and --organization exclude each other")
 	case x.parallel < 1 || x.parallel > 256:
 		return fmt.Errorf("--parallel %d is not from 1 to 256", x.parallel)
 	case x.accountTimeout < time.Second || x.accountTimeout > time.Hour:
@@ -87,9 +93,11 @@ func (x *organization) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	accounts, err := x.readAccounts()
-	if err != nil {
-		return err
+	var accounts []check.AccountName
+	if !x.all {
+		if accounts, err = x.readAccounts(); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := x.limited(c.Context())
 	defer cancel()
@@ -107,7 +115,21 @@ func (x *organization) run(c *cobra.Command) error {
 	if err := x.aws(ctx, &org); err != nil {
 		return err
 	}
-	p := newProgress(x.options, len(slices.DeleteFunc(slices.Clone(accounts), func(a check.AccountName) bool { return slices.Contains(x.exclude, a.ID) })))
+	if x.all {
+		if org.Accounts, org.Asked, err = check.ListAccounts(ctx, org.Each.AWS); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return hinted{
+				fmt.Errorf("%w: organizations:ListAccounts: %s", errAWS, check.Reason(err)),
+				"list the accounts as the management account or a delegated administrator, or name a file with --accounts",
+			}
+		}
+	}
+	examined := slices.DeleteFunc(slices.Clone(org.Accounts), func(a check.AccountName) bool {
+		return a.NotExamined != "" || slices.Contains(x.exclude, a.ID)
+	})
+	p := newProgress(x.options, len(examined))
 	org.Started, org.Finished = p.started, p.finished
 	stop := p.show()
 	rep, err := check.RunOrganization(ctx, org)

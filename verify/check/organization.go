@@ -35,6 +35,8 @@ type Organization struct {
 	Each Config
 	// Accounts are the accounts, each once.
 	Accounts []AccountName
+	// Asked are the endpoints that Accounts came from, for the report.
+	Asked []report.Endpoint
 	// Exclude are the IDs of accounts that are not examined on purpose. They are
 	// in the report as skipped.
 	Exclude []string
@@ -210,7 +212,7 @@ func RunOrganization(ctx context.Context, o Organization) (*report.Organization,
 		}
 	}
 	_ = g.Wait() // errors are in the accounts
-	rep.Endpoints = seen.list("")
+	rep.Endpoints = append(slices.Clone(o.Asked), seen.list("")...)
 	rep.FinishedAt = now().UTC()
 	rep.Judge()
 	if ctx.Err() != nil {
