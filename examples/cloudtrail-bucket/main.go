@@ -33,7 +33,7 @@ func program(ctx *pulumi.Context) error {
 	service := pulumi.StringArray{pulumi.String("cloudtrail.amazonaws.com")}
 	bucket, err := components.NewEncryptedBucket(ctx, "trail", &components.EncryptedBucketArgs{
 		KmsKeyArn: key.KeyArn,
-		// CloudTrail encrypts digest files, which prove that log files are unchanged, so.
+		// CloudTrail names SSE-S3 when it writes digest files.
 		SSES3Services: []string{"cloudtrail.amazonaws.com"},
 		Statements: []components.PolicyStatement{
 			{
