@@ -110,7 +110,7 @@ func newRoot(o *options) *cobra.Command {
 	f.BoolVar(&o.allRegions, "all-regions", false, "check EBS encryption by default, and snapshot sharing, in every enabled Region")
 	f.IntVar(&o.concurrency, "concurrency", 32, "number of concurrent calls, 1 to 256")
 	root.PersistentFlags().BoolVarP(&o.quiet, "quiet", "q", false, "no progress and no hints on stderr")
-	root.AddCommand(newList(o), newIAM(o), newEnvelope(o), newOrphans(o), newOrganization(o))
+	root.AddCommand(newList(o), newIAM(o), newEnvelope(o), newOrphans(o), newOrganization(o), newAthena(o))
 	return root
 }
 
