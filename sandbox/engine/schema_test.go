@@ -21,10 +21,11 @@ import (
 // expects from, the provider.
 var (
 	sdkResources = map[string]any{
-		"aws:ebs/defaultKmsKey:DefaultKmsKey":             ebs.DefaultKmsKey{},
-		"aws:ebs/encryptionByDefault:EncryptionByDefault": ebs.EncryptionByDefault{},
-		"aws:ebs/snapshot:Snapshot":                       ebs.Snapshot{},
-		"aws:ebs/volume:Volume":                           ebs.Volume{},
+		"aws:ebs/defaultKmsKey:DefaultKmsKey":                         ebs.DefaultKmsKey{},
+		"aws:ebs/encryptionByDefault:EncryptionByDefault":             ebs.EncryptionByDefault{},
+		"aws:ebs/snapshot:Snapshot":                                   ebs.Snapshot{},
+		"aws:ebs/snapshotBlockPublicAccess:SnapshotBlockPublicAccess": ebs.SnapshotBlockPublicAccess{},
+		"aws:ebs/volume:Volume":                                       ebs.Volume{},
 
 		"aws:kms/alias:Alias":           kms.Alias{},
 		"aws:kms/key:Key":               kms.Key{},
