@@ -294,7 +294,7 @@ func TestRun_TimedOut(t *testing.T) {
 	s := goodStack(t)
 	s.aws.Inject(localaws.Fault{Service: "kms", Operation: "GetKeyPolicy", Delay: time.Hour})
 	timedOut := errors.New("timed out")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, timedOut)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Second, timedOut)
 	defer cancel()
 	rep, err := Run(ctx, s.config)
 	require.ErrorIs(t, err, timedOut)
