@@ -85,7 +85,7 @@ func withoutAccountInHost(o *s3control.Options) {
 	if err != nil {
 		return // the SDK reports it
 	}
-	base.User = nil // of no use here, and other clients' business: see sandbox/engine/env.go
+	base.User = nil // it is for botocore: see controlURL in sandbox/engine/env.go
 	o.EndpointResolverV2 = oneEndpoint{*base}
 }
 

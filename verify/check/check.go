@@ -61,9 +61,10 @@ type Config struct {
 	// The default is the caller of this run.
 	Caller string
 	// Events is the source of CloudTrail's records for the trail.* and canary.*
-	// checks: "lookup" is the event history (LookupEvents), and "s3://BUCKET/PREFIX"
-	// the log files that a trail delivers there, which are validated first. The
-	// default is "lookup".
+	// checks: "lookup" is the event history (LookupEvents); "s3://BUCKET/PREFIX" the
+	// log files that a trail delivers there, which are validated first;
+	// "athena:WORKGROUP/DATABASE.TABLE" and "trino:https://..." a table over log files,
+	// on which no check passes. The default is "lookup".
 	Events string
 	// Since is how far back reads are looked for in the event history. The
 	// default is 24 hours; the event history holds 90 days. Writes are looked
@@ -205,7 +206,7 @@ func Run(ctx context.Context, cfg Config) (*report.Report, error) {
 // result puts the catalogue's part and the controls to what a check found.
 func (c Check) result(x report.Result, cfg Config) report.Result {
 	x.ID, x.Group, x.Title, x.Severity, x.Why, x.NotProven = c.ID, c.Group, c.Title, c.Severity, c.Why, strings.ReplaceAll(c.NotProven, "`", "")
-	if readsSQL(cfg.Events) && slices.Contains([]string{"trail.write", "trail.read", "trail.keys", "canary.write", "canary.read"}, c.ID) {
+	if readsSQL(cfg.Events) && c.FromEvents {
 		x.NotProven += "; " + sqlLimits
 		if x.Status == report.Pass { // a forged log file would pass
 			x.Status, x.Actual = report.Inconclusive, x.Actual+"; "+sqlLimits

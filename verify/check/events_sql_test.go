@@ -117,3 +117,8 @@ func TestSQL_NoCheckPassesOnItAlone(t *testing.T) {
 		require.Equal(t, report.Pass, result("s3://logs", report.Pass), id)
 	}
 }
+
+func TestSQL_ValidatesNoLogFiles(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, report.Skipped, trailIntegrity(t.Context(), &run{cfg: Config{Events: "athena:primary/audit.cloudtrail"}}).Status)
+}

@@ -21,7 +21,7 @@ import (
 
 var trailChecks = []Check{
 	{
-		ID: "trail.write", Title: "the event history shows the key used for the write", Severity: "high",
+		ID: "trail.write", Title: "the event history shows the key used for the write", Severity: "high", FromEvents: true,
 		Why:       "what S3 says of an object is a label; the event is KMS's own record that this key was used for it, for this caller",
 		Expected:  "GenerateDataKey under the key, by S3 for the caller, for the object or its bucket, at the time of the write",
 		Proves:    "KMS generated a data key under this key (`GenerateDataKey`), called by S3, for this caller, for this object or its bucket, at the time of its write",
@@ -30,7 +30,7 @@ var trailChecks = []Check{
 		Needs:     []Permission{{"cloudtrail:LookupEvents", onAnything}, {"s3:GetObject", onObjects}, {"kms:DescribeKey", onKey}},
 		run:       trailWrite,
 	}, {
-		ID: "trail.read", Title: "the event history shows the key used for a read", Severity: "medium",
+		ID: "trail.read", Title: "the event history shows the key used for a read", Severity: "medium", FromEvents: true,
 		Why:       "without a Decrypt under the key a read would not have gone through KMS, where it can be refused and is logged",
 		Expected:  "Decrypt under the key, by S3 for the caller, for the object or its bucket",
 		Proves:    "KMS decrypted a data key under this key (`Decrypt`), called by S3, for this caller, for this object or its bucket, within `--since`",
@@ -39,7 +39,7 @@ var trailChecks = []Check{
 		Needs:     []Permission{{"cloudtrail:LookupEvents", onAnything}, {"s3:GetObject", onObjects}, {"kms:Decrypt", onKeyThroughS3}, {"kms:DescribeKey", onKey}},
 		run:       trailRead,
 	}, {
-		ID: "trail.keys", Title: "the event history shows every key used", Severity: "medium",
+		ID: "trail.keys", Title: "the event history shows every key used", Severity: "medium", FromEvents: true,
 		Why:       "a key that is not used encrypts nothing, whatever is configured",
 		Expected:  "GenerateDataKey under each key, by or for the caller",
 		Proves:    "with several `--key`: this caller requested a data key under each key within `--since`",
@@ -194,20 +194,15 @@ func (f trailFindings) result(r *run, w *want) report.Result {
 	case w.found != nil && w.found.own:
 		return w.provenByData()
 	case w.found != nil:
-		u := w.found.use
 		tie := "tied to the key alone"
 		switch {
 		case w.context == "":
-		case u.Context == w.object:
+		case w.found.use.Context == w.object:
 			tie = "tied to the object by its ARN"
 		default:
 			tie = "tied to the bucket by its ARN: with a Bucket Key KMS is not told of the object"
 		}
-		x := pass(fmt.Sprintf("%s at %s by %s, %s", u.Name, u.Time.Format(time.RFC3339), u.Caller, tie), w.found.evidence)
-		if w.read.Source != "" {
-			x.Evidence = append(x.Evidence, w.read)
-		}
-		return x
+		return w.proven(tie)
 	case w.contradicted != "":
 		return fail(w.contradicted, "find out who wrote the object, and write it again as it should be", w.contradicts)
 	case f.err != nil:
@@ -231,25 +226,30 @@ func (f trailFindings) result(r *run, w *want) report.Result {
 		text += "; with a Bucket Key S3 asks KMS once for a caller and then goes on with that answer for a while, so there may never be one"
 		remedy = r.again("--canary=true", "--wait=20m")
 	}
-	x := inconclusive(text, remedy)
+	return w.withRead(inconclusive(text, remedy))
+}
+
+// withRead adds the evidence of the run's own read to a result.
+func (w *want) withRead(x report.Result) report.Result {
 	if w.read.Source != "" {
 		x.Evidence = append(x.Evidence, w.read)
 	}
 	return x
 }
 
+// proven is the result of a want that the found event proves; tie is what ties the
+// event to it.
+func (w *want) proven(tie string) report.Result {
+	u := w.found.use
+	return w.withRead(pass(fmt.Sprintf("%s at %s by %s, %s", u.Name, u.Time.Format(time.RFC3339), u.Caller, tie), w.found.evidence))
+}
+
 // provenByData is the result of a want that the object's own data event proves.
 func (w *want) provenByData() report.Result {
-	u := w.found.use
-	tie := "S3 encrypted the object under the key"
 	if w.event == "Decrypt" {
-		tie = "HeadObject shows the object under the key"
+		return w.proven("the object's own data event: HeadObject shows the object under the key")
 	}
-	x := pass(fmt.Sprintf("%s at %s by %s, the object's own data event: %s", u.Name, u.Time.Format(time.RFC3339), u.Caller, tie), w.found.evidence)
-	if w.read.Source != "" {
-		x.Evidence = append(x.Evidence, w.read)
-	}
-	return x
+	return w.proven("the object's own data event: S3 encrypted the object under the key")
 }
 
 // nearest names the most frequent reasons.

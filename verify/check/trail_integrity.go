@@ -24,8 +24,8 @@ var trailIntegrityChecks = []Check{
 }
 
 func trailIntegrity(_ context.Context, r *run) report.Result {
-	if r.cfg.Events == lookup {
-		return skipped("the event history has no files: name the trail's with --events s3://BUCKET/PREFIX")
+	if !readsFiles(r.cfg.Events) {
+		return skipped("only log files can be validated: name the trail's with --events s3://BUCKET/PREFIX")
 	}
 	f := r.events()
 	if f.integrity == nil {
