@@ -1,8 +1,8 @@
 // Package localaws is the AWS that this project runs against where there is no
-// account: KMS, S3, the EBS encryption defaults, STS, CloudTrail, and what
-// Athena needs to query its log files, small and exact, in one process. Its cryptography is real, its
-// state survives a kill, and an unmodified client (AWS CLI, SDK, Pulumi
-// provider) is the judge of what it answers.
+// account: KMS, S3, the EBS encryption defaults, STS, CloudTrail, what Athena needs
+// to query log files, and the accounts of an organization; small and exact, in one
+// process. Its cryptography is real, its state survives a kill, and an unmodified
+// client (AWS CLI, SDK, Pulumi provider) is the judge of what it answers.
 //
 // It is not an AWS emulator for general use: an operation that this project
 // does not need answers NotImplemented in its service's own error shape.

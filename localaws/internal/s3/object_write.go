@@ -16,11 +16,23 @@ import (
 )
 
 func putObject(c *call) (*response, error) {
-	o := &objectRecord{Key: c.key, Modified: c.Now.UTC()}
 	p, err := c.payload(maxObject)
 	if err != nil {
 		return nil, err
 	}
+	o, err := c.storePayload(p)
+	if err != nil {
+		return nil, err
+	}
+	a := &response{header: c.sseHeaders(o)}
+	maps.Copy(a.header, o.checksumHeaders())
+	a.header["Etag"], a.header["X-Amz-Version-Id"] = quoted(o.ETag), c.versionHeader(o.VersionID)
+	return a, nil
+}
+
+// storePayload makes an object of p, as the call's headers describe it.
+func (c *call) storePayload(p *payload) (*objectRecord, error) {
+	o := &objectRecord{Key: c.key, Modified: c.Now.UTC()}
 	if err := errors.Join(c.describe(o), c.describeAccess(o)); err != nil {
 		return nil, err
 	}
@@ -28,13 +40,7 @@ func putObject(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.store(o, k, p); err != nil {
-		return nil, err
-	}
-	a := &response{header: c.sseHeaders(o)}
-	maps.Copy(a.header, o.checksumHeaders())
-	a.header["Etag"], a.header["X-Amz-Version-Id"] = quoted(o.ETag), c.versionHeader(o.VersionID)
-	return a, nil
+	return o, c.store(o, k, p)
 }
 
 // startWrite holds the conditions of a write against what is there, before the

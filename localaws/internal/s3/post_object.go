@@ -206,16 +206,12 @@ func (c *call) storeForm(form *postForm, limits postLimits) (*response, error) {
 	if err := c.authorize("s3:PutObject", c.arn()); err != nil {
 		return nil, err
 	}
-	o := &objectRecord{Key: c.key, Modified: c.Now.UTC()}
 	p := &payload{body: &limitedFile{file: form.file, limits: limits}, left: math.MaxInt64, open: true, md5: newMD5()}
-	if err := errors.Join(p.readChecksum(c), c.describe(o), c.describeAccess(o)); err != nil {
+	if err := p.readChecksum(c); err != nil {
 		return nil, err
 	}
-	k, err := c.startWrite()
+	o, err := c.storePayload(p)
 	if err != nil {
-		return nil, err
-	}
-	if err := c.store(o, k, p); err != nil {
 		return nil, err
 	}
 	return c.posted(o, form)
