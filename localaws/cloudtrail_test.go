@@ -150,7 +150,7 @@ func TestLookupEvents_RecordsACallByAService(t *testing.T) {
 	require.NotEqual(t, e.Request.ID, got.RequestID)
 	require.Nil(t, got.TLSDetails)
 	require.Equal(t, map[string]any{"keyMaterialId": "m"}, got.AdditionalEventData)
-	require.Equal(t, []trailResource{{"123456789012", "AWS::KMS::Key", "arn:aws:kms:us-east-1:123456789012:key/k1"}}, got.Resources)
+	require.Equal(t, []trailResource{{AccountID: "123456789012", Type: "AWS::KMS::Key", ARN: "arn:aws:kms:us-east-1:123456789012:key/k1"}}, got.Resources)
 }
 
 func TestLookupEvents_RecordsItself(t *testing.T) {

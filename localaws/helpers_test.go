@@ -19,7 +19,7 @@ type trailEntry struct {
 // objects is the directory of the objects' files.
 func (s *Server) objects() string { return filepath.Join(s.opts.Dir, "objects") }
 
-type trailResource struct{ AccountID, Type, ARN string }
+type trailResource struct{ AccountID, Type, ARN, ARNPrefix string }
 
 // Sizes of the object file's format and of S3's limits, in bytes.
 const (

@@ -240,7 +240,7 @@ func TestAssumeRole_AcrossAccountsIsRecordedInBoth(t *testing.T) {
 		require.Equal(t, "123456789012", record.UserIdentity.AccountID)
 		require.Equal(t, *out.Credentials.AccessKeyId, record.ResponseElements.Credentials.AccessKeyID)
 		require.Empty(t, record.ResponseElements.Credentials.SecretAccessKey)
-		require.Equal(t, []trailResource{{"210987654321", "AWS::IAM::Role", role}}, record.Resources)
+		require.Equal(t, []trailResource{{AccountID: "210987654321", Type: "AWS::IAM::Role", ARN: role}}, record.Resources)
 		if kind == "AWSAccount" {
 			require.Empty(t, record.UserIdentity.ARN)
 			require.Equal(t, "210987654321", record.RecipientAccountID)

@@ -1,7 +1,6 @@
 package localaws
 
 import (
-	"compress/gzip"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -16,34 +15,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// recordFrom is a record of a log file.
-type recordFrom struct {
-	EventName, EventCategory, EventSource, ErrorCode, RecipientAccountID string
-	ReadOnly, ManagementEvent                                            bool
-	RequestParameters, AdditionalEventData, ResponseElements             map[string]any
-	UserIdentity                                                         struct{ AccountID string }
-	Resources                                                            []map[string]string
-}
-
 // deliveredRecords delivers, and reads the records of all log files.
-func deliveredRecords(t *testing.T, s *Server, c *s3.Client) []recordFrom {
+func deliveredRecords(t *testing.T, s *Server, c *s3.Client) []trailEntry {
 	t.Helper()
 	require.NoError(t, s.DeliverTrails())
-	var all []recordFrom
+	var all []trailEntry
 	for _, key := range trailFiles(t, c, "CloudTrail/") {
 		file, err := c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &key})
 		require.NoError(t, err)
-		unpacked, err := gzip.NewReader(file.Body)
-		require.NoError(t, err)
-		var content struct{ Records []recordFrom }
-		require.NoError(t, json.NewDecoder(unpacked).Decode(&content))
-		all = append(all, content.Records...)
+		all = append(all, logRecords(t, file.Body)...)
 	}
 	return all
 }
 
-func dataEvents(records []recordFrom) []recordFrom {
-	var data []recordFrom
+// field is a field of an object in a record; nil if there is none.
+func field(object any, name string) any {
+	fields, _ := object.(map[string]any)
+	return fields[name]
+}
+
+func dataEvents(records []trailEntry) []trailEntry {
+	var data []trailEntry
 	for _, r := range records {
 		if !r.ManagementEvent {
 			data = append(data, r)
@@ -103,20 +95,20 @@ func TestTrail_DataEventsOfObjects(t *testing.T) {
 	record := data[0]
 	require.Equal(t, "PutObject", record.EventName)
 	require.Equal(t, "Data", record.EventCategory)
-	require.Equal(t, "paid/1", record.RequestParameters["key"])
-	require.Equal(t, *orders, record.RequestParameters["bucketName"])
-	require.Equal(t, "Default_SSE_KMS", record.AdditionalEventData["SSEApplied"])
-	require.Equal(t, *key.KeyMetadata.Arn, record.ResponseElements["x-amz-server-side-encryption-aws-kms-key-id"])
-	require.Equal(t, *written.VersionId, record.ResponseElements["x-amz-version-id"])
-	require.Equal(t, []map[string]string{
-		{"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::orders-764265373335/paid/1"},
-		{"type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::orders-764265373335", "accountId": trailAccount},
+	require.Equal(t, "paid/1", field(record.RequestParameters, "key"))
+	require.Equal(t, *orders, field(record.RequestParameters, "bucketName"))
+	require.Equal(t, "Default_SSE_KMS", field(record.AdditionalEventData, "SSEApplied"))
+	require.Equal(t, *key.KeyMetadata.Arn, field(record.ResponseElements, "x-amz-server-side-encryption-aws-kms-key-id"))
+	require.Equal(t, *written.VersionId, field(record.ResponseElements, "x-amz-version-id"))
+	require.Equal(t, []trailResource{
+		{Type: "AWS::S3::Object", ARN: "arn:aws:s3:::orders-764265373335/paid/1"},
+		{Type: "AWS::S3::Bucket", ARN: "arn:aws:s3:::orders-764265373335", AccountID: trailAccount},
 	}, record.Resources)
 	require.Equal(t, []string{"GetObject", "GetObject", "DeleteObject"}, []string{data[1].EventName, data[2].EventName, data[3].EventName})
 	require.True(t, data[1].ReadOnly)
 	require.Nil(t, data[1].ResponseElements)
 	require.Equal(t, "NoSuchKey", data[2].ErrorCode)
-	require.Equal(t, "true", data[3].ResponseElements["x-amz-delete-marker"])
+	require.Equal(t, "true", field(data[3].ResponseElements, "x-amz-delete-marker"))
 	// They are not in the event history.
 	history, err := c.LookupEvents(t.Context(), &cloudtrail.LookupEventsInput{LookupAttributes: []types.LookupAttribute{{AttributeKey: "EventName", AttributeValue: aws.String("PutObject")}}})
 	require.NoError(t, err)
@@ -155,11 +147,11 @@ func TestTrail_DataEventsOfAnotherAccount(t *testing.T) {
 	records := deliveredRecords(t, s, bucket)
 	require.Len(t, records, 2)
 	require.Equal(t, "PutObject", records[0].EventName)
-	require.Equal(t, "SSE_S3", records[0].AdditionalEventData["SSEApplied"])
+	require.Equal(t, "SSE_S3", field(records[0].AdditionalEventData, "SSEApplied"))
 	require.Equal(t, trailAccount, records[0].RecipientAccountID)
 	require.Equal(t, "444455556666", records[0].UserIdentity.AccountID)
 	require.Equal(t, "ListObjects", records[1].EventName)
-	require.Contains(t, records[1].Resources, map[string]string{"type": "AWS::S3::Object", "ARNPrefix": "arn:aws:s3:::shared-764265373335/"})
+	require.Contains(t, records[1].Resources, trailResource{Type: "AWS::S3::Object", ARNPrefix: "arn:aws:s3:::shared-764265373335/"})
 }
 
 func TestTrail_DataResourcesThatAreRefused(t *testing.T) {
@@ -221,7 +213,7 @@ func TestTrail_DataEventsOfFormsAndCustomerKeys(t *testing.T) {
 	} {
 		require.Equal(t, want.name, data[i].EventName)
 		require.Equal(t, want.failure, data[i].ErrorCode)
-		applied, _ := data[i].AdditionalEventData["SSEApplied"].(string)
+		applied, _ := field(data[i].AdditionalEventData, "SSEApplied").(string)
 		require.Equal(t, want.applied, applied)
 		record, err := json.Marshal(data[i])
 		require.NoError(t, err)

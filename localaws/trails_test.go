@@ -71,6 +71,16 @@ func trailFiles(t *testing.T, c *s3.Client, folder string) []string {
 	return keys
 }
 
+// logRecords are the records of a log file.
+func logRecords(t *testing.T, file io.Reader) []trailEntry {
+	t.Helper()
+	unpacked, err := gzip.NewReader(file)
+	require.NoError(t, err)
+	var content struct{ Records []trailEntry }
+	require.NoError(t, json.NewDecoder(unpacked).Decode(&content))
+	return content.Records
+}
+
 func TestTrail_LogsUnderTheKey(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
@@ -111,11 +121,7 @@ func TestTrail_LogsUnderTheKey(t *testing.T) {
 	file, err := bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &logs[1]})
 	require.NoError(t, err)
 	require.Equal(t, *key.KeyMetadata.Arn, *file.SSEKMSKeyId)
-	unpacked, err := gzip.NewReader(file.Body)
-	require.NoError(t, err)
-	var content struct{ Records []trailEntry }
-	require.NoError(t, json.NewDecoder(unpacked).Decode(&content))
-	require.Equal(t, "StartLogging", content.Records[0].EventName)
+	require.Equal(t, "StartLogging", logRecords(t, file.Body)[0].EventName)
 
 	status, err := c.GetTrailStatus(t.Context(), &cloudtrail.GetTrailStatusInput{Name: aws.String(auditTrail)})
 	require.NoError(t, err)
