@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -141,7 +142,7 @@ type notFound struct {
 
 func (x notFound) Do(h *http.Request) (*http.Response, error) {
 	if h.Method == http.MethodHead && strings.HasSuffix(h.URL.Path, "/"+x.key) && (x.version == "" || h.URL.Query().Get("versionId") == x.version) {
-		return &http.Response{StatusCode: 404, Status: "404 Not Found", Header: http.Header{}, Body: http.NoBody, Request: h}, nil // words:ok
+		return &http.Response{StatusCode: 404, Status: "404 Not Found", Header: http.Header{}, Body: io.NopCloser(strings.NewReader("")), Request: h}, nil
 	}
 	return x.next.Do(h)
 }

@@ -184,11 +184,7 @@ func (t table) problemsByCheck(o *Organization) {
 	}
 	fmt.Fprintf(t, "\n%s\n", t.paint(bold, "What did not pass"))
 	for _, p := range list {
-		head := fmt.Sprintf("%s %s", p.Status.sign(), p.ID)
-		lines := wrap(fmt.Sprintf("%s (%s): %s", head, p.Severity, p.Title), t.Width-4)
-		lines[0] = t.paint(colorOf(p.Status), head) + strings.TrimPrefix(lines[0], head)
-		fmt.Fprintf(t, "  %s\n", lines[0])
-		t.labeled("    ", "", 0, lines[1:])
+		t.problem(p.Status, p.ID, p.Severity, p.Title)
 		for _, where := range p.Where[:min(len(p.Where), shownFailures)] {
 			t.labeled("      ", "", 0, wrap(where, t.Width-6))
 		}

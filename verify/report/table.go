@@ -134,12 +134,17 @@ func (t table) problems(r *Report) {
 	}
 	fmt.Fprintf(t, "\n%s\n", t.paint(bold, "What did not pass"))
 	for _, x := range list {
-		head := fmt.Sprintf("%s %s", x.Status.sign(), x.ID)
-		lines := wrap(fmt.Sprintf("%s (%s): %s", head, x.Severity, x.Actual), t.Width-4)
-		lines[0] = t.paint(colorOf(x.Status), head) + strings.TrimPrefix(lines[0], head)
-		fmt.Fprintf(t, "  %s\n", lines[0])
-		t.labeled("    ", "", 0, lines[1:])
+		t.problem(x.Status, x.ID, x.Severity, x.Actual)
 	}
+}
+
+// problem writes one check that did not pass.
+func (t table) problem(status Status, id, severity, text string) {
+	head := fmt.Sprintf("%s %s", status.sign(), id)
+	lines := wrap(fmt.Sprintf("%s (%s): %s", head, severity, text), t.Width-4)
+	lines[0] = t.paint(colorOf(status), head) + strings.TrimPrefix(lines[0], head)
+	fmt.Fprintf(t, "  %s\n", lines[0])
+	t.labeled("    ", "", 0, lines[1:])
 }
 
 const statusWidth = 14 // "? inconclusive"
