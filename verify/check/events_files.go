@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/securethecloud/kms-baseline/verify/internal/times"
 	"github.com/securethecloud/kms-baseline/verify/logfiles"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
@@ -76,16 +77,16 @@ func (l *logFiles) find(ctx context.Context, s *search) error {
 	}
 	wants := s.pending()
 	now := l.r.now()
-	var times []logfiles.Span
+	var spans []logfiles.Span
 	for _, w := range wants {
 		w.near, w.others = nil, nil // all is read again
-		times = append(times, logfiles.Span{From: w.from, To: w.to})
+		spans = append(spans, logfiles.Span{From: w.from, To: w.to})
 	}
 	if l.r.selected["trail.integrity"] {
-		times = append(times, logfiles.Span{From: now.Add(-l.r.cfg.Since), To: now})
+		spans = append(spans, logfiles.Span{From: now.Add(-l.r.cfg.Since), To: now})
 	}
 	q := newRecordQuery(s.wants)
-	for _, span := range mergeSpans(times) {
+	for _, span := range mergeSpans(spans) {
 		unread := 0
 		summary, err := logfiles.Read(ctx, l.reader, span.From, span.To, q.decode, func(rec decoded, f logfiles.File) {
 			if rec.err != nil {
@@ -106,7 +107,7 @@ func (l *logFiles) find(ctx context.Context, s *search) error {
 			if w.from.Before(span.From) || w.to.After(span.To) { // its time was read with another span
 				continue
 			}
-			w.gone, w.uncovered = true, summary.Uncovered(w.from, earlier(w.to, now))
+			w.gone, w.uncovered = true, summary.Uncovered(w.from, times.Earlier(w.to, now))
 			if unread > 0 {
 				w.uncovered = cmp.Or(w.uncovered, count(unread, "event")+" that may concern it could not be read")
 			}
@@ -127,13 +128,13 @@ func callOf(err error) string {
 	return ""
 }
 
-// mergeSpans puts times together that overlap or are close.
-func mergeSpans(times []logfiles.Span) []logfiles.Span {
-	slices.SortFunc(times, func(a, b logfiles.Span) int { return a.From.Compare(b.From) })
+// mergeSpans puts together spans that overlap or are close.
+func mergeSpans(spans []logfiles.Span) []logfiles.Span {
+	slices.SortFunc(spans, func(a, b logfiles.Span) int { return a.From.Compare(b.From) })
 	var merged []logfiles.Span
-	for _, t := range times {
+	for _, t := range spans {
 		if n := len(merged); n > 0 && !t.From.After(merged[n-1].To.Add(bySpan)) {
-			merged[n-1].To = later(merged[n-1].To, t.To)
+			merged[n-1].To = times.Later(merged[n-1].To, t.To)
 		} else {
 			merged = append(merged, t)
 		}

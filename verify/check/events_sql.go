@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/securethecloud/kms-baseline/verify/internal/times"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
@@ -223,7 +224,7 @@ func (sh *sqlShape) query(t sqlTable, wants []*want) string {
 	from, to := wants[0].from, wants[0].to
 	seen := map[string]bool{}
 	for _, w := range wants {
-		from, to = earlier(from, w.from), later(to, w.to)
+		from, to = times.Earlier(from, w.from), times.Later(to, w.to)
 		add(&names, w.event)
 		for _, e := range dataEvents[w.event] {
 			add(&names, e)

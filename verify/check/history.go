@@ -13,6 +13,7 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	"golang.org/x/time/rate"
 
+	"github.com/securethecloud/kms-baseline/verify/internal/times"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
@@ -128,11 +129,11 @@ func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value 
 		if in == nil {
 			from, to := left[0].from, left[0].to
 			for _, w := range left {
-				from, to = earlier(from, w.from), later(to, w.to)
+				from, to = times.Earlier(from, w.from), times.Later(to, w.to)
 			}
 			in = &cloudtrail.LookupEventsInput{
 				LookupAttributes: []types.LookupAttribute{{AttributeKey: key, AttributeValue: &value}},
-				StartTime:        aws.Time(later(from, now.Add(-eventHistory))),
+				StartTime:        aws.Time(times.Later(from, now.Add(-eventHistory))),
 			}
 			oldest = now
 			if to.Before(now) { // without an end it is now, by AWS's own clock
@@ -148,7 +149,7 @@ func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value 
 		for _, e := range out.Events {
 			rec, wrong := readEvent(e)
 			h.search.show(wants, sighting{trailRecord: rec, wrong: wrong, evidence: report.Evidence{Source: h.name(), RequestID: requestID}})
-			oldest = earlier(oldest, aws.ToTime(e.EventTime))
+			oldest = times.Earlier(oldest, aws.ToTime(e.EventTime))
 		}
 		if aws.ToString(out.NextToken) == "" {
 			return nil
@@ -157,25 +158,11 @@ func (h *history) look(ctx context.Context, key types.LookupAttributeKey, value 
 		in.NextToken = out.NextToken
 		var to time.Time
 		for _, w := range left {
-			to = later(to, w.to)
+			to = times.Later(to, w.to)
 		}
 		if to.Before(oldest) {
 			in = nil // nothing is wanted in between: start again further back
 		}
 	}
 	return nil
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

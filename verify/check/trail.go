@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/securethecloud/kms-baseline/verify/internal/times"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
@@ -393,7 +394,7 @@ func (r *run) writesOf(ctx context.Context, source eventSource, key, caller stri
 			w.from, w.to = at.Add(-nearWrite), at.Add(nearWrite)
 			w.whole = true
 			if r.cfg.Canary { // what this run uploads proves nothing of an earlier write
-				w.to = earlier(w.to, r.started().Add(-time.Second))
+				w.to = times.Earlier(w.to, r.started().Add(-time.Second))
 			}
 			if w.context != w.object {
 				w.from = at.Add(-bucketKeyAge)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/securethecloud/kms-baseline/verify/internal/times"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
@@ -60,7 +61,7 @@ func (l *logFiles) integrity() report.Result {
 		if s.From.IsZero() {
 			continue
 		}
-		covered = append(covered, later(s.From, l.spans[i].From).UTC().Format(time.RFC3339)+" to "+earlier(s.To, l.spans[i].To).UTC().Format(time.RFC3339))
+		covered = append(covered, times.Later(s.From, l.spans[i].From).UTC().Format(time.RFC3339)+" to "+times.Earlier(s.To, l.spans[i].To).UTC().Format(time.RFC3339))
 	}
 	if len(l.summaries) == 0 {
 		return inconclusive("no file was read", l.r.again(), evidence)

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/securethecloud/kms-baseline/verify/internal/times"
 )
 
 const (
@@ -113,7 +115,7 @@ func (x *reading) list(ctx context.Context, kind string, from, to time.Time) ([]
 // digests validates the digest files that cover the time, notes what they do not
 // cover, and returns those that the log files can be compared with.
 func (x *reading) digests(ctx context.Context) ([]*digest, error) {
-	listed, err := x.list(ctx, digestFolder, x.from.Add(-digestPeriod-digestDelay), earlier(x.until.Add(digestPeriod+digestDelay), x.now))
+	listed, err := x.list(ctx, digestFolder, x.from.Add(-digestPeriod-digestDelay), times.Earlier(x.until.Add(digestPeriod+digestDelay), x.now))
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +185,7 @@ func (x *reading) ofTrail(listed []listing) (names []string, newest time.Time) {
 			}
 		default:
 			names = append(names, o.key)
-			newest = later(newest, o.modified)
+			newest = times.Later(newest, o.modified)
 		}
 	}
 	return names, newest
@@ -235,7 +237,7 @@ func (x *reading) checkChain(chain []*digest, names []string, bad map[string]boo
 		if before.disowned {
 			from = before.start
 		}
-		x.hole(earlier(from, d.start), later(d.start, before.end), "no unbroken chain of digest files covers the time from %s to %s", stamp(from), stamp(d.start))
+		x.hole(times.Earlier(from, d.start), times.Later(d.start, before.end), "no unbroken chain of digest files covers the time from %s to %s", stamp(from), stamp(d.start))
 	}
 	last := chain[len(chain)-1]
 	x.From, x.To = chain[0].start, last.end
@@ -256,15 +258,15 @@ func (x *reading) checkFirst(d *digest, bad map[string]bool) {
 	case !bad[named]:
 		x.problem(DigestMissing, named, "the next digest file names it (%s)", d.key)
 	}
-	x.hole(earlier(x.from, d.start), d.start, "no digest file covers the time from %s to %s", stamp(x.from), stamp(d.start))
+	x.hole(times.Earlier(x.from, d.start), d.start, "no digest file covers the time from %s to %s", stamp(x.from), stamp(d.start))
 }
 
 // checkNewest checks that the newest digest file is there: no other one names it.
 func (x *reading) checkNewest(chain []*digest, newest time.Time) {
-	due := earlier(x.to, x.now.Add(-digestPeriod-digestDelay))
+	due := times.Earlier(x.to, x.now.Add(-digestPeriod-digestDelay))
 	if stopped := x.StoppedAt; !stopped.IsZero() && stopped.Before(x.to) {
 		x.problem(DigestGap, x.folder(digestFolder), "the trail has not logged since %s, when it was stopped", stamp(stopped))
-		due = earlier(due, stopped)
+		due = times.Earlier(due, stopped)
 	}
 	if x.LastDigest.After(newest.Add(digestClock)) && !x.until.Before(x.LastDigest) {
 		x.problem(DigestMissing, x.folder(digestFolder), "GetTrailStatus states that a digest file was delivered at %s, and the newest one is of %s", stamp(x.LastDigest), stamp(newest))
@@ -273,7 +275,7 @@ func (x *reading) checkNewest(chain []*digest, newest time.Time) {
 	}
 	if len(chain) > 0 {
 		end := chain[len(chain)-1].end
-		x.hole(end.Add(-usualDelivery), later(x.until, x.now), "no digest file covers the time after %s yet: CloudTrail delivers one every hour", stamp(end))
+		x.hole(end.Add(-usualDelivery), times.Later(x.until, x.now), "no digest file covers the time after %s yet: CloudTrail delivers one every hour", stamp(end))
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/securethecloud/kms-baseline/verify/internal/times"
 )
 
 // Read validates the files for a time, and reads the log files that have events of
@@ -28,8 +30,8 @@ func Read[T any](ctx context.Context, r *Reader, from, to time.Time, decode func
 		now = r.Now
 	}
 	x := &reading{Reader: r, from: from.UTC(), now: now().UTC()}
-	x.to = earlier(to.UTC(), x.now)
-	x.until = earlier(x.to.Add(lateEvents), x.now)
+	x.to = times.Earlier(to.UTC(), x.now)
+	x.until = times.Earlier(x.to.Add(lateEvents), x.now)
 	if !x.from.Before(x.to) {
 		return nil, fmt.Errorf("the time from %s to %s is empty or has not come yet", stamp(from), stamp(to))
 	}
@@ -79,7 +81,7 @@ func (x *reading) choose(ctx context.Context, digests []*digest) ([]selected, er
 			}
 		}
 	}
-	found, err := x.list(ctx, logFolder, x.from, earlier(x.until.Add(nameSlack), x.now))
+	found, err := x.list(ctx, logFolder, x.from, times.Earlier(x.until.Add(nameSlack), x.now))
 	if err != nil {
 		return nil, err
 	}
