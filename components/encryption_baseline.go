@@ -130,13 +130,13 @@ func NewEncryptionBaseline(ctx *pulumi.Context, name string, args *EncryptionBas
 // newOrExisting is the part of a baseline: existing, or made with args.
 func newOrExisting[Existing, Args, Part any](ctx *pulumi.Context, name string, existing *Existing, args *Args,
 	lookUp func(*pulumi.Context, string, *Existing, ...pulumi.ResourceOption) (*Part, error),
-	make func(*pulumi.Context, string, *Args, ...pulumi.ResourceOption) (*Part, error),
+	create func(*pulumi.Context, string, *Args, ...pulumi.ResourceOption) (*Part, error),
 	opts []pulumi.ResourceOption,
 ) (*Part, error) {
 	if existing != nil {
 		return lookUp(ctx, name, existing, opts...)
 	}
-	return make(ctx, name, args, opts...)
+	return create(ctx, name, args, opts...)
 }
 
 // Validate says everything that is wrong with the arguments, as far as it is

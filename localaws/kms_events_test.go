@@ -169,7 +169,7 @@ func TestKMS_Events_OfTheServiceItself(t *testing.T) {
 		_, code, message := raw(s, "alice", call[0], call[1])
 		require.Empty(t, code, message)
 	}
-	check := func(operation, arn, id, response, details string) {
+	check := func(operation, arn, response, details string) {
 		t.Helper()
 		whole, _ := kmsEvent(t, s, operation)
 		var got map[string]any
@@ -184,12 +184,12 @@ func TestKMS_Events_OfTheServiceItself(t *testing.T) {
 		require.NoError(t, err)
 		require.JSONEq(t, want, string(b))
 	}
-	check("RotateKey", *k.Arn, *k.KeyId, "null", `,"serviceEventDetails":{"rotationType":"ON_DEMAND","keyId":"`+*k.KeyId+`"}`)
+	check("RotateKey", *k.Arn, "null", `,"serviceEventDetails":{"rotationType":"ON_DEMAND","keyId":"`+*k.KeyId+`"}`)
 	clock.advance(91 * 24 * time.Hour)
 	_, code, message := raw(s, "alice", "ListKeys", `{}`) // what is due is done
 	require.Empty(t, code, message)
-	check("RotateKey", *k.Arn, *k.KeyId, "null", `,"serviceEventDetails":{"rotationType":"AUTOMATIC","keyId":"`+*k.KeyId+`"}`)
-	check("DeleteKey", *other.Arn, *other.KeyId, `{"keyId":"`+*other.Arn+`"}`, "")
+	check("RotateKey", *k.Arn, "null", `,"serviceEventDetails":{"rotationType":"AUTOMATIC","keyId":"`+*k.KeyId+`"}`)
+	check("DeleteKey", *other.Arn, `{"keyId":"`+*other.Arn+`"}`, "")
 }
 
 // Since 2025 the events of the use of a key name its material.

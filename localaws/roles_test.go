@@ -55,7 +55,7 @@ func TestAssumeRole_SessionIsTheRole(t *testing.T) {
 	require.Regexp(t, `^AROA[A-Z2-7]{17}:tuesday$`, *out.AssumedRoleUser.AssumedRoleId)
 	require.Equal(t, auditSession, *out.AssumedRoleUser.Arn)
 	require.Regexp(t, `^ASIA[A-Z2-7]{16}$`, *out.Credentials.AccessKeyId)
-	require.Nil(t, out.PackedPolicySize)
+	require.Nil(t, out.PackedPolicySize) //nolint:staticcheck // deprecated, and still in responses that have a policy
 	require.WithinDuration(t, time.Now().Add(time.Hour), *out.Credentials.Expiration, 2*time.Minute)
 
 	session := awsConfig(t, s, "", noRetries, with(out.Credentials))

@@ -170,7 +170,7 @@ func TestEnv_DocumentedCommandLineEndsTheShellOnFailure(t *testing.T) {
 	absent, broken := t.TempDir(), t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(broken, "bin"), 0o700))
 	for _, name := range []string{"sandbox", "bin/sandbox"} {
-		require.NoError(t, os.WriteFile(filepath.Join(broken, name), []byte("#!/bin/sh\nexit 1\n"), 0o700)) //nolint:gosec // a program
+		require.NoError(t, os.WriteFile(filepath.Join(broken, name), []byte("#!/bin/sh\nexit 1\n"), 0o700))
 	}
 	for page, text := range documented {
 		lines := evaluated.FindAllString(text, -1)

@@ -236,8 +236,11 @@ func (p *place) start(cmd *cobra.Command, paths engine.Paths) error {
 	if err := child.Start(); err != nil {
 		return fmt.Errorf("starting localaws: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- child.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = child.Wait() // why it ended is in its log
+		close(ended)
+	}()
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
 		select {
 		case <-ended:

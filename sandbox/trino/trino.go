@@ -97,7 +97,7 @@ func Start(ctx context.Context, program engine.Trino, o Options) (*Server, error
 func (s *Server) Stop() {
 	s.stop.Do(func() {
 		_ = s.life.Close()
-		<-s.end
+		<-s.end //nolint:errcheck // it was told to end
 	})
 }
 
@@ -146,7 +146,7 @@ func configure(ctx context.Context, program engine.Trino, o Options) error {
 		}
 	}
 	keytool := exec.CommandContext(ctx, filepath.Join(program.Java, "bin", "keytool"), "-importcert", "-noprompt", "-alias", "localaws",
-		"-file", o.CAFile, "-storetype", "PKCS12", "-keystore", o.trustStore(), "-storepass", trustPassword) //nolint:gosec // our own arguments
+		"-file", o.CAFile, "-storetype", "PKCS12", "-keystore", o.trustStore(), "-storepass", trustPassword)
 	if out, err := keytool.CombinedOutput(); err != nil {
 		return fmt.Errorf("keytool: %w: %s", err, bytes.TrimSpace(out))
 	}
@@ -166,7 +166,7 @@ func (s *Server) run(program engine.Trino, o Options) error {
 		return err
 	}
 	defer log.Close()                                    // the server has its own
-	s.cmd = exec.Command("/bin/sh", "-c", babysit, "sh", //nolint:gosec,noctx // it ends with s.life
+	s.cmd = exec.Command("/bin/sh", "-c", babysit, "sh", //nolint:noctx // it ends with s.life
 		filepath.Join(program.Java, "bin", "java"), "-Xmx"+memory, "-XX:+ExitOnOutOfMemoryError",
 		"--add-modules=jdk.incubator.vector", "-Djdk.attach.allowAttachSelf=true",
 		"-Djavax.net.ssl.trustStore="+o.trustStore(), "-Djavax.net.ssl.trustStorePassword="+trustPassword,

@@ -13,6 +13,7 @@ import (
 
 // TestStart_AnswersAndEndsWithItsOwner also shows that no server outlives Stop.
 func TestStart_AnswersAndEndsWithItsOwner(t *testing.T) {
+	t.Parallel()
 	root, err := engine.FindRoot(".")
 	require.NoError(t, err)
 	program, err := engine.FindTrino(t.Context(), root)

@@ -67,7 +67,7 @@ func (in databaseInput) check(r *wire.Request) error {
 }
 
 func createDatabase(tx *bolt.Tx, r *wire.Request, in createDatabaseInput) (any, error) {
-	if err := in.catalogInput.check(r); err != nil {
+	if err := in.check(r); err != nil {
 		return nil, err
 	}
 	if err := in.DatabaseInput.check(r); err != nil {
@@ -159,7 +159,7 @@ func deleteDatabase(tx *bolt.Tx, r *wire.Request, in databaseName) (any, error) 
 }
 
 type getTagsInput struct {
-	ResourceArn string //nolint:revive // AWS's name
+	ResourceArn string
 }
 
 func getTags(tx *bolt.Tx, r *wire.Request, in getTagsInput) (any, error) {

@@ -143,7 +143,7 @@ type chooser struct{ *rand.Rand }
 func newChooser(seed []byte) *chooser {
 	h := fnv.New64a()
 	_, _ = h.Write(seed)
-	return &chooser{rand.New(rand.NewPCG(h.Sum64(), 1))} //nolint:gosec // test input
+	return &chooser{rand.New(rand.NewPCG(h.Sum64(), 1))}
 }
 
 func (c *chooser) n(n int) int { return c.IntN(n) }

@@ -17,6 +17,7 @@ import (
 // Decision is what a policy says of a request.
 type Decision int
 
+// The decisions.
 const (
 	NoMatch   Decision = iota // no statement applies
 	Allowed                   // to the caller, by name or as anyone

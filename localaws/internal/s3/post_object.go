@@ -69,7 +69,7 @@ func (c *call) readForm() (*postForm, error) {
 			return nil, malformed
 		}
 		if left -= int64(len(name) + len(value)); left < 0 {
-			e := wire.Errf(http.StatusBadRequest, "MaxPostPreDataLengthExceeded", "Your POST request fields preceeding the upload file was too large.")
+			e := wire.Errf(http.StatusBadRequest, "MaxPostPreDataLengthExceeded", "Your POST request fields preceeding the upload file was too large.") //nolint:misspell // as S3 spells it
 			e.Extra = map[string]string{"MaxPostPreDataLengthBytes": strconv.Itoa(maxPostFields)}
 			return nil, e
 		}

@@ -519,14 +519,14 @@ func (s *Service) readTrail(account, region string, found []*trailSummary) ([]lo
 // position. The empty attribute lists all.
 type trailLog map[lookupAttribute][]*trailSummary
 
-func (t *Service) nextSeq() uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.seq++
-	return t.seq
+func (s *Service) nextSeq() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seq++
+	return s.seq
 }
 
-func (t *Service) add(account, region string, e *trailSummary) {
+func (s *Service) add(account, region string, e *trailSummary) {
 	attributes := []lookupAttribute{
 		{}, {"EventId", e.ID}, {"EventName", e.Name}, {"EventSource", e.Source}, {"Username", e.User},
 		{"AccessKeyId", e.AccessKey}, {"ReadOnly", strconv.FormatBool(e.ReadOnly)},
@@ -534,12 +534,12 @@ func (t *Service) add(account, region string, e *trailSummary) {
 	for _, r := range e.Resources {
 		attributes = append(attributes, lookupAttribute{"ResourceName", r.ResourceName}, lookupAttribute{"ResourceType", r.ResourceType})
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	log := t.logs[store.Key(account, region)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	log := s.logs[store.Key(account, region)]
 	if log == nil {
 		log = trailLog{}
-		t.logs[store.Key(account, region)] = log
+		s.logs[store.Key(account, region)] = log
 	}
 	for i, a := range attributes {
 		if slices.Contains(attributes[:i], a) {
@@ -557,13 +557,13 @@ func (t *Service) add(account, region string, e *trailSummary) {
 // find returns at most n events with the attribute, newest first: those
 // before the position and delivered by then, in whole seconds from oldest to
 // newest.
-func (t *Service) find(account, region string, a lookupAttribute, n int, oldest, newest, delivered int64, before position) []*trailSummary {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+func (s *Service) find(account, region string, a lookupAttribute, n int, oldest, newest, delivered int64, before position) []*trailSummary {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	if oldest > newest {
 		return nil
 	}
-	list := t.logs[store.Key(account, region)][a]
+	list := s.logs[store.Key(account, region)][a]
 	before = slices.MinFunc([]position{before, {(newest + 1) * int64(time.Second), 0}, {delivered + 1, 0}}, position.compare)
 	i, _ := slices.BinarySearchFunc(list, before, func(e *trailSummary, p position) int { return e.compare(p) })
 	var found []*trailSummary

@@ -261,7 +261,7 @@ type trailSettings struct {
 	EnableLogFileValidation    *bool   `json:",omitempty"`
 	CloudWatchLogsLogGroupArn  *string `json:",omitempty"`
 	CloudWatchLogsRoleArn      *string `json:",omitempty"`
-	KmsKeyId                   *string `json:",omitempty"` //nolint:revive // AWS's name
+	KmsKeyId                   *string `json:",omitempty"`
 	IsOrganizationTrail        *bool   `json:",omitempty"`
 }
 
@@ -279,7 +279,7 @@ type trailOutput struct {
 	IsMultiRegionTrail         bool
 	TrailARN                   string
 	LogFileValidationEnabled   bool
-	KmsKeyId                   string `json:",omitempty"` //nolint:revive // AWS's name
+	KmsKeyId                   string `json:",omitempty"`
 	IsOrganizationTrail        bool
 }
 
@@ -731,7 +731,7 @@ func listTags(tx *bolt.Tx, r *wire.Request, in listTagsInput) (any, error) {
 }
 
 type changeTagsInput struct {
-	ResourceId string //nolint:revive // AWS's name
+	ResourceId string
 	TagsList   []trailTag
 }
 
