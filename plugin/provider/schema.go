@@ -6,18 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"go/ast"
-	"go/doc"
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"os"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
 	p "github.com/pulumi/pulumi-go-provider"
 	"github.com/pulumi/pulumi/pkg/v3/codegen/schema"
+
+	"github.com/securethecloud/kms-baseline/internal/componentsource"
 )
 
 // GenerateSchema makes the package's schema: the shapes from the Go types of
@@ -82,89 +78,48 @@ func lastPart(token string) string { return token[strings.LastIndex(token, ":")+
 
 // source is the documented types of package components.
 type source struct {
-	pkg    *doc.Package
+	pkg    *componentsource.Package
 	fields map[string]map[string]field // type -> property -> field
 	names  map[string]string           // field -> property
 }
 
 type field struct {
-	name  string
-	doc   string
+	componentsource.Field
 	input bool // it, or what its maps hold, may be an output of another resource
 	maps  int  // so many maps of maps hold the input
 }
 
 func readSource(dir string) (*source, error) {
-	fset := token.NewFileSet()
-	var files []*ast.File
-	entries, err := os.ReadDir(dir)
+	pkg, err := componentsource.Read(dir, "github.com/securethecloud/kms-baseline/components")
 	if err != nil {
-		return nil, fmt.Errorf("reading the components' source: %w", err)
-	}
-	for _, e := range entries {
-		if goSource(e) {
-			f, err := parser.ParseFile(fset, dir+"/"+e.Name(), nil, parser.ParseComments)
-			if err != nil {
-				return nil, fmt.Errorf("reading the components' source: %w", err)
-			}
-			files = append(files, f)
-		}
-	}
-	pkg, err := doc.NewFromFiles(fset, files, "github.com/securethecloud/kms-baseline/components")
-	if err != nil {
-		return nil, fmt.Errorf("reading the components' comments: %w", err)
+		return nil, err
 	}
 	s := &source{pkg: pkg, fields: map[string]map[string]field{}, names: map[string]string{}}
 	for _, t := range pkg.Types {
-		for _, spec := range t.Decl.Specs {
-			if st, ok := spec.(*ast.TypeSpec).Type.(*ast.StructType); ok {
-				s.addFields(t.Name, st)
+		s.fields[t.Name] = map[string]field{}
+		for _, f := range t.Fields {
+			if f.Property == "" {
+				continue
 			}
+			maps, typ := 0, f.Type
+			for m, ok := typ.(*ast.MapType); ok; m, ok = typ.(*ast.MapType) {
+				maps, typ = maps+1, m.Value
+			}
+			selector, ok := typ.(*ast.SelectorExpr)
+			s.fields[t.Name][f.Property] = field{Field: f, input: ok && strings.HasSuffix(selector.Sel.Name, "Input"), maps: maps}
+			s.names[f.Name] = f.Property
 		}
 	}
 	return s, nil
 }
 
-func goSource(e fs.DirEntry) bool {
-	return strings.HasSuffix(e.Name(), ".go") && !strings.HasSuffix(e.Name(), "_test.go")
-}
-
-// addFields reads a struct's fields. A comment above several fields is about
-// all of them.
-func (s *source) addFields(typeName string, st *ast.StructType) {
-	s.fields[typeName] = map[string]field{}
-	above := ""
-	for _, f := range st.Fields.List {
-		if f.Doc != nil {
-			above = f.Doc.Text()
-		}
-		if f.Tag == nil || len(f.Names) == 0 {
-			continue
-		}
-		tag := reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("pulumi")
-		property, _, _ := strings.Cut(tag, ",")
-		if property == "" {
-			continue
-		}
-		maps, typ := 0, f.Type
-		for m, ok := typ.(*ast.MapType); ok; m, ok = typ.(*ast.MapType) {
-			maps, typ = maps+1, m.Value
-		}
-		selector, ok := typ.(*ast.SelectorExpr)
-		name := f.Names[0].Name
-		s.fields[typeName][property] = field{name: name, doc: above, input: ok && strings.HasSuffix(selector.Sel.Name, "Input"), maps: maps}
-		s.names[name] = property
-	}
-}
-
 // describe is a type's comment.
 func (s *source) describe(typeName string) string {
-	for _, t := range s.pkg.Types {
-		if t.Name == typeName {
-			return s.prose(typeName, "", t.Doc)
-		}
+	t := s.pkg.Type(typeName)
+	if t == nil {
+		return ""
 	}
-	return ""
+	return s.prose(typeName, "", t.Doc)
 }
 
 // complete adds to a type's properties what cannot be seen in Go's types at run
@@ -175,7 +130,7 @@ func (s *source) complete(typeName string, properties map[string]schema.Property
 		if !ok {
 			return fmt.Errorf("property %s of the schema is no field of %s", name, typeName)
 		}
-		property.Description = s.prose(typeName, f.name, f.doc)
+		property.Description = s.prose(typeName, f.Name, f.Doc)
 		setPlain(&property.TypeSpec, inputs && (!f.input || f.maps > 0))
 		if element := &property.TypeSpec; inputs && f.input && f.maps > 0 {
 			for range f.maps {
