@@ -55,7 +55,12 @@ const hours = 5
 
 func newLoggedStack(t *testing.T) *loggedStack {
 	t.Helper()
-	s := newTrailStack(t)
+	return newLoggedStackIn(t, localaws.Options{})
+}
+
+func newLoggedStackIn(t *testing.T, o localaws.Options) *loggedStack {
+	t.Helper()
+	s := newTrailStackIn(t, o)
 	s.put(t, s.cfg, exact, withoutBucketKey(s.keyARN))
 	s.get(t, s.cfg, exact)
 	for range hours {
@@ -68,8 +73,14 @@ func newLoggedStack(t *testing.T) *loggedStack {
 // newTrailStack makes a stack with a trail that has begun to log.
 func newTrailStack(t *testing.T) *loggedStack {
 	t.Helper()
+	return newTrailStackIn(t, localaws.Options{})
+}
+
+func newTrailStackIn(t *testing.T, o localaws.Options) *loggedStack {
+	t.Helper()
 	clock := newClock()
-	s := &loggedStack{stack: goodStackIn(t, localaws.Options{Now: clock.now, TrailDelivery: -1}), clock: clock}
+	o.Now, o.TrailDelivery = clock.now, -1
+	s := &loggedStack{stack: goodStackIn(t, o), clock: clock}
 	s.config.Now = clock.now
 	s.files = s3.NewFromConfig(s.cfg)
 	_, err := s.files.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(logsBucket)})

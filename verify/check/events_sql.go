@@ -14,29 +14,9 @@ import (
 
 // sqlEvents is the [eventSource] that a table over a trail's log files is.
 type sqlEvents struct {
-	r       *run
-	table   sqlTable
-	engine  sqlEngine
-	shape   *sqlShape // nil until the engine was asked
-	queries int
-	scanned int64
-}
-
-// sqlTable is a table's name: catalog, database, table.
-type sqlTable [3]string
-
-func (t sqlTable) String() string { return strings.Join(t[:], ".") }
-
-// sqlEngine executes queries that only read.
-type sqlEngine interface {
-	// call is what it calls, for evidence.
-	call() string
-	// describe returns the table's columns and partition keys, and the format of the
-	// partition key that has the day.
-	describe(ctx context.Context, t sqlTable, day string) (columns, partitions []string, format string, err error)
-	// query shows all rows of a query, and returns the bytes that it scanned and the
-	// query's ID. It cancels the query if ctx ends.
-	query(ctx context.Context, sql string, row func([]string)) (scanned int64, id string, err error)
+	*sqlSource
+	r     *run
+	shape *sqlShape // nil until the engine was asked
 }
 
 const (
@@ -46,59 +26,23 @@ const (
 	// deliveryDelay is how long an event may take to be in a log file. The usual time
 	// is five minutes, without a guarantee.
 	deliveryDelay = time.Hour
-	// pricePerTB is what Athena charges in most Regions, in USD.
-	// Source: https://aws.amazon.com/athena/pricing/
-	pricePerTB = 5.0
 )
 
 // sqlLimits is what no SQL source proves, whatever it finds.
 const sqlLimits = "SQL validates no digest file: it does not show that the log files are unaltered, or that none is missing"
 
-// readsSQL reports whether a value of [Config.Events] names a table.
-func readsSQL(value string) bool {
-	return strings.HasPrefix(value, "athena:") || strings.HasPrefix(value, "trino:")
-}
-
 // newSQLEvents makes the source that a value of [Config.Events] names. Its error is
 // an [InputError].
 func newSQLEvents(r *run, value string) (*sqlEvents, error) {
-	s := &sqlEvents{r: r}
-	if rest, ok := strings.CutPrefix(value, "athena:"); ok {
-		workgroup, name, ok := strings.Cut(rest, "/")
-		part := strings.Split(name, ".")
-		if !ok || workgroup == "" || len(part) != 2 || part[0] == "" || part[1] == "" {
-			return nil, &InputError{fmt.Sprintf("--events %s is not athena:WORKGROUP/DATABASE.TABLE", quote(value))}
-		}
-		s.table = sqlTable{"AwsDataCatalog", part[0], part[1]}
-		s.engine = &athenaEngine{workgroup: workgroup, cfg: r.cfg.AWS}
-		return s, nil
-	}
-	engine, table, err := newTrinoEngine(strings.TrimPrefix(value, "trino:"))
+	source, err := newSQLSource(r.cfg.AWS, "--events", value)
 	if err != nil {
-		// Without the value: it may have a password.
-		return nil, &InputError{fmt.Sprintf("--events trino: %s: use trino:https://USER@HOST:PORT/CATALOG.SCHEMA.TABLE", err)}
+		return nil, err
 	}
-	s.table, s.engine = table, engine
-	return s, nil
+	return &sqlEvents{sqlSource: source, r: r}, nil
 }
 
 func (s *sqlEvents) name() string { return s.engine.call() }
 func (s *sqlEvents) noun() string { return "trail" }
-
-func (s *sqlEvents) effort() string {
-	if s.queries == 0 {
-		return ""
-	}
-	text := fmt.Sprintf("1 query of %s, %d bytes scanned", s.table, s.scanned)
-	if s.queries > 1 {
-		text = fmt.Sprintf("%d queries of %s, %d bytes scanned", s.queries, s.table, s.scanned)
-	}
-	if _, ok := s.engine.(*athenaEngine); ok {
-		charged := max(s.scanned, int64(s.queries)*10_000_000) // 10 MB a query at least
-		text += fmt.Sprintf(" (about %.4f USD where a TB costs %.0f USD)", float64(charged)/1e12*pricePerTB, pricePerTB)
-	}
-	return text
-}
 
 func (s *sqlEvents) oldest() (time.Time, string) { return time.Time{}, "" }
 
@@ -122,7 +66,7 @@ func (s *sqlEvents) find(ctx context.Context, search *search) error {
 	evidence := report.Evidence{Source: s.name(), Detail: s.table.String()}
 	var unread int
 	var found []sighting
-	scanned, id, err := s.engine.query(ctx, s.shape.query(s.table, wants), func(row []string) {
+	id, err := s.query(ctx, s.shape.query(s.table, wants), func(row []string) {
 		rows++
 		rec, ok := readSQLRow(row)
 		if !ok {
@@ -131,8 +75,6 @@ func (s *sqlEvents) find(ctx context.Context, search *search) error {
 		}
 		found = append(found, sighting{trailRecord: rec, evidence: evidence})
 	})
-	s.queries++
-	s.scanned += scanned
 	for _, rec := range found {
 		rec.evidence.RequestID = id
 		search.show(wants, rec)
@@ -208,11 +150,6 @@ func (s *sqlEvents) describe(ctx context.Context) (*sqlShape, error) {
 	return shape, nil
 }
 
-// sqlError is why a table or a query cannot be used.
-type sqlError struct{ reason string }
-
-func (e *sqlError) Error() string { return e.reason }
-
 // query is one scan for all wants.
 func (sh *sqlShape) query(t sqlTable, wants []*want) string {
 	var names, resources, regions []string
@@ -264,29 +201,6 @@ func (sh *sqlShape) query(t sqlTable, wants []*want) string {
 		}
 	}
 	return "SELECT " + strings.Join(columns, ", ") + " FROM " + source + " WHERE " + strings.Join(where, " AND ") + fmt.Sprintf(" LIMIT %d", maxSQLRows)
-}
-
-// identifier quotes a name. No name can end the quotation.
-func identifier(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
-func identifiers(names []string) string {
-	quoted := make([]string, len(names))
-	for i, n := range names {
-		quoted[i] = identifier(n)
-	}
-	return strings.Join(quoted, ".")
-}
-
-// sqlText quotes a text. No text, such as an object's key, can end the quotation:
-// Trino's literals know no other escape than the doubled quotation mark.
-func sqlText(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
-
-func sqlTexts(texts []string) string {
-	quoted := make([]string, len(texts))
-	for i, t := range texts {
-		quoted[i] = sqlText(t)
-	}
-	return strings.Join(quoted, ", ")
 }
 
 // readSQLRow reads a row of sqlColumns. Names of fields are in lower case there.

@@ -21,6 +21,7 @@ type trinoEngine struct {
 	base     *url.URL
 	user     string
 	password string
+	client   *http.Client
 }
 
 // trinoPassword is the environment variable of the user's password.
@@ -48,7 +49,7 @@ func newTrinoEngine(text string) (*trinoEngine, sqlTable, error) {
 	if _, set := u.User.Password(); set {
 		return nil, t, errors.New("a password in a URL would be in reports: set " + trinoPassword)
 	}
-	e := &trinoEngine{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, user: u.User.Username(), password: os.Getenv(trinoPassword)}
+	e := &trinoEngine{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, user: u.User.Username(), password: os.Getenv(trinoPassword), client: http.DefaultClient}
 	if e.user == "" {
 		e.user = "verify"
 	}
@@ -124,7 +125,7 @@ func (e *trinoEngine) ask(ctx context.Context, method, address, body string) (pa
 	if e.password != "" && e.base.Scheme == "https" {
 		req.SetBasicAuth(e.user, e.password)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := e.client.Do(req)
 	if err != nil {
 		return page, err
 	}
