@@ -347,3 +347,165 @@ func TestTrail_TagsAndSelectorsSurviveARestart(t *testing.T) {
 	}
 	require.Equal(t, map[string]string{"team": "blue", "empty": ""}, got)
 }
+
+func TestUpdateTrail_ChangesWhatItNames(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	s := withTrail(t, clock.now)
+	bucket := makeLogBucket(t, s, trailPolicy)
+	cfg := awsConfig(t, s, trailAccount, noRetries)
+	c, keys := cloudtrail.NewFromConfig(cfg), kms.NewFromConfig(cfg)
+	_, err := c.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logBucket), EnableLogFileValidation: aws.Bool(true)})
+	require.NoError(t, err)
+	_, err = c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
+	require.NoError(t, err)
+	update := func(change func(*cloudtrail.UpdateTrailInput)) (*cloudtrail.UpdateTrailOutput, error) {
+		in := &cloudtrail.UpdateTrailInput{Name: aws.String("audit")}
+		change(in)
+		return c.UpdateTrail(t.Context(), in)
+	}
+
+	// A refused change leaves the trail as it is.
+	plain, err := keys.CreateKey(t.Context(), nil)
+	require.NoError(t, err)
+	for name, tc := range map[string]struct {
+		code   string
+		change func(*cloudtrail.UpdateTrailInput)
+	}{
+		"another trail":      {"TrailNotFoundException", func(in *cloudtrail.UpdateTrailInput) { in.Name = aws.String("other") }},
+		"no bucket":          {"S3BucketDoesNotExistException", func(in *cloudtrail.UpdateTrailInput) { in.S3BucketName = aws.String("no-such-bucket") }},
+		"prefix not allowed": {"InsufficientS3BucketPolicyException", func(in *cloudtrail.UpdateTrailInput) { in.S3KeyPrefix = aws.String("logs") }},
+		"key not allowed":    {"InsufficientEncryptionPolicyException", func(in *cloudtrail.UpdateTrailInput) { in.KmsKeyId = plain.KeyMetadata.KeyId }},
+		"no global": {"InvalidParameterCombinationException", func(in *cloudtrail.UpdateTrailInput) {
+			in.IsMultiRegionTrail, in.IncludeGlobalServiceEvents = aws.Bool(true), aws.Bool(false)
+		}},
+		"topic": {"NotImplemented", func(in *cloudtrail.UpdateTrailInput) { in.SnsTopicName = aws.String("topic") }},
+	} {
+		_, err := update(tc.change)
+		require.Equal(t, tc.code, apiCode(err), "%s: %v", name, err)
+	}
+	trail := func() types.Trail {
+		got, err := c.GetTrail(t.Context(), &cloudtrail.GetTrailInput{Name: aws.String("audit")})
+		require.NoError(t, err)
+		return *got.Trail
+	}
+	before := trail()
+	require.Nil(t, before.S3KeyPrefix)
+	require.Nil(t, before.KmsKeyId)
+	require.False(t, *before.IsMultiRegionTrail)
+
+	// A key: later log files are under it, and what the call does not name stays.
+	key, err := keys.CreateKey(t.Context(), &kms.CreateKeyInput{Policy: aws.String(trailKeyPolicy)})
+	require.NoError(t, err)
+	updated, err := update(func(in *cloudtrail.UpdateTrailInput) { in.KmsKeyId = key.KeyMetadata.KeyId })
+	require.NoError(t, err)
+	require.Equal(t, *key.KeyMetadata.Arn, *updated.KmsKeyId)
+	require.Equal(t, auditTrail, *updated.TrailARN)
+	after := trail()
+	require.Equal(t, *key.KeyMetadata.Arn, *after.KmsKeyId)
+	after.KmsKeyId = nil
+	require.Equal(t, before, after)
+	require.NoError(t, s.DeliverTrails())
+	logs := trailFiles(t, bucket, "CloudTrail/")
+	require.Len(t, logs, 1)
+	file, err := bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &logs[0]})
+	require.NoError(t, err)
+	require.Equal(t, *key.KeyMetadata.Arn, *file.SSEKMSKeyId)
+	logged := map[string]bool{}
+	for _, record := range logRecords(t, file.Body) {
+		logged[record.EventName+record.ErrorCode] = true
+	}
+	require.True(t, logged["UpdateTrail"] && logged["UpdateTrailTrailNotFoundException"], "%v", logged)
+	_, err = update(func(in *cloudtrail.UpdateTrailInput) { in.KmsKeyId = aws.String("") })
+	require.NoError(t, err)
+	require.Nil(t, trail().KmsKeyId)
+
+	// Without validation no digest is due; with it a chain begins in every Region.
+	digests := func() []string { return trailFiles(t, bucket, "CloudTrail-Digest/") }
+	_, err = update(func(in *cloudtrail.UpdateTrailInput) { in.EnableLogFileValidation = aws.Bool(false) })
+	require.NoError(t, err)
+	clock.advance(time.Hour)
+	require.NoError(t, s.DeliverTrails())
+	require.Empty(t, digests())
+	_, err = update(func(in *cloudtrail.UpdateTrailInput) {
+		in.EnableLogFileValidation, in.IsMultiRegionTrail = aws.Bool(true), aws.Bool(true)
+	})
+	require.NoError(t, err)
+	clock.advance(time.Hour)
+	require.NoError(t, s.DeliverTrails())
+	require.Len(t, digests(), 17, "one for each Region")
+	shadow := cloudtrail.NewFromConfig(cfg, func(o *cloudtrail.Options) { o.Region = "eu-west-1" })
+	_, err = shadow.UpdateTrail(t.Context(), &cloudtrail.UpdateTrailInput{Name: aws.String(auditTrail), EnableLogFileValidation: aws.Bool(false)})
+	requireCode(t, err, "InvalidHomeRegionException")
+	_, err = update(func(in *cloudtrail.UpdateTrailInput) { in.IsMultiRegionTrail = aws.Bool(false) })
+	requireCode(t, err, "NotImplemented")
+}
+
+// StopLogging is the last event of a trail, and its log file is in one last
+// digest, which comes before the hour is over. Another start begins another chain.
+func TestTrail_LastDigestAfterStopLogging(t *testing.T) {
+	t.Parallel()
+	clock := newClock()
+	s := withTrail(t, clock.now)
+	bucket := makeLogBucket(t, s, trailPolicy)
+	cfg := awsConfig(t, s, trailAccount, noRetries)
+	c, keys := cloudtrail.NewFromConfig(cfg), kms.NewFromConfig(cfg)
+	_, err := c.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logBucket), EnableLogFileValidation: aws.Bool(true)})
+	require.NoError(t, err)
+	start := func() {
+		_, err := c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
+		require.NoError(t, err)
+	}
+	deliver := func(after time.Duration) {
+		clock.advance(after)
+		require.NoError(t, s.DeliverTrails())
+	}
+	type digestOf struct {
+		DigestStartTime, DigestEndTime                  time.Time
+		PreviousDigestS3Object, PreviousDigestSignature *string
+		LogFiles                                        []struct{ S3Object string }
+	}
+	digests := func() (all []digestOf) {
+		for _, key := range trailFiles(t, bucket, "CloudTrail-Digest/") {
+			out, err := bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &key})
+			require.NoError(t, err)
+			unpacked, err := gzip.NewReader(out.Body)
+			require.NoError(t, err)
+			var d digestOf
+			require.NoError(t, json.NewDecoder(unpacked).Decode(&d))
+			all = append(all, d)
+		}
+		return all
+	}
+	start()
+	deliver(time.Minute)
+	deliver(time.Hour)
+	require.Len(t, digests(), 1)
+	_, err = c.StopLogging(t.Context(), &cloudtrail.StopLoggingInput{Name: aws.String("audit")})
+	require.NoError(t, err)
+	_, err = keys.CreateKey(t.Context(), nil)
+	require.NoError(t, err)
+	deliver(time.Minute) // the log file
+	deliver(time.Minute) // and then the digest
+	all := digests()
+	require.Len(t, all, 2)
+	last := all[1]
+	require.Equal(t, all[0].DigestEndTime, last.DigestStartTime)
+	require.Equal(t, clock.now().UTC(), last.DigestEndTime)
+	require.NotNil(t, last.PreviousDigestSignature)
+	logs := trailFiles(t, bucket, "CloudTrail/")
+	require.Equal(t, logs[len(logs)-1], last.LogFiles[len(last.LogFiles)-1].S3Object)
+	file, err := bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &logs[len(logs)-1]})
+	require.NoError(t, err)
+	records := logRecords(t, file.Body)
+	require.Equal(t, "StopLogging", records[len(records)-1].EventName)
+
+	// Nothing more while it is stopped.
+	deliver(3 * time.Hour)
+	require.Len(t, digests(), 2)
+	require.Equal(t, logs, trailFiles(t, bucket, "CloudTrail/"))
+	start()
+	deliver(time.Hour)
+	require.Len(t, digests(), 3)
+	require.Nil(t, digests()[2].PreviousDigestS3Object)
+}

@@ -146,13 +146,19 @@ func operation[In any](s *Service, readOnly bool, resource func(*wire.Request, I
 				if out, err = f(tx, r, in); err != nil {
 					return err
 				}
+				recorded = true
+				done := e
+				done.Response = Parameters(out)
+				if r.Operation == "StopLogging" { // the last event that its trail logs
+					if err = s.RecordIn(tx, done); err != nil {
+						return err
+					}
+					return s.loadTrails(tx)
+				}
 				// After the change: StartLogging is the first event of a trail.
 				if err = s.loadTrails(tx); err != nil {
 					return err
 				}
-				recorded = true
-				done := e
-				done.Response = Parameters(out)
 				return s.RecordIn(tx, done)
 			})
 			if err == nil {
@@ -496,7 +502,9 @@ func startLogging(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) 
 	return struct{}{}, store.Save(tx, TrailBucket, t.storeKey(), t)
 }
 
-// stopLogging leaves what is recorded to be delivered, with one last digest.
+// stopLogging leaves what is recorded to be delivered, StopLogging included, with
+// one last digest.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html
 func stopLogging(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
 	t, err := findTrail(tx, r, in.Name, true)
 	if err != nil || !t.Logging {
