@@ -53,7 +53,7 @@ lint:
 # go.mod and go.sum name exactly what is used. sandbox/provider is left out: its
 # upstream module is a folder that `make install` makes.
 tidy-check:
-	@for m in . plugin sandbox/pulumi sandbox/yaml; do echo "go mod tidy -diff: $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff) || exit 1; done
+	@for m in . plugin plugin/java sandbox/pulumi sandbox/yaml; do echo "go mod tidy -diff: $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff) || exit 1; done
 
 # Importers need no newer Go than the go directive names; the toolchain directive
 # is for work on this repository.

@@ -263,10 +263,17 @@ type program struct {
 
 func newProgram(t *testing.T, l *lab.Lab, text string) *program {
 	t.Helper()
-	host, err := tools()
-	require.NoError(t, err)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "Pulumi.yaml"), []byte(text), 0o600))
+	host, err := tools()
+	require.NoError(t, err)
+	return openProgram(t, l, dir, host)
+}
+
+// openProgram gives the program in dir, whose language host is in the folder host,
+// a stack with the sandbox's configuration.
+func openProgram(t *testing.T, l *lab.Lab, dir, host string) *program {
+	t.Helper()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "Pulumi.dev.yaml"), []byte(readFile(t, filepath.Join(l.Root, "Pulumi.sandbox.yaml"))), 0o600))
 	// A backend of its own: programs of the same name do not share a stack.
 	backend := t.TempDir()

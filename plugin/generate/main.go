@@ -1,8 +1,8 @@
 // Command generate writes what is made from the components: the schema, and
-// from the schema an SDK for another language.
+// from the schema an SDK for another language: go, nodejs or python.
 //
 //	generate schema FILE
-//	generate nodejs|python DIR
+//	generate LANGUAGE DIR
 package main
 
 import (
@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	gogen "github.com/pulumi/pulumi/pkg/v3/codegen/go"
 	"github.com/pulumi/pulumi/pkg/v3/codegen/nodejs"
 	"github.com/pulumi/pulumi/pkg/v3/codegen/python"
 	"github.com/pulumi/pulumi/pkg/v3/codegen/schema"
@@ -29,7 +30,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 2 {
-		return errors.New("usage: generate schema FILE, or generate nodejs|python DIR")
+		return errors.New("usage: generate schema FILE, or generate LANGUAGE DIR")
 	}
 	if args[0] == "schema" {
 		return writeSchema(args[1])
@@ -61,12 +62,14 @@ func writeSDK(language, dir string) error {
 	// No loader: the schema refers to no other package.
 	var files map[string][]byte
 	switch language {
+	case "go":
+		files, err = gogen.GeneratePackage("kms-baseline", pkg, nil)
 	case "nodejs":
 		files, err = nodejs.GeneratePackage("kms-baseline", pkg, nil, nil, true, nil)
 	case "python":
 		files, err = python.GeneratePackage("kms-baseline", pkg, nil, nil)
 	default:
-		err = fmt.Errorf("%q is not a language that there is an SDK for: give nodejs or python", language)
+		err = fmt.Errorf("%q is not a language that there is an SDK for: give go, nodejs or python", language)
 	}
 	if err != nil {
 		return err
