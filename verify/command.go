@@ -38,6 +38,7 @@ type options struct {
 	keys                               []string
 	alias, bucket                      string
 	objects                            []string
+	inventory                          string
 	prefix, region, account, profile   string
 	versions                           bool
 	caller                             string
@@ -172,6 +173,7 @@ func (o *options) addCheckFlags(c *cobra.Command) {
 	o.addSelectionFlags(c)
 	f := c.Flags()
 	f.StringVar(&o.events, "events", "lookup", "source of CloudTrail's events: lookup (the event history of the last 90 days), s3://BUCKET/PREFIX (a trail's log files, validated first), athena:WORKGROUP/DATABASE.TABLE or trino:https://USER@HOST/CATALOG.SCHEMA.TABLE (a table over the log files, which validates nothing)")
+	f.StringVar(&o.inventory, "objects", "", "inventory of the bucket's objects, in place of HeadObject for every object: athena:WORKGROUP/CATALOG.DATABASE.TABLE or trino:https://USER@HOST/CATALOG.SCHEMA.TABLE (S3 Metadata's live inventory table, or one over S3 Inventory); checked with a random sample")
 	f.BoolVar(&o.canary, "canary", false, "upload objects, read them, find their events, and remove them: this writes to the bucket")
 	f.BoolVar(&o.accessAnalyzer, "access-analyzer", false, "ask IAM Access Analyzer for a second opinion on the policies of the key and the bucket (AWS charges for each)")
 }
@@ -256,7 +258,7 @@ var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d+$`)
 // only the Region, if flags or outputs name one.
 func (o *options) config(ctx context.Context, c *cobra.Command) (check.Config, error) {
 	cfg := check.Config{
-		Keys: o.keys, Alias: o.alias, Bucket: o.bucket, Objects: o.objects, Account: o.account, Caller: o.caller, Events: o.events,
+		Keys: o.keys, Alias: o.alias, Bucket: o.bucket, Objects: o.objects, Account: o.account, Caller: o.caller, Events: o.events, Inventory: o.inventory,
 		Since: o.since, Wait: o.wait, Canary: o.canary, AllRegions: o.allRegions, AccountWide: o.accountWide, AccessAnalyzer: o.accessAnalyzer, Only: o.only, Skip: o.skip,
 		Concurrency: o.concurrency, Version: version.Text(),
 	}

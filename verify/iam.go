@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/securethecloud/kms-baseline/verify/check"
@@ -25,6 +28,9 @@ what the canary writes. It does not call AWS.`,
 				return err
 			}
 			_, err = o.stdout.Write(policy)
+			if bytes.Contains(policy, []byte(check.ResultsBucket)) && !o.quiet {
+				fmt.Fprintf(o.stderr, "verify: hint: replace %s by the bucket of the workgroup's results, and %s by that of the table, if the policy has it\n", check.ResultsBucket, check.TableBucket)
+			}
 			return err
 		},
 	}

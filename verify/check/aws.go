@@ -55,8 +55,7 @@ type run struct {
 	encryption     func() answer[*s3.GetBucketEncryptionOutput]
 	policyOfBucket func() answer[*s3.GetBucketPolicyOutput]
 	named          func() []answer[*s3.HeadObjectOutput] // of Config.Objects
-	objects        func() objectFindings
-	ebsDefault     func() answer[string] // the Region's default key, as EC2 gives it
+	ebsDefault     func() answer[string]                 // the Region's default key, as EC2 gives it
 	canary         func() canaryFindings
 	events         func() trailFindings
 
@@ -143,7 +142,6 @@ func newRun(ctx context.Context, cfg Config, selected map[string]bool) *run {
 	r.encryption = sync.OnceValue(func() answer[*s3.GetBucketEncryptionOutput] { return r.getBucketEncryption(ctx) })
 	r.named = sync.OnceValue(func() []answer[*s3.HeadObjectOutput] { return r.headNamed(ctx) })
 	r.ebsDefault = sync.OnceValue(func() answer[string] { return r.getEBSKey(ctx) })
-	r.objects = sync.OnceValue(func() objectFindings { return r.checkObjects(ctx) })
 	r.canary = sync.OnceValue(func() canaryFindings { return r.runCanary(ctx) })
 	r.events = sync.OnceValue(func() trailFindings { return r.followTrail(ctx) })
 	return r

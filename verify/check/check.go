@@ -66,6 +66,13 @@ type Config struct {
 	// "athena:WORKGROUP/DATABASE.TABLE" and "trino:https://..." a table over log files,
 	// on which no check passes. The default is "lookup".
 	Events string
+	// Inventory is the table of the bucket's objects for object.encryption, as S3
+	// Metadata or S3 Inventory writes it: "athena:WORKGROUP/CATALOG.DATABASE.TABLE" or
+	// "trino:https://...". What it lists as not under the key is confirmed, and a random
+	// sample of what S3 lists is checked, one by one. It needs a bucket and a key, and
+	// covers Prefix, by default the whole bucket. Empty asks S3 for every object below
+	// Prefix.
+	Inventory string
 	// Since is how far back reads are looked for in the event history. The
 	// default is 24 hours; the event history holds 90 days. Writes are looked
 	// for around the time S3 gives for the object.
@@ -247,6 +254,9 @@ func (c Config) selection(selected map[string]bool) string {
 	} else if c.Prefix != nil {
 		parts = append(parts, fmt.Sprintf("%s with the prefix %q", every, *c.Prefix))
 	}
+	if c.Inventory != "" && len(parts) > 0 {
+		parts[len(parts)-1] += ", by the inventory " + c.Inventory + " and a random sample"
+	}
 	switch {
 	case c.Bucket == "":
 		return ""
@@ -353,6 +363,17 @@ func (c *Config) CheckNames() error {
 func (c *Config) complete() error {
 	if len(c.Keys) == 0 && c.Bucket == "" {
 		return &InputError{"nothing to verify: name a key, a bucket, or the stack that made them"}
+	}
+	if err := checkInventory(c.Inventory); err != nil {
+		return err
+	}
+	if c.Inventory != "" {
+		if c.Bucket == "" || len(c.Keys) == 0 {
+			return &InputError{"--objects needs a bucket, and the key that its objects must be encrypted under"}
+		}
+		if c.Prefix == nil {
+			c.Prefix = aws.String("")
+		}
 	}
 	if c.Versions && c.Prefix == nil {
 		return &InputError{"--versions needs --prefix: it selects every version below it"}

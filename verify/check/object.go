@@ -25,7 +25,7 @@ var objectChecks = []Check{
 		ID: "object.encryption", Title: "the current version of every selected object is encrypted under the key", Severity: "critical",
 		Why:       "the default of a bucket does not apply to objects from before it, or to uploads that name other encryption",
 		Expected:  "HeadObject returns aws:kms and the key",
-		Proves:    "S3 reports that the current version of each selected object is encrypted under the key; see below",
+		Proves:    "S3 reports that the current version of each selected object is encrypted under the key; see below, also for `--objects`",
 		NotProven: "older versions, unless `--versions` selects them; objects that were not selected",
 		Remedy:    "copy the object over itself: aws s3 cp s3://BUCKET/OBJECT s3://BUCKET/OBJECT --sse aws:kms --sse-kms-key-id KEY",
 		Needs:     []Permission{{"s3:GetObject", onObjects}, {"s3:ListBucket", onBucket}, {"kms:DescribeKey", onKey}},
@@ -56,14 +56,17 @@ type objectFindings struct {
 	evidence    []report.Evidence
 }
 
-func objectEncryption(_ context.Context, r *run) report.Result {
+func objectEncryption(ctx context.Context, r *run) report.Result {
 	if len(r.cfg.Objects) == 0 && r.cfg.Prefix == nil {
 		return skipped("no object and no prefix was named")
 	}
 	if x, ok := r.noKeyARN(); !ok {
 		return x
 	}
-	f := r.objects()
+	if r.cfg.Inventory != "" {
+		return r.inventoryResult(ctx)
+	}
+	f := r.checkObjects(ctx, nil)
 	x := report.Result{Evidence: f.evidence, Failures: f.wrong, FailureCount: f.wrongs, Expected: "aws:kms under " + r.keyARN()}
 	remedy := "copy each object over itself with aws s3 cp --sse aws:kms --sse-kms-key-id " + r.keyARN()
 	if f.firstWrong != "" {
@@ -165,9 +168,9 @@ func (r *run) objectFailure(key, source string, err error) report.Result {
 func isNotFound(err error) bool { return hasStatus(err, http.StatusNotFound) }
 
 // checkObjects looks at the objects that were named and at those below the
-// prefix, as they are listed.
-func (r *run) checkObjects(ctx context.Context) objectFindings {
-	t := tally{r: r, ctx: ctx}
+// prefix, as they are listed; with a census, at a sample of the latter.
+func (r *run) checkObjects(ctx context.Context, c *census) objectFindings {
+	t := tally{r: r, ctx: ctx, census: c}
 	for i, a := range r.named() {
 		key := r.cfg.Objects[i]
 		if isNotFound(a.err) {
@@ -191,6 +194,13 @@ func (r *run) checkObjects(ctx context.Context) objectFindings {
 	g.Go(func() error {
 		defer close(keys)
 		t.list(ctx, keys)
+		if c != nil {
+			for _, v := range c.sample {
+				if !deliver(ctx, keys, v) {
+					break
+				}
+			}
+		}
 		return nil
 	})
 	for range r.cfg.Concurrency {
@@ -201,6 +211,7 @@ func (r *run) checkObjects(ctx context.Context) objectFindings {
 				}
 				if lean != nil {
 					if out, ok := lean.head(ctx, v); ok {
+						t.sampled(v, out)
 						t.answer(v.String(), answer[*s3.HeadObjectOutput]{out: out})
 						continue
 					}
@@ -216,6 +227,9 @@ func (r *run) checkObjects(ctx context.Context) objectFindings {
 						err = fmt.Errorf("S3 lists %s, and HeadObject does not find it: a name that cannot be requested", v)
 					}
 					a.err = err
+				}
+				if a.err == nil {
+					t.sampled(v, a.out)
 				}
 				if t.answer(v.String(), a) >= maxUnseen {
 					cancel()
@@ -235,6 +249,17 @@ type tally struct {
 	mu   sync.Mutex
 	f    objectFindings
 	told time.Time // of the last line of progress
+
+	census *census // nil if every listed object is checked
+}
+
+// sampled keeps the answer for an object of the census.
+func (t *tally) sampled(v version, out *s3.HeadObjectOutput) {
+	if t.census != nil {
+		t.mu.Lock()
+		t.census.heads[v] = out
+		t.mu.Unlock()
+	}
 }
 
 // isListed asks again for an object that HeadObject did not find: it may have been
@@ -272,17 +297,29 @@ func (r *run) isListed(ctx context.Context, v version) (bool, error) {
 
 // send passes a listed name on, decoded: with EncodingType=url a name with control
 // characters survives the XML of the response. It returns false once ctx is done.
-func (t *tally) send(ctx context.Context, keys chan<- version, encoded, id string) bool {
+func (t *tally) send(ctx context.Context, keys chan<- version, encoded, id string, modified *time.Time) bool {
 	key, err := url.QueryUnescape(encoded)
 	if err != nil {
 		t.failed(encoded, "s3:ListObjectsV2", fmt.Errorf("a name in the list cannot be decoded: %w", err))
 		return true
 	}
+	if t.census != nil {
+		t.census.add(version{key, id}, aws.ToTime(modified))
+		if t.census.listed%100_000 == 0 {
+			t.r.progress("%d objects listed", t.census.listed)
+		}
+		return ctx.Err() == nil
+	}
 	if id == "" && slices.Contains(t.r.cfg.Objects, key) {
 		return true
 	}
+	return deliver(ctx, keys, version{key, id})
+}
+
+// deliver sends a version. It returns false once ctx is done.
+func deliver(ctx context.Context, keys chan<- version, v version) bool {
 	select {
-	case keys <- version{key, id}:
+	case keys <- v:
 		return true
 	case <-ctx.Done():
 		return false
@@ -302,7 +339,7 @@ func (t *tally) listVersions(ctx context.Context, keys chan<- version) {
 			return
 		}
 		for _, v := range out.Versions {
-			if !t.send(ctx, keys, aws.ToString(v.Key), aws.ToString(v.VersionId)) {
+			if !t.send(ctx, keys, aws.ToString(v.Key), aws.ToString(v.VersionId), v.LastModified) {
 				return
 			}
 		}
@@ -332,7 +369,7 @@ func (t *tally) list(ctx context.Context, keys chan<- version) {
 			t.mu.Unlock()
 		}
 		for _, o := range out.Contents {
-			if !t.send(ctx, keys, aws.ToString(o.Key), "") {
+			if !t.send(ctx, keys, aws.ToString(o.Key), "", o.LastModified) {
 				return
 			}
 		}

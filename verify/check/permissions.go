@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -66,7 +67,7 @@ var filesNeed = []Permission{
 // policy's resources cannot express. It makes no calls.
 func Policy(cfg Config) ([]byte, error) {
 	cfg.Events = cmp.Or(cfg.Events, lookup)
-	if err := checkEvents(cfg.Events); err != nil {
+	if err := errors.Join(checkEvents(cfg.Events), checkInventory(cfg.Inventory)); err != nil {
 		return nil, err
 	}
 	selected, err := cfg.choose()
@@ -74,11 +75,16 @@ func Policy(cfg Config) ([]byte, error) {
 		return nil, err
 	}
 	actions := map[scope][]string{}
+	asksEvents := false
 	for _, c := range Catalogue {
 		if !selected[c.ID] || c.Group == "canary" && !cfg.Canary || c.FilesOnly && !readsFiles(cfg.Events) {
 			continue
 		}
 		needs := slices.Clone(c.Needs)
+		asksEvents = asksEvents || slices.Contains(needs, lookupNeed)
+		if readsSQL(cfg.Events) {
+			needs = slices.DeleteFunc(needs, func(p Permission) bool { return p == lookupNeed })
+		}
 		if i := slices.Index(needs, lookupNeed); i >= 0 && readsFiles(cfg.Events) {
 			needs = slices.Replace(needs, i, i+1, filesNeed...)
 		} else if c.FilesOnly {
@@ -111,6 +117,12 @@ func Policy(cfg Config) ([]byte, error) {
 		}
 		p.Statement = append(p.Statement, s)
 	}
+	if asksEvents {
+		p.Statement = append(p.Statement, cfg.sqlNeeds("VerifyEvents", cfg.Events, "athena:GetTableMetadata")...)
+	}
+	if selected["object.encryption"] {
+		p.Statement = append(p.Statement, cfg.sqlNeeds("VerifyInventory", cfg.Inventory)...)
+	}
 	if len(p.Statement) == 0 {
 		// IAM refuses a policy without a statement. Every caller may do this.
 		p.Statement = []iamStatement{{Sid: "VerifyAccount", Effect: "Allow", Action: []string{"sts:GetCallerIdentity"}, Resource: []string{"*"}}}
@@ -121,6 +133,56 @@ func Policy(cfg Config) ([]byte, error) {
 	e.SetIndent("", "  ")
 	err = e.Encode(p)
 	return b.Bytes(), err
+}
+
+// The buckets that only the table and the workgroup name: a policy with these ARNs
+// grants nothing on them until they are replaced.
+const (
+	TableBucket   = "TABLE-BUCKET"
+	ResultsBucket = "RESULTS-BUCKET"
+)
+
+// sqlNeeds are the statements for a table that Athena reads; none for another
+// source. catalogActions are what verify asks of Athena's catalog besides.
+// Source: https://docs.aws.amazon.com/athena/latest/ug/security-iam-athena.html
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/metadata-tables-bucket-query-permissions.html
+func (c Config) sqlNeeds(sid, value string, catalogActions ...string) []iamStatement {
+	workgroup, t, ok := athenaName(value)
+	if !ok {
+		return nil
+	}
+	part, region, owner := partition(c.AWS.Region), cmp.Or(c.AWS.Region, "*"), cmp.Or(c.Account, "*")
+	arn := func(service, resource string) string {
+		return "arn:" + part + ":" + service + ":" + region + ":" + owner + ":" + literal.Replace(resource)
+	}
+	in := "" // of the catalog, in the names of databases and tables
+	glue := []string{arn("glue", "catalog")}
+	catalogs := []string{"glue:GetDatabase", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"}
+	if t[0] != glueCatalog {
+		in = t[0] + "/"
+		parent, _, _ := strings.Cut(t[0], "/")
+		glue = append(glue, arn("glue", "catalog/"+parent), arn("glue", "catalog/"+t[0]))
+		catalogs = append([]string{"glue:GetCatalog"}, catalogs...)
+	}
+	glue = append(glue, arn("glue", "database/"+in+t[1]), arn("glue", "table/"+in+t[1]+"/"+t[2]))
+	list := []iamStatement{
+		{Sid: sid + "Queries", Effect: "Allow", Action: []string{"athena:GetQueryExecution", "athena:GetQueryResults", "athena:StartQueryExecution", "athena:StopQueryExecution"}, Resource: []string{arn("athena", "workgroup/"+workgroup)}},
+		{Sid: sid + "Table", Effect: "Allow", Action: catalogs, Resource: slices.Compact(glue)},
+	}
+	if len(catalogActions) > 0 {
+		list = append(list, iamStatement{Sid: sid + "Catalog", Effect: "Allow", Action: catalogActions, Resource: []string{arn("athena", "datacatalog/"+t[0])}})
+	}
+	if bucket, ok := strings.CutPrefix(t[0], "s3tablescatalog/"); ok {
+		list = append(list,
+			iamStatement{Sid: sid + "Data", Effect: "Allow", Action: []string{"s3tables:GetTable", "s3tables:GetTableData", "s3tables:GetTableMetadataLocation"},
+				Resource: []string{arn("s3tables", "bucket/"+bucket), arn("s3tables", "bucket/"+bucket+"/table/") + "*"}},
+			iamStatement{Sid: sid + "Access", Effect: "Allow", Action: []string{"lakeformation:GetDataAccess"}, Resource: []string{"*"}})
+	} else {
+		data := "arn:" + part + ":s3:::" + TableBucket
+		list = append(list, iamStatement{Sid: sid + "Data", Effect: "Allow", Action: []string{"s3:GetObject", "s3:ListBucket"}, Resource: []string{data, data + "/*"}})
+	}
+	results := "arn:" + part + ":s3:::" + ResultsBucket
+	return append(list, iamStatement{Sid: sid + "Results", Effect: "Allow", Action: []string{"s3:GetBucketLocation", "s3:GetObject", "s3:PutObject"}, Resource: []string{results, results + "/*"}})
 }
 
 // resources are the ARNs for a scope.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/athena"
 )
 
 // sqlSource is a table that SQL reads, and what reading it took until now.
@@ -53,7 +54,7 @@ func newSQLSource(cfg aws.Config, flag, value string) (*sqlSource, error) {
 		if !ok {
 			return nil, &InputError{fmt.Sprintf("%s %s is not athena:WORKGROUP/DATABASE.TABLE or athena:WORKGROUP/CATALOG.DATABASE.TABLE", flag, quote(value))}
 		}
-		return &sqlSource{table: table, engine: &athenaEngine{workgroup: workgroup, cfg: cfg}}, nil
+		return &sqlSource{table: table, engine: &athenaEngine{workgroup: workgroup, client: athena.NewFromConfig(cfg)}}, nil
 	}
 	engine, table, err := newTrinoEngine(strings.TrimPrefix(value, "trino:"))
 	if err != nil {

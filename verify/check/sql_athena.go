@@ -13,7 +13,6 @@ import (
 // athenaEngine is Athena, in a workgroup that has an output location.
 type athenaEngine struct {
 	workgroup string
-	cfg       aws.Config
 	client    *athena.Client
 	operation string
 }
@@ -29,9 +28,6 @@ func (a *athenaEngine) call() string {
 }
 
 func (a *athenaEngine) describe(ctx context.Context, t sqlTable, day string) (columns, partitions []string, format string, err error) {
-	if a.client == nil {
-		a.client = athena.NewFromConfig(a.cfg)
-	}
 	a.operation = "athena:GetTableMetadata"
 	out, err := a.client.GetTableMetadata(ctx, &athena.GetTableMetadataInput{CatalogName: &t[0], DatabaseName: &t[1], TableName: &t[2]})
 	if err != nil {

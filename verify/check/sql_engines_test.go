@@ -138,7 +138,7 @@ func TestAthena_CancelledQueryIsStopped(t *testing.T) {
 	}))
 	defer server.Close()
 	cfg := aws.Config{Region: region, BaseEndpoint: &server.URL, Credentials: credentials.NewStaticCredentialsProvider(owner, "secret", "")}
-	e := &athenaEngine{workgroup: workgroup, cfg: cfg, client: athena.NewFromConfig(cfg)}
+	e := &athenaEngine{workgroup: workgroup, client: athena.NewFromConfig(cfg)}
 	_, _, err := e.query(ctx, endless, nil)
 	require.Error(t, err)
 	require.ErrorIs(t, context.Cause(ctx), cause)

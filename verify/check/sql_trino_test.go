@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,8 +11,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/athena"
 	"github.com/aws/aws-sdk-go-v2/service/athena/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/securethecloud/kms-baseline/sandbox/trino"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
@@ -20,6 +24,8 @@ func TestSQL_OverARealEngine(t *testing.T) {
 	t.Parallel()
 	s := newSQLStack(t)
 	t.Run("FindsTheEventsThatTheFilesProve", s.findsEvents)
+	t.Run("JudgesALiveInventory", s.judgesLive)
+	t.Run("JudgesAReportOfS3Inventory", s.judgesReport)
 	t.Run("CancelledRunStopsAthenasQuery", s.stopsQuery)
 }
 
@@ -51,7 +57,7 @@ func eventIDs(x report.Result) []string {
 }
 
 func (s *sqlStack) stopsQuery(t *testing.T) { //nolint:paralleltest // the stack's config
-	e := &athenaEngine{workgroup: workgroup, cfg: s.cfg, client: s.athena()}
+	e := &athenaEngine{workgroup: workgroup}
 	ctx, cancel := context.WithCancel(t.Context())
 	running := stopAt{s.cfg.HTTPClient, "GetQueryExecution", cancel}
 	e.client = athena.NewFromConfig(s.cfg, func(o *athena.Options) { o.HTTPClient = running })
@@ -61,6 +67,96 @@ func (s *sqlStack) stopsQuery(t *testing.T) { //nolint:paralleltest // the stack
 		out, err := s.athena().GetQueryExecution(t.Context(), &athena.GetQueryExecutionInput{QueryExecutionId: &id})
 		return err == nil && out.QueryExecution.Status.State == types.QueryExecutionStateCancelled
 	}, 20*time.Second, 50*time.Millisecond)
+}
+
+// A table as S3 Metadata has it: Iceberg, in the catalog of S3 Tables.
+func (s *sqlStack) judgesLive(t *testing.T) { //nolint:paralleltest // the stack's config
+	const schema = `"` + trino.TablesCatalog + `"."b_data"`
+	const table = schema + `."inventory"`
+	execute := func(statement string) {
+		t.Helper()
+		require.NoError(t, s.trino.Execute(t.Context(), statement))
+	}
+	execute("CREATE SCHEMA " + schema + " WITH (location = 's3://" + logsBucket + "/tables')")
+	execute("CREATE TABLE " + table + ` (bucket varchar, key varchar, sequence_number varchar, version_id varchar, is_delete_marker boolean, size bigint, last_modified_date timestamp(6), e_tag varchar,
+		storage_class varchar, is_multipart boolean, encryption_status varchar, is_bucket_key_enabled boolean, kms_key_arn varchar, checksum_algorithm varchar, object_tags map(varchar, varchar), user_metadata map(varchar, varchar))`)
+	_, err := s.files.DeleteBucketPolicy(t.Context(), &s3.DeleteBucketPolicyInput{Bucket: aws.String(bucket)})
+	require.NoError(t, err)
+	const hostile = `it's; DROP "x" 'é.txt`
+	s.put(t, s.cfg, hostile, nil)
+	_, err = s.files.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("old.txt"), ServerSideEncryption: s3types.ServerSideEncryptionAes256})
+	require.NoError(t, err)
+	s.put(t, s.cfg, "old.txt", nil) // the older version is not under the key
+	s.clock.add(2 * time.Hour)
+	s.config.Now = func() time.Time { return time.Now().Add(time.Minute) } // by Trino's clock
+
+	var rows []string
+	pages := s3.NewListObjectVersionsPaginator(s.files, &s3.ListObjectVersionsInput{Bucket: aws.String(bucket)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		require.NoError(t, err)
+		for i, v := range page.Versions {
+			head, err := s.files.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: v.Key, VersionId: v.VersionId})
+			require.NoError(t, err)
+			key := "NULL"
+			if head.SSEKMSKeyId != nil {
+				key = sqlText(*head.SSEKMSKeyId)
+			}
+			rows = append(rows, fmt.Sprintf("(%s, %s, '%04d', %s, false, %s, %v, %s)", sqlText(bucket), sqlText(*v.Key), 1000-i, sqlText(*v.VersionId),
+				sqlText(inventoryStatus[string(head.ServerSideEncryption)]), aws.ToBool(head.BucketKeyEnabled), key))
+		}
+	}
+	rows = append(rows, "('another-bucket', 'x', '1', 'v', false, 'SSE-S3', false, NULL)")
+	execute("INSERT INTO " + table + " (bucket, key, sequence_number, version_id, is_delete_marker, encryption_status, is_bucket_key_enabled, kms_key_arn) VALUES " + strings.Join(rows, ", "))
+
+	for _, inventory := range []string{"athena:" + workgroup + "/" + trino.TablesCatalog + ".b_data.inventory", "trino:" + s.trino.URL + "/s3tablescatalog%2Faws-s3.b_data.inventory"} {
+		c := s.config
+		c.Only, c.Objects, c.Inventory = []string{"object"}, nil, inventory
+		judged := func() report.Result {
+			rep, err := Run(t.Context(), c)
+			require.NoError(t, err)
+			return result(t, rep, "object.encryption")
+		}
+		x := judged()
+		require.Equal(t, report.Pass, x.Status, "%s: %s", inventory, x.Actual)
+		require.Contains(t, x.Actual, "which are all")
+		c.Prefix, c.Versions = aws.String("old"), true
+		x = judged()
+		require.Equal(t, report.Fail, x.Status, x.Actual)
+		require.Contains(t, x.Actual, "has 2 versions, 1 not under the key; S3 lists 2")
+		require.Contains(t, x.Remedy, `"MatchAnyPrefix":["old"]`)
+	}
+}
+
+// A table over files of S3 Inventory, with projected partitions as AWS documents it.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-athena-query.html
+func (s *sqlStack) judgesReport(t *testing.T) { //nolint:paralleltest // the stack's config
+	newest := time.Now().UTC().Format("2006-01-02-15-04")
+	s.glue(t, "CreateTable", `{"DatabaseName":"audit","TableInput":{"Name":"s3inventory","TableType":"EXTERNAL_TABLE",
+"Parameters":{"EXTERNAL":"TRUE","projection.enabled":"true","projection.dt.type":"enum","projection.dt.values":"2026-01-31-01-00,`+newest+`","storage.location.template":"s3://`+logsBucket+`/inventory/dt=${dt}"},
+"PartitionKeys":[{"Name":"dt","Type":"string"}],
+"StorageDescriptor":{"Location":"s3://`+logsBucket+`/inventory/","InputFormat":"org.apache.hadoop.mapred.TextInputFormat","OutputFormat":"org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+	"SerdeInfo":{"SerializationLibrary":"org.apache.hadoop.hive.serde2.OpenCSVSerde"},
+	"Columns":[{"Name":"bucket","Type":"string"},{"Name":"key","Type":"string"},{"Name":"version_id","Type":"string"},{"Name":"is_latest","Type":"string"},{"Name":"is_delete_marker","Type":"string"},{"Name":"encryption_status","Type":"string"},{"Name":"bucket_key_status","Type":"string"}]}}}`)
+	for dt, status := range map[string]string{"2026-01-31-01-00": "SSE-S3", newest: "SSE-KMS"} { // an older report is not asked
+		csv := `"` + bucket + `","` + object + `","v2","true","false","` + status + `","ENABLED"` + "\n" + `"` + bucket + `","` + object + `","v1","false","false","SSE-S3","DISABLED"` + "\n"
+		_, err := s.files.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(logsBucket), Key: aws.String("inventory/dt=" + dt + "/data.csv"), Body: strings.NewReader(csv)})
+		require.NoError(t, err)
+	}
+	c := s.config
+	c.Only, c.Objects, c.Prefix = []string{"object"}, nil, aws.String(object)
+	c.Now = time.Now
+	for _, inventory := range []string{"athena:" + workgroup + "/audit.s3inventory", "trino:" + s.trino.URL + "/awsdatacatalog.audit.s3inventory"} {
+		c.Inventory = inventory
+		rep, err := Run(t.Context(), c)
+		require.NoError(t, err)
+		x := result(t, rep, "object.encryption")
+		require.Equal(t, report.Inconclusive, x.Status, x.Actual)
+		require.Contains(t, x.Actual, "has 1 object, 0 not under the key; S3 lists 1")
+		require.Contains(t, x.Actual, "S3 Inventory does not name the keys")
+		require.Equal(t, "1 object: SSE-KMS, with an S3 Bucket Key", x.Evidence[1].Detail)
+		require.Equal(t, "1 older version: SSE-S3, without an S3 Bucket Key", x.Evidence[2].Detail)
+	}
 }
 
 // stopAt calls stop after the first response to an operation.
