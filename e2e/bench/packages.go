@@ -63,8 +63,8 @@ func measureLocalAWS(ctx context.Context, b *bench) ([]table, error) {
 
 // measureVerify measures verify with many objects and with many keys.
 func measureVerify(ctx context.Context, b *bench) ([]table, error) {
-	b.say("verify: 100,000 objects, which are written first, 500 keys, and 1,000,000 events in log files; this takes minutes")
-	r, err := b.goBench(ctx, "./verify", "(Objects|Keys|LogFiles)", "-benchtime", "1x")
+	b.say("verify: 100,000 objects, which are written first, 500 keys, 1,000,000 events and 1,000,000 objects from each source; this takes a quarter of an hour")
+	r, err := b.goBench(ctx, "./verify", "(Objects|Keys|LogFiles|Sources|Inventory)", "-benchtime", "1x")
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,37 @@ func measureVerify(ctx context.Context, b *bench) ([]table, error) {
 	t.add("1,000,000 events from log files, validated; 10 keys proven", fmt.Sprintf("%.0f/s (%.0f for each second of processor time)", events, perCPU), "200,000/s on 2 cores", met(events >= 200_000))
 	t.add("its peak memory", fmt.Sprintf("%.0f MB", filesMemory), "under 200 MB", met(filesMemory < 200))
 	t.notes = []string{"Once each. localaws's own rate is that of 32 clients which do nothing but send HEAD for one object and read the answer; they, verify and localaws share this machine's cores."}
-	return []table{t}, nil
+	sources, err := sourcesTable(r)
+	if err != nil { // Go's benchmarks skip what needs Trino
+		t.notes = append(t.notes, "The sources that need Trino were not measured: "+err.Error()+".")
+		return []table{t}, nil
+	}
+	return []table{t, sources}, nil
+}
+
+// sourcesTable compares the sources of the same facts. Their answers were compared
+// by the benchmarks.
+func sourcesTable(r benchResults) (table, error) {
+	t := table{title: "verify: the same facts from each source", header: []string{"source", "what", "time", "verify's peak memory"}}
+	for _, row := range []struct{ benchmark, unit, source, what string }{
+		{"Sources", "files", "`--events s3://`", "1,000,000 events, validated; 500 keys"},
+		{"Sources", "sql", "`--events trino:`", "1,000,000 events, one query; 500 keys"},
+		{"Sources", "lookup", "`--events lookup`", "1,000,000 events, two lookups a second; 23 keys"},
+		{"Inventory", "head", "`--prefix ''`", "1,000,000 objects, HeadObject of each"},
+		{"Inventory", "inventory", "`--objects trino:`", "1,000,000 objects, an inventory and a sample of 3,000"},
+	} {
+		took, err := r.get(row.benchmark, row.unit+"-s")
+		if err != nil {
+			return t, err
+		}
+		memory, err := r.get(row.benchmark, row.unit+"-MB")
+		if err != nil {
+			return t, err
+		}
+		t.add(row.source, row.what, seconds(time.Duration(took*float64(time.Second))), fmt.Sprintf("%.0f MB", memory))
+	}
+	t.notes = []string{"Once each, with the process. All sources of events named the same three keys as not used, and the others as used; both sources of objects named the same ten that are not under the key. S3 is a server on this machine that answers at once, and Trino, with a heap of 2 GB, shares its cores."}
+	return t, nil
 }
 
 // benchResults are what benchmarks reported: by name and unit, one value a run.
