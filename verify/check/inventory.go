@@ -160,7 +160,7 @@ func (v *inventory) selected() string {
 // isUnderKey reports whether an inventory has a row as under the key; what the
 // inventory does not say counts as under it.
 func (v *inventory) isUnderKey(w inventoryRow) bool {
-	return (w.status == "SSE-KMS" || w.status == "DSSE-KMS") && (!v.live || w.kms == v.r.keyARN())
+	return (w.status == "SSE-KMS" || w.status == "DSSE-KMS") && (w.kms == v.r.keyARN() || !v.live && w.kms == "")
 }
 
 // time finds out when the inventory was made.
@@ -288,6 +288,7 @@ type census struct {
 	sample      []version
 	newer       map[version]bool // of the sample: written after before
 	heads       map[version]*s3.HeadObjectOutput
+	wrong       []inventoryGroup // how those of the sample that are not under the key are encrypted
 }
 
 // add counts a listed version. Every subset of sampleSize versions is equally likely
@@ -388,6 +389,9 @@ func (v *inventory) compare(ctx context.Context, f *inventoryFindings, c *census
 	for at, head := range c.heads {
 		w, ok := rows[at]
 		algorithm, key := string(head.ServerSideEncryption), aws.ToString(head.SSEKMSKeyId)
+		if v.r.notUnderKey(ctx, head) != "" {
+			c.wrong = append(c.wrong, inventoryGroup{inventoryRow: inventoryRow{status: inventoryStatus[algorithm], kms: key}, current: true})
+		}
 		switch {
 		case ok && inventoryStatus[algorithm] == w.status && (!v.live || w.kms == key || key != "" && strings.HasSuffix(w.kms, ":key/"+key)), c.newer[at]:
 		case ok:
@@ -432,6 +436,9 @@ func (v *inventory) judge(f inventoryFindings, c *census, seen objectFindings, w
 	x.Evidence = append(x.Evidence, seen.evidence[:min(len(seen.evidence), maxEvidence)]...)
 	summary := fmt.Sprintf("the inventory of %s (%s old) has %s, %d not under the key; S3 lists %d", f.at.Format(time.DateTime), r.now().Sub(f.at).Round(time.Minute), count(rows, noun), offenders, c.listed)
 	summary += fmt.Sprintf("; HeadObject of %d drawn at random from S3's list", len(c.sample))
+	if len(c.newer) > 0 {
+		summary += fmt.Sprintf(" (%d are newer than the inventory, which need not have them)", len(c.newer))
+	}
 	cost := " (" + v.effort() + ")"
 	trouble := strings.Join(f.problems[:min(len(f.problems), 5)], "; ")
 	if more := len(f.problems) - 5; more > 0 {
@@ -439,7 +446,7 @@ func (v *inventory) judge(f inventoryFindings, c *census, seen objectFindings, w
 	}
 	switch {
 	case len(wrong) > 0:
-		x.Status, x.Actual, x.Remedy = report.Fail, summary+"; not under the key by HeadObject: "+wrong[0]+cost, v.remedy(f.groups)
+		x.Status, x.Actual, x.Remedy = report.Fail, summary+"; not under the key by HeadObject: "+wrong[0]+cost, v.remedy(slices.Concat(f.groups, c.wrong))
 		if trouble != "" {
 			x.Actual += "; " + trouble
 		}
@@ -456,7 +463,7 @@ func (v *inventory) judge(f inventoryFindings, c *census, seen objectFindings, w
 	case len(c.sample) == c.listed:
 		x.Status, x.Actual = report.Pass, summary+", which are all: each is under the key"+cost
 	default:
-		p := bound(len(c.sample))
+		p := bound(len(c.sample) - seen.gone)
 		x.Status = report.Inconclusive
 		x.Actual = summary + fmt.Sprintf(" found none that is not, or that the inventory lacks: with 95%% confidence fewer than %.2g%% of them (%d) are not under the key%s; a sample does not prove the others", 100*p, int(math.Ceil(p*float64(c.listed))), cost)
 		x.Remedy = "run verify with --prefix and without --objects, which asks for every object, or accept the bound with --allow-inconclusive"

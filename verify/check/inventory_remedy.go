@@ -62,8 +62,12 @@ func (v *inventory) remedy(groups []inventoryGroup) string {
 		}
 	}
 	const copies = "copy objects under DSSE-KMS, under SSE-C and without encryption over themselves with aws s3 cp --sse aws:kms --sse-kms-key-id: UpdateObjectEncryption does not take them"
-	if len(filters) == 0 {
+	switch {
+	case len(filters) > 0:
+	case copied:
 		return copies
+	default: // named objects only
+		return "copy each object over itself with aws s3 cp --sse aws:kms --sse-kms-key-id " + r.keyARN()
 	}
 	var operation batchOperation
 	operation.S3UpdateObjectEncryption.ObjectEncryption.SSEKMS = batchKey{KMSKeyArn: r.keyARN()}

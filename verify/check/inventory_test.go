@@ -139,7 +139,9 @@ func TestInventory_ObjectsThatItLacksAreFoundByListing(t *testing.T) {
 	s, f := inventoried(t)
 	f.rows = f.rows[:2]
 	f.age = -50 * time.Minute // a change may take an hour to be in it
-	require.Equal(t, report.Pass, s.inventory(t, f).Status)
+	newer := s.inventory(t, f)
+	require.Equal(t, report.Pass, newer.Status)
+	require.Contains(t, newer.Actual, "3 are newer than the inventory")
 	f.age = -90 * time.Minute
 	x := s.inventory(t, f)
 	require.Equal(t, report.Inconclusive, x.Status, x.Actual)
@@ -170,6 +172,14 @@ func TestInventory_OffendersFailByHeadObject(t *testing.T) {
 	for _, call := range s.aws.Calls() {
 		require.NotEqual(t, "CreateJob", call.Operation)
 	}
+	s.acceptedByCLI(t, x.Remedy)
+
+	// The sample finds what the inventory does not, also for the remedy.
+	f.rows = f.rows[:3]
+	x = s.inventory(t, f)
+	require.Equal(t, report.Fail, x.Status, x.Actual)
+	require.Equal(t, 2, x.FailureCount)
+	require.Contains(t, x.Actual, "the inventory lacks 2 of 5 sampled objects: other, plain")
 	s.acceptedByCLI(t, x.Remedy)
 }
 
