@@ -68,6 +68,8 @@ func Open(db *bolt.DB, identities *policy.Identities, t *trail.Service, g *glue.
 		"DeleteWorkGroup":     operation.Handler(o, false, func(r *wire.Request, in deleteWorkGroupInput) []string { return s.workGroup(r, in.WorkGroup) }, deleteWorkGroup),
 		"ListWorkGroups":      operation.Handler(o, true, func(*wire.Request, listInput) []string { return []string{"*"} }, listWorkGroups),
 		"ListTagsForResource": operation.Handler(o, true, func(_ *wire.Request, in listTagsInput) []string { return []string{in.ResourceARN} }, listTags),
+		"TagResource":         operation.Handler(o, false, func(_ *wire.Request, in tagResourceInput) []string { return []string{in.ResourceARN} }, tagResource),
+		"UntagResource":       operation.Handler(o, false, func(_ *wire.Request, in untagResourceInput) []string { return []string{in.ResourceARN} }, untagResource),
 		"GetTableMetadata": operation.Handler(o, true, func(r *wire.Request, in tableMetadataInput) []string {
 			return []string{s.ARN(r, "datacatalog/"+in.CatalogName)}
 		}, s.getTableMetadata),

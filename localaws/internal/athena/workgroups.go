@@ -2,6 +2,8 @@ package athena
 
 import (
 	"cmp"
+	"errors"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -125,6 +127,9 @@ func createWorkGroup(tx *bolt.Tx, r *wire.Request, in createWorkGroupInput) (any
 	at := key(r, in.Name)
 	if in.Name == primary || tx.Bucket(WorkGroupBucket).Get([]byte(at)) != nil {
 		return nil, invalid("WorkGroup %s already exists", in.Name)
+	}
+	if err := checkTags(in.Tags); err != nil {
+		return nil, err
 	}
 	if in.Configuration == nil {
 		in.Configuration = &configuration{}
@@ -300,16 +305,75 @@ type listTagsInput struct {
 	MaxResults  *int   `json:",omitempty"`
 }
 
-func listTags(tx *bolt.Tx, r *wire.Request, in listTagsInput) (any, error) {
-	name, ok := strings.CutPrefix(in.ResourceARN, "arn:aws:athena:"+r.Region+":"+r.Who.Account+":workgroup/")
+// taggedWorkGroup finds the workgroup that an ARN names.
+func taggedWorkGroup(tx *bolt.Tx, r *wire.Request, arn string) (workGroup, error) {
+	name, ok := strings.CutPrefix(arn, "arn:aws:athena:"+r.Region+":"+r.Who.Account+":workgroup/")
 	if !ok {
-		return nil, wire.NotImplemented(r.Service, "tags of other resources than workgroups")
+		return workGroup{}, wire.NotImplemented(r.Service, "tags of other resources than workgroups")
 	}
-	w, ok, err := store.Load[workGroup](tx, WorkGroupBucket, key(r, name))
-	if err == nil && !ok && name != primary {
-		err = wire.Errf(400, "ResourceNotFoundException", "Resource %s is not found.", in.ResourceARN)
+	w, err := findWorkGroup(tx, r, name)
+	var e *wire.Error
+	if errors.As(err, &e) {
+		err = wire.Errf(http.StatusBadRequest, "ResourceNotFoundException", "Resource %s is not found.", arn)
 	}
+	return w, err
+}
+
+func listTags(tx *bolt.Tx, r *wire.Request, in listTagsInput) (any, error) {
+	w, err := taggedWorkGroup(tx, r, in.ResourceARN)
 	return map[string]any{"Tags": slices.Concat([]tag{}, w.Tags)}, err
+}
+
+type tagResourceInput struct {
+	ResourceARN string
+	Tags        []tag
+}
+
+type untagResourceInput struct {
+	ResourceARN string
+	TagKeys     []string
+}
+
+// maxTags is how many tags a resource can have.
+const maxTags = 50
+
+// checkTags holds tags to Athena's limits.
+// Source: https://docs.aws.amazon.com/athena/latest/APIReference/API_Tag.html
+func checkTags(tags []tag) error {
+	if len(tags) > maxTags {
+		return invalid("A resource can have %d tags at most.", maxTags)
+	}
+	for i, t := range tags {
+		if n := len([]rune(t.Key)); n < 1 || n > 128 || len([]rune(t.Value)) > 256 || slices.ContainsFunc(tags[:i], func(other tag) bool { return other.Key == t.Key }) {
+			return invalid("The tag %q is not valid, or the list has it twice.", t.Key)
+		}
+	}
+	return nil
+}
+
+// tagResource adds tags, or changes their values.
+func tagResource(tx *bolt.Tx, r *wire.Request, in tagResourceInput) (any, error) {
+	w, err := taggedWorkGroup(tx, r, in.ResourceARN)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range in.Tags {
+		w.Tags = slices.DeleteFunc(w.Tags, func(other tag) bool { return other.Key == t.Key })
+	}
+	w.Tags = append(w.Tags, in.Tags...)
+	if err := checkTags(w.Tags); err != nil {
+		return nil, err
+	}
+	return struct{}{}, store.Save(tx, WorkGroupBucket, key(r, w.Name), w)
+}
+
+func untagResource(tx *bolt.Tx, r *wire.Request, in untagResourceInput) (any, error) {
+	w, err := taggedWorkGroup(tx, r, in.ResourceARN)
+	if err != nil {
+		return nil, err
+	}
+	w.Tags = slices.DeleteFunc(w.Tags, func(t tag) bool { return slices.Contains(in.TagKeys, t.Key) })
+	return struct{}{}, store.Save(tx, WorkGroupBucket, key(r, w.Name), w)
 }
 
 func key(r *wire.Request, name string) string { return store.Key(r.Who.Account, r.Region, name) }

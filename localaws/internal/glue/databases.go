@@ -73,6 +73,9 @@ func createDatabase(tx *bolt.Tx, r *wire.Request, in createDatabaseInput) (any, 
 	if err := in.DatabaseInput.check(r); err != nil {
 		return nil, err
 	}
+	if err := checkTags(in.Tags); err != nil {
+		return nil, err
+	}
 	in.DatabaseInput.Name = strings.ToLower(in.DatabaseInput.Name)
 	at := key(r, in.DatabaseInput.Name)
 	if tx.Bucket(DatabaseBucket).Get([]byte(at)) != nil {
@@ -162,13 +165,71 @@ type getTagsInput struct {
 	ResourceArn string
 }
 
-func getTags(tx *bolt.Tx, r *wire.Request, in getTagsInput) (any, error) {
-	name, ok := strings.CutPrefix(in.ResourceArn, "arn:aws:glue:"+r.Region+":"+r.Who.Account+":database/")
+// taggedDatabase finds the database that an ARN names.
+func taggedDatabase(tx *bolt.Tx, r *wire.Request, arn string) (databaseRecord, error) {
+	name, ok := strings.CutPrefix(arn, "arn:aws:glue:"+r.Region+":"+r.Who.Account+":database/")
 	if !ok {
-		return nil, wire.NotImplemented(r.Service, "tags of other resources than databases")
+		return databaseRecord{}, wire.NotImplemented(r.Service, "tags of other resources than databases")
 	}
-	d, err := findDatabase(tx, r, databaseName{Name: name})
+	return findDatabase(tx, r, databaseName{Name: name})
+}
+
+func getTags(tx *bolt.Tx, r *wire.Request, in getTagsInput) (any, error) {
+	d, err := taggedDatabase(tx, r, in.ResourceArn)
 	tags := map[string]string{}
 	maps.Copy(tags, d.Tags)
 	return map[string]any{"Tags": tags}, err
+}
+
+type tagResourceInput struct {
+	ResourceArn string
+	TagsToAdd   map[string]string
+}
+
+type untagResourceInput struct {
+	ResourceArn  string
+	TagsToRemove []string
+}
+
+// maxTags is how many tags a resource can have.
+const maxTags = 50
+
+// checkTags holds tags to Glue's limits.
+// Source: https://docs.aws.amazon.com/glue/latest/webapi/API_TagResource.html
+func checkTags(tags map[string]string) error {
+	if len(tags) > maxTags {
+		return invalid("A resource can have %d tags at most.", maxTags)
+	}
+	for k, v := range tags {
+		if n := len([]rune(k)); n < 1 || n > 128 || len([]rune(v)) > 256 || strings.HasPrefix(strings.ToLower(k), "aws:") {
+			return invalid("The tag %q is not valid.", k)
+		}
+	}
+	return nil
+}
+
+func tagResource(tx *bolt.Tx, r *wire.Request, in tagResourceInput) (any, error) {
+	d, err := taggedDatabase(tx, r, in.ResourceArn)
+	if err != nil {
+		return nil, err
+	}
+	tags := map[string]string{}
+	maps.Copy(tags, d.Tags)
+	maps.Copy(tags, in.TagsToAdd)
+	if err := checkTags(tags); err != nil {
+		return nil, err
+	}
+	d.Tags = tags
+	return struct{}{}, store.Save(tx, DatabaseBucket, key(r, d.Database.Name), d)
+}
+
+func untagResource(tx *bolt.Tx, r *wire.Request, in untagResourceInput) (any, error) {
+	d, err := taggedDatabase(tx, r, in.ResourceArn)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range in.TagsToRemove {
+		delete(d.Tags, k)
+	}
+	return struct{}{}, store.Save(tx, DatabaseBucket, key(r, d.Database.Name), d)
 }

@@ -56,7 +56,9 @@ func New(db *bolt.DB, identities *policy.Identities, t *trail.Service) *Service 
 		"GetPartitionIndexes": operation.Handler(o, true, func(r *wire.Request, in getPartitionIndexesInput) []string {
 			return s.resources(r, in.DatabaseName, in.TableName)
 		}, getPartitionIndexes),
-		"GetTags": operation.Handler(o, true, func(_ *wire.Request, in getTagsInput) []string { return []string{in.ResourceArn} }, getTags),
+		"GetTags":       operation.Handler(o, true, func(_ *wire.Request, in getTagsInput) []string { return []string{in.ResourceArn} }, getTags),
+		"TagResource":   operation.Handler(o, false, func(_ *wire.Request, in tagResourceInput) []string { return []string{in.ResourceArn} }, tagResource),
+		"UntagResource": operation.Handler(o, false, func(_ *wire.Request, in untagResourceInput) []string { return []string{in.ResourceArn} }, untagResource),
 	}
 	return s
 }

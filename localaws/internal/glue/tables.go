@@ -34,6 +34,10 @@ type storageDescriptor struct {
 	SerdeInfo              *serDeInfo        `json:",omitempty"`
 	Parameters             map[string]string `json:",omitempty"`
 	StoredAsSubDirectories bool              `json:"StoredAsSubDirectories"`
+	// Only the empty lists, which clients send for what they leave out.
+	AdditionalLocations []any `json:",omitempty"`
+	BucketColumns       []any `json:",omitempty"`
+	SortColumns         []any `json:",omitempty"`
 }
 
 // tableInput is a table as its owner describes it.
@@ -61,8 +65,9 @@ type table struct {
 
 type createTableInput struct {
 	catalogInput
-	DatabaseName string
-	TableInput   tableInput
+	DatabaseName     string
+	TableInput       tableInput
+	PartitionIndexes []any `json:",omitempty"` // none
 }
 
 type tableName struct {
@@ -91,6 +96,9 @@ func (in tableInput) check(r *wire.Request) error {
 	if in.StorageDescriptor == nil {
 		return wire.NotImplemented(r.Service, "a table without StorageDescriptor")
 	}
+	if d := in.StorageDescriptor; len(d.AdditionalLocations)+len(d.BucketColumns)+len(d.SortColumns) > 0 {
+		return wire.NotImplemented(r.Service, "AdditionalLocations, BucketColumns and SortColumns of StorageDescriptor in "+r.Operation)
+	}
 	names := map[string]bool{}
 	for _, c := range append(append([]Column{}, in.StorageDescriptor.Columns...), in.PartitionKeys...) {
 		name := strings.ToLower(c.Name)
@@ -108,6 +116,9 @@ func (in tableInput) check(r *wire.Request) error {
 func createTable(tx *bolt.Tx, r *wire.Request, in createTableInput) (any, error) {
 	if _, err := findDatabase(tx, r, databaseName{in.catalogInput, in.DatabaseName}); err != nil {
 		return nil, err
+	}
+	if len(in.PartitionIndexes) > 0 {
+		return nil, wire.NotImplemented(r.Service, "the parameter PartitionIndexes of "+r.Operation)
 	}
 	if err := in.TableInput.check(r); err != nil {
 		return nil, err
