@@ -9,7 +9,10 @@ import (
 	"testing"
 
 	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws"
+	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/athena"
+	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/cloudtrail"
 	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/ebs"
+	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/glue"
 	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/iam"
 	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/kms"
 	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/s3"
@@ -21,11 +24,18 @@ import (
 // expects from, the provider.
 var (
 	sdkResources = map[string]any{
+		"aws:athena/workgroup:Workgroup": athena.Workgroup{},
+
+		"aws:cloudtrail/trail:Trail": cloudtrail.Trail{},
+
 		"aws:ebs/defaultKmsKey:DefaultKmsKey":                         ebs.DefaultKmsKey{},
 		"aws:ebs/encryptionByDefault:EncryptionByDefault":             ebs.EncryptionByDefault{},
 		"aws:ebs/snapshot:Snapshot":                                   ebs.Snapshot{},
 		"aws:ebs/snapshotBlockPublicAccess:SnapshotBlockPublicAccess": ebs.SnapshotBlockPublicAccess{},
 		"aws:ebs/volume:Volume":                                       ebs.Volume{},
+
+		"aws:glue/catalogDatabase:CatalogDatabase": glue.CatalogDatabase{},
+		"aws:glue/catalogTable:CatalogTable":       glue.CatalogTable{},
 
 		"aws:kms/alias:Alias":           kms.Alias{},
 		"aws:kms/key:Key":               kms.Key{},
@@ -67,7 +77,8 @@ var (
 // newerThanUpstream are properties that came to the SDK after the version of the
 // Terraform provider that can be built: the provider ignores them.
 var newerThanUpstream = map[string][]string{
-	"aws:ebs/volume:Volume": {".createTime"},
+	"aws:cloudtrail/trail:Trail": {".snsTopicArn"},
+	"aws:ebs/volume:Volume":      {".createTime"},
 	"aws:s3/bucketLifecycleConfigurationV2:BucketLifecycleConfigurationV2": {".timeouts"},
 	"aws:s3/bucketObjectv2:BucketObjectv2":                                 {".checksumCrc64nvme"},
 }

@@ -21,14 +21,16 @@ import (
 var (
 	// keptServices are registered with the provider: they hold the resources
 	// and data sources in sandbox/provider/resources.go.
-	keptServices = []string{"ec2", "iam", "kms", "meta", "s3", "sts"}
+	keptServices = []string{"athena", "cloudtrail", "ec2", "glue", "iam", "kms", "meta", "s3", "sts"}
 
 	// keptLibraries are imported by kept services and not registered.
 	keptLibraries = []string{"organizations"}
 
 	// keptClients are the AWS SDK packages that kept code asks the connection
 	// (internal/conns) for.
-	keptClients = []string{"cloudformation", "ec2", "elasticloadbalancingv2", "iam", "kms", "organizations", "s3", "sts"}
+	keptClients = []string{
+		"athena", "cloudformation", "cloudtrail", "ec2", "elasticloadbalancingv2", "glue", "iam", "kms", "organizations", "s3", "sts",
+	}
 )
 
 const (

@@ -22,11 +22,18 @@ const version = "6.83.0"
 
 // resources says which Terraform resource stands behind which Pulumi token.
 var resources = map[string]tokens.Type{
+	"aws_athena_workgroup": "aws:athena/workgroup:Workgroup",
+
+	"aws_cloudtrail": "aws:cloudtrail/trail:Trail",
+
 	"aws_ebs_default_kms_key":              "aws:ebs/defaultKmsKey:DefaultKmsKey",
 	"aws_ebs_encryption_by_default":        "aws:ebs/encryptionByDefault:EncryptionByDefault",
 	"aws_ebs_snapshot":                     "aws:ebs/snapshot:Snapshot",
 	"aws_ebs_snapshot_block_public_access": "aws:ebs/snapshotBlockPublicAccess:SnapshotBlockPublicAccess",
 	"aws_ebs_volume":                       "aws:ebs/volume:Volume",
+
+	"aws_glue_catalog_database": "aws:glue/catalogDatabase:CatalogDatabase",
+	"aws_glue_catalog_table":    "aws:glue/catalogTable:CatalogTable",
 
 	"aws_kms_alias":       "aws:kms/alias:Alias",
 	"aws_kms_key":         "aws:kms/key:Key",
