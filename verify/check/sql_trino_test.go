@@ -26,6 +26,7 @@ func TestSQL_OverARealEngine(t *testing.T) {
 	t.Run("FindsTheEventsThatTheFilesProve", s.findsEvents)
 	t.Run("JudgesALiveInventory", s.judgesLive)
 	t.Run("JudgesAReportOfS3Inventory", s.judgesReport)
+	t.Run("NeedsThePermissionsThatIAMPrints", s.permissions)
 	t.Run("CancelledRunStopsAthenasQuery", s.stopsQuery)
 }
 
@@ -54,6 +55,26 @@ func eventIDs(x report.Result) []string {
 		}
 	}
 	return ids
+}
+
+// Trino reads the tables as the same user, as Athena does.
+func (s *sqlStack) permissions(t *testing.T) { //nolint:paralleltest // the user's policy
+	principal := "arn:aws:iam::" + owner + ":user/localaws"
+	t.Cleanup(func() { require.NoError(t, s.aws.SetIdentityPolicy(principal, "")) })
+	c := s.config
+	c.Only, c.Prefix = []string{"trail.write", "object"}, aws.String(object)
+	c.Events, c.Inventory = "athena:"+workgroup+"/audit.cloudtrail", "athena:"+workgroup+"/audit.s3inventory"
+	b, err := Policy(c)
+	require.NoError(t, err)
+	policy := strings.NewReplacer(TableBucket, logsBucket, ResultsBucket, logsBucket).Replace(string(b))
+	for action, status := range map[string]report.Status{"": report.Inconclusive, "athena:StartQueryExecution": report.Error, "athena:GetQueryExecution": report.Error, "athena:GetQueryResults": report.Error, "s3:PutObject": report.Error} {
+		require.NoError(t, s.aws.SetIdentityPolicy(principal, strings.ReplaceAll(policy, `"`+action+`"`, `"s3:GetBucketTagging"`)))
+		rep, err := Run(t.Context(), c)
+		require.NoError(t, err)
+		for _, id := range []string{"trail.write", "object.encryption"} {
+			require.Equal(t, status, result(t, rep, id).Status, "without %s: %s\n%s", action, show(rep), policy)
+		}
+	}
 }
 
 func (s *sqlStack) stopsQuery(t *testing.T) { //nolint:paralleltest // the stack's config
@@ -88,7 +109,6 @@ func (s *sqlStack) judgesLive(t *testing.T) { //nolint:paralleltest // the stack
 	require.NoError(t, err)
 	s.put(t, s.cfg, "old.txt", nil) // the older version is not under the key
 	s.clock.add(2 * time.Hour)
-	s.config.Now = func() time.Time { return time.Now().Add(time.Minute) } // by Trino's clock
 
 	var rows []string
 	pages := s3.NewListObjectVersionsPaginator(s.files, &s3.ListObjectVersionsInput{Bucket: aws.String(bucket)})
@@ -112,6 +132,7 @@ func (s *sqlStack) judgesLive(t *testing.T) { //nolint:paralleltest // the stack
 	for _, inventory := range []string{"athena:" + workgroup + "/" + trino.TablesCatalog + ".b_data.inventory", "trino:" + s.trino.URL + "/s3tablescatalog%2Faws-s3.b_data.inventory"} {
 		c := s.config
 		c.Only, c.Objects, c.Inventory = []string{"object"}, nil, inventory
+		c.Now = func() time.Time { return time.Now().Add(time.Minute) } // by Trino's clock
 		judged := func() report.Result {
 			rep, err := Run(t.Context(), c)
 			require.NoError(t, err)
