@@ -145,7 +145,7 @@ func TestAthena_CancelledQueryIsStopped(t *testing.T) {
 	require.Equal(t, "q1", stopped)
 }
 
-func TestTrino_PasswordIsSentOverTLSOnly(t *testing.T) { //nolint:paralleltest // it sets the environment
+func TestTrino_PasswordIsSentOverTLSOnly(t *testing.T) {
 	t.Setenv(trinoPassword, "s3cret-word")
 	var passwords []string
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -30,7 +30,7 @@ func TestSQL_OverARealEngine(t *testing.T) {
 	t.Run("CancelledRunStopsAthenasQuery", s.stopsQuery)
 }
 
-func (s *sqlStack) findsEvents(t *testing.T) { //nolint:paralleltest // the stack's config
+func (s *sqlStack) findsEvents(t *testing.T) {
 	files := s.run(t)
 	for _, events := range []string{"athena:" + workgroup + "/audit.cloudtrail", "trino:" + s.trino.URL + "/awsdatacatalog.audit.cloudtrail"} {
 		c := s.config
@@ -58,7 +58,7 @@ func eventIDs(x report.Result) []string {
 }
 
 // Trino reads the tables as the same user, as Athena does.
-func (s *sqlStack) permissions(t *testing.T) { //nolint:paralleltest // the user's policy
+func (s *sqlStack) permissions(t *testing.T) {
 	principal := "arn:aws:iam::" + owner + ":user/localaws"
 	t.Cleanup(func() { require.NoError(t, s.aws.SetIdentityPolicy(principal, "")) })
 	c := s.config
@@ -77,7 +77,7 @@ func (s *sqlStack) permissions(t *testing.T) { //nolint:paralleltest // the user
 	}
 }
 
-func (s *sqlStack) stopsQuery(t *testing.T) { //nolint:paralleltest // the stack's config
+func (s *sqlStack) stopsQuery(t *testing.T) {
 	e := &athenaEngine{workgroup: workgroup}
 	ctx, cancel := context.WithCancel(t.Context())
 	running := stopAt{s.cfg.HTTPClient, "GetQueryExecution", cancel}
@@ -91,7 +91,7 @@ func (s *sqlStack) stopsQuery(t *testing.T) { //nolint:paralleltest // the stack
 }
 
 // A table as S3 Metadata has it: Iceberg, in the catalog of S3 Tables.
-func (s *sqlStack) judgesLive(t *testing.T) { //nolint:paralleltest // the stack's config
+func (s *sqlStack) judgesLive(t *testing.T) {
 	const schema = `"` + trino.TablesCatalog + `"."b_data"`
 	const table = schema + `."inventory"`
 	execute := func(statement string) {
@@ -151,7 +151,7 @@ func (s *sqlStack) judgesLive(t *testing.T) { //nolint:paralleltest // the stack
 
 // A table over files of S3 Inventory, with projected partitions as AWS documents it.
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-athena-query.html
-func (s *sqlStack) judgesReport(t *testing.T) { //nolint:paralleltest // the stack's config
+func (s *sqlStack) judgesReport(t *testing.T) {
 	newest := time.Now().UTC().Format("2006-01-02-15-04")
 	s.glue(t, "CreateTable", `{"DatabaseName":"audit","TableInput":{"Name":"s3inventory","TableType":"EXTERNAL_TABLE",
 "Parameters":{"EXTERNAL":"TRUE","projection.enabled":"true","projection.dt.type":"enum","projection.dt.values":"2026-01-31-01-00,`+newest+`","storage.location.template":"s3://`+logsBucket+`/inventory/dt=${dt}"},
