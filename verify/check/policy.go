@@ -954,8 +954,8 @@ func otherEncryption(key string) map[string]func(string) values {
 			if v, ok := request[strings.ToLower(key)]; ok {
 				return v
 			}
-			if name == sseS3Upload && strings.EqualFold(key, serviceName) {
-				return unnamed(key)
+			if name == sseS3Upload {
+				return unnamed(serviceName)(key)
 			}
 			return values{absent: true, present: true, match: chosen}
 		}
@@ -978,22 +978,28 @@ func fixed(value, pattern string, how comparison) (can, cannot truth) {
 	return truthOf(m), truthOf(!m)
 }
 
-// serviceName is the condition key of the AWS service that sends a request.
+// The condition keys of the principal, and of the AWS service, that sends a request.
 // Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
-const serviceName = "aws:PrincipalServiceName"
+const (
+	principalARN = "aws:PrincipalArn"
+	serviceName  = "aws:PrincipalServiceName"
+)
 
-// unnamed is a requester whose ARN or service no policy names: exact names are
-// exceptions that the report lists.
-func unnamed(key string) values {
-	if strings.EqualFold(key, "aws:PrincipalArn") || strings.EqualFold(key, serviceName) {
-		return values{absent: true, present: true, match: func(pattern string, how comparison) (truth, truth) {
-			if how.wild(pattern) {
-				return unknown, unknown
-			}
-			return no, yes
-		}}
+// unnamed describes requests in which the policy names no value of this condition
+// key exactly: exact names of it are exceptions that the report lists. Any other
+// key has what the caller chooses.
+func unnamed(exempt string) func(key string) values {
+	return func(key string) values {
+		if strings.EqualFold(key, exempt) {
+			return values{absent: true, present: true, match: func(pattern string, how comparison) (truth, truth) {
+				if how.wild(pattern) {
+					return unknown, unknown
+				}
+				return no, yes
+			}}
+		}
+		return values{absent: true, present: true, match: chosen}
 	}
-	return values{absent: true, present: true, match: chosen}
 }
 
 // denies reports whether the policy denies everyone an action on everything that
@@ -1048,10 +1054,10 @@ func (p policyDocument) deniesOtherKeys(bucketARN, key string) (denied truth, wh
 	for _, what := range slices.Sorted(maps.Keys(requests)) {
 		judge(what, p.deniesUploads(objects, requests[what]))
 	}
-	judge("replication into the bucket (s3:ReplicateObject)", p.denies("s3:ReplicateObject", objects, unnamed))
-	judge("a change of an object's key in place (s3:UpdateObjectEncryption)", p.denies("s3:UpdateObjectEncryption", objects, unnamed))
+	judge("replication into the bucket (s3:ReplicateObject)", p.denies("s3:ReplicateObject", objects, unnamed(principalARN)))
+	judge("a change of an object's key in place (s3:UpdateObjectEncryption)", p.denies("s3:UpdateObjectEncryption", objects, unnamed(principalARN)))
 	except = exceptions{
-		reencrypt: p.namesInDenials("aws:PrincipalArn", "s3:ReplicateObject", "s3:UpdateObjectEncryption"),
+		reencrypt: p.namesInDenials(principalARN, "s3:ReplicateObject", "s3:UpdateObjectEncryption"),
 		sseS3:     p.namesInDenials(serviceName, "s3:PutObject"),
 	}
 	return denied, why, except

@@ -239,6 +239,7 @@ func TestPolicy_DeniesOtherKeys(t *testing.T) {
 		"replication is not denied":              {strings.ReplaceAll(good, `"s3:ReplicateObject",`, ""), no, "s3:ReplicateObject"},
 		"a change in place is not denied":        {strings.ReplaceAll(good, `,"s3:UpdateObjectEncryption"`, ""), no, "s3:UpdateObjectEncryption"},
 		"a change in place is open to one":       {strings.ReplaceAll(good, `"s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::b/*"`, `"s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::b/*","Condition":{"ArnNotEquals":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/x"}}`), yes, ""},
+		"a change in place is open to a service": {strings.ReplaceAll(good, `"s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::b/*"`, `"s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::b/*","Condition":{"StringNotEqualsIfExists":{"aws:PrincipalServiceName":"cloudtrail.amazonaws.com"}}`), no, "s3:ReplicateObject"},
 		"a change in place is open to a pattern": {strings.ReplaceAll(good, `"s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::b/*"`, `"s3:UpdateObjectEncryption"],"Resource":"arn:aws:s3:::b/*","Condition":{"ArnNotLike":{"aws:PrincipalArn":"arn:aws:iam::*:role/x"}}`), unknown, "s3:ReplicateObject"},
 		"only below a prefix":                    {strings.ReplaceAll(good, `"arn:aws:s3:::b/*"`, `"arn:aws:s3:::b/x/*"`), no, ""},
 		"only for one account":                   {strings.ReplaceAll(good, `"Principal":"*"`, `"Principal":{"AWS":"111122223333"}`), no, ""},
