@@ -1,8 +1,10 @@
 package audittrail
 
 import (
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -127,6 +129,26 @@ func TestAuditTrail_IsSecureByDefault(t *testing.T) {
 	for name, r := range resources {
 		require.False(t, r.RegisterRPC.GetProtect(), "%s is protected", name)
 	}
+}
+
+// The names and types of the resources are part of their URNs: another one deletes the
+// resource in a user's stack.
+func TestAuditTrail_KeepsItsURNs(t *testing.T) {
+	t.Parallel()
+	resources, err := run(t, least())
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"aws:athena/workgroup:Workgroup audit-workgroup",
+		"aws:cloudtrail/trail:Trail audit-trail",
+		"aws:glue/catalogDatabase:CatalogDatabase audit-database",
+		"aws:glue/catalogTable:CatalogTable audit-table",
+		"kms-baseline:index:AuditTrail audit",
+		"kms-baseline:index:CustomerKey audit",
+		"kms-baseline:index:EncryptedBucket audit",
+		"kms-baseline:index:EncryptedBucket audit-results",
+	}, slices.DeleteFunc(slices.Sorted(maps.Keys(resources)), func(name string) bool {
+		return strings.HasPrefix(name, "aws:kms/") || strings.HasPrefix(name, "aws:s3/") || strings.HasPrefix(name, "pulumi:") // pinned in package components
+	}))
 }
 
 func TestAuditTrail_LogsDataEventsOfTheBuckets(t *testing.T) {
