@@ -65,8 +65,8 @@ func newBenched(b *testing.B, o localaws.Options) *benched {
 // output runs verify, and returns its report and its peak memory in MB.
 func (x *benched) output(b *testing.B, args ...string) (rep []byte, megabytes float64, err error) {
 	b.Helper()
-	cmd := exec.CommandContext(b.Context(), x.binary, append(args, "-o", "json", "--region", "us-east-1", "-q")...)
-	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL="+cmp.Or(x.endpoint, x.server.URL()), "AWS_CA_BUNDLE="+x.server.CAFile(), "AWS_ACCESS_KEY_ID=764265373335", "AWS_SECRET_ACCESS_KEY=secret")
+	cmd := exec.CommandContext(b.Context(), x.binary, append(args, "-o", "json", "-q")...)
+	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL="+cmp.Or(x.endpoint, x.server.URL()), "AWS_CA_BUNDLE="+x.server.CAFile(), "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=764265373335", "AWS_SECRET_ACCESS_KEY=secret")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	require.NoError(b, cmd.Start())
