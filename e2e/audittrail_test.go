@@ -116,10 +116,11 @@ func TestAuditTrail_Drift(t *testing.T) {
 }
 
 // A call to AWS that fails leaves something half made. No up passes before all of it
-// is made, except for the data events, for which docs/interruptions.md has a remedy.
+// is made, except for the data events, for which docs/interruptions.md has a remedy. With
+// AllowDestroy, a destroy then leaves nothing but the key, which waits to be deleted.
 func TestAuditTrail_FinishesAfterInterruptedUps(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t)
+	l := lab.New(t, func(o *localaws.Options) { o.TrailDelivery = -1 }) // its bucket stays empty
 	operations := []string{"CreateDatabase", "CreateTrail", "StartLogging", "CreateTable", "CreateWorkGroup"}
 	for _, operation := range operations {
 		l.AWS.Inject(localaws.Fault{Operation: operation, Count: 1, Status: 403, Code: "AccessDeniedException"})
@@ -150,4 +151,11 @@ func TestAuditTrail_FinishesAfterInterruptedUps(t *testing.T) {
 		l.Stack(t, "sandbox", auditTrail("audit", false, buckets...), nil).Up(t)
 	}
 	require.Equal(t, []any{"arn:aws:s3:::some-records/"}, selected())
+
+	s = l.Stack(t, "sandbox", auditTrail("audit", true, "some-records"), nil)
+	s.Up(t)
+	s.Destroy(t)
+	require.Empty(t, l.CLI(t, "cloudtrail", "describe-trails", "--query", "trailList"))
+	require.Empty(t, l.CLI(t, "s3api", "list-buckets", "--query", "Buckets"))
+	require.Empty(t, l.CLI(t, "glue", "get-databases", "--query", "DatabaseList"))
 }
