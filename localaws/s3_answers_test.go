@@ -3,6 +3,7 @@ package localaws
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,6 +150,25 @@ func TestDecrypt_InAnotherRegion(t *testing.T) {
 	_, err := kmsClient(t, s, "alice", inRegion("eu-west-1")).Decrypt(t.Context(), &kms.DecryptInput{CiphertextBlob: blob})
 	requireCode(t, err, "AccessDeniedException")
 	require.ErrorContains(t, err, "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
+}
+
+func TestPresigned_Expires(t *testing.T) {
+	t.Parallel()
+	var offset atomic.Int64 // the SDK signs with the time of this machine
+	s := newServer(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) } })
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "signed")
+	put(t, c, "signed", "k", "x")
+	presigned, err := s3.NewPresignClient(c).PresignGetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("signed"), Key: aws.String("k")}, s3.WithPresignExpires(time.Hour))
+	require.NoError(t, err)
+	get := func() (int, string) { return send(t, s, "GET", strings.TrimPrefix(presigned.URL, s.URL()), "", nil) }
+	status, body := get()
+	require.Equal(t, http.StatusOK, status, body)
+	offset.Store(int64(2 * time.Hour))
+	status, body = get()
+	require.Equal(t, http.StatusForbidden, status)
+	require.Equal(t, "AccessDenied", errorCode(t, body))
+	require.Contains(t, body, "Request has expired")
 }
 
 func TestPresigned_HeadersAreTheSignedOnes(t *testing.T) {

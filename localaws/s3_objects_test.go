@@ -495,6 +495,11 @@ func TestObjectLock(t *testing.T) {
 	require.EqualValues(t, "COMPLIANCE", got.Retention.Mode)
 	_, err = c.DeleteObject(t.Context(), remove)
 	requireCode(t, err, "AccessDenied")
+	earlier := until.Add(-24 * time.Hour)
+	for _, weaker := range []types.ObjectLockRetention{{Mode: "COMPLIANCE", RetainUntilDate: &earlier}, {Mode: "GOVERNANCE", RetainUntilDate: &until}, {}} {
+		_, err = c.PutObjectRetention(t.Context(), &s3.PutObjectRetentionInput{Bucket: b, Key: k, VersionId: v, Retention: &weaker, BypassGovernanceRetention: aws.Bool(true)})
+		requireCode(t, err, "AccessDenied")
+	}
 	clock.advance(11 * 24 * time.Hour)
 	_, err = c.DeleteObject(t.Context(), remove)
 	require.NoError(t, err)
