@@ -13,7 +13,7 @@ GOTEST  := $(WITH_AWS) $(GO) test -parallel 6 -timeout 45m
 # The race detector needs a C compiler.
 RACE    := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
 
-.PHONY: build install demo test fuzz lint bench drift soak generate words pictures tidy-check oldest-go vuln release-tags clean
+.PHONY: build install demo test fuzz lint bench conformance drift soak generate words pictures tidy-check oldest-go vuln release-tags clean
 
 build:
 	$(GO) build -o bin/ ./verify ./sandbox
@@ -75,6 +75,13 @@ generate:
 # part, BENCH='-cold -write docs/benchmarks.md' for the document.
 bench:
 	$(GO) run ./e2e/bench $(BENCH)
+
+# Does localaws answer as AWS does? PROFILE=name compares it with an AWS account,
+# ENDPOINT=url with another endpoint; nothing is called before YES=1 confirms the
+# costs that it prints. CONFORMANCE='-account-wide -messages' for more flags.
+conformance:
+	$(GO) build -o bin/ ./e2e/conformance
+	bin/conformance $(if $(PROFILE),-profile '$(PROFILE)') $(if $(ENDPOINT),-endpoint '$(ENDPOINT)') $(if $(YES),-yes) $(CONFORMANCE)
 
 # The recording of the demo that README.md shows.
 pictures: install
