@@ -246,7 +246,7 @@ func TestCompare_InterruptedLeavesNothing(t *testing.T) {
 	}
 }
 
-// Where the answer to a call is lost, nobody knows the ID of what was made.
+// Where the answer to a call is lost, the ID of what was made is not known.
 func TestCompare_LostAnswersLeaveNothing(t *testing.T) {
 	t.Parallel()
 	for _, operation := range []string{"CreateKey", "CreateBucket", "CreateAlias", "CreateMultipartUpload"} {
