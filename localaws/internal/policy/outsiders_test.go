@@ -562,7 +562,7 @@ func (a account) admitted(c *chooser) map[string]string {
 		switch c.n(5) {
 		case 0:
 			set("", "AES256")
-			if s := r.Who.Service; s != nil && slices.Contains(compared(p)["aws:principalservicename"], s.Name) {
+			if s := r.Context["aws:principalservicename"]; s != "" && slices.Contains(compared(p)["aws:principalservicename"], s) {
 				continue // the report lists it as an exception
 			}
 		case 1:
