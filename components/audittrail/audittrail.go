@@ -62,7 +62,7 @@ type AuditTrail struct {
 }
 
 // AuditTrailArgs are the arguments of [NewAuditTrail].
-type AuditTrailArgs struct {
+type AuditTrailArgs struct { //nolint:revive // every component's arguments are named for it
 	// TrailName is the name of the trail: 3 to 128 letters, digits, ".", "_" and "-",
 	// beginning and ending with a letter or a digit, without two of the others in
 	// a row. Another name is another trail, which up refuses without AllowDestroy.

@@ -176,12 +176,8 @@ func describeEvent(e trailtypes.Event) string {
 	if err := json.Unmarshal([]byte(aws.ToString(e.CloudTrailEvent)), &record); err != nil {
 		return "not JSON"
 	}
-	var shape []string
-	for _, name := range slices.Sorted(maps.Keys(record)) {
-		shape = append(shape, name)
-	}
 	parameters, _ := record["requestParameters"].(map[string]any)
 	return fields("EventName", e.EventName, "EventSource", e.EventSource, "ReadOnly", e.ReadOnly, "Resources", len(e.Resources),
 		"eventType", record["eventType"], "eventCategory", record["eventCategory"], "managementEvent", record["managementEvent"],
-		"recipientAccountId", record["recipientAccountId"], "fields", shape, "requestParameters", slices.Sorted(maps.Keys(parameters)))
+		"recipientAccountId", record["recipientAccountId"], "fields", slices.Sorted(maps.Keys(record)), "requestParameters", slices.Sorted(maps.Keys(parameters)))
 }
