@@ -5,7 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -292,15 +296,64 @@ func TestRun_Cancelled(t *testing.T) {
 func TestRun_TimedOut(t *testing.T) {
 	t.Parallel()
 	s := goodStack(t)
-	s.aws.Inject(localaws.Fault{Service: "kms", Operation: "GetKeyPolicy", Delay: time.Hour})
-	timedOut := errors.New("timed out")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Second, timedOut)
-	defer cancel()
+	ctx := deadline{context.Background(), make(chan struct{})} //nolint:usetesting // t.Context() would be the cause
+	s.config.Only = []string{"key.policy", "bucket.tls"}
+	s.config.AWS.HTTPClient = &hangingKeyPolicy{HTTPClient: s.config.AWS.HTTPClient, bucketPolicyRead: make(chan struct{}), timeOut: func() { close(ctx.passed) }}
 	rep, err := Run(ctx, s.config)
-	require.ErrorIs(t, err, timedOut)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, report.Error, result(t, rep, "key.policy").Status)
 	require.Contains(t, result(t, rep, "key.policy").Actual, "it took too long")
 	require.Equal(t, report.Pass, result(t, rep, "bucket.tls").Status, "what was found until then is in the report\n%s", show(rep))
+}
+
+// deadline is a context whose deadline passes when the test says so.
+type deadline struct {
+	context.Context
+	passed chan struct{}
+}
+
+func (d deadline) Done() <-chan struct{} { return d.passed }
+
+func (d deadline) Err() error {
+	select {
+	case <-d.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// hangingKeyPolicy never answers GetKeyPolicy, and lets the deadline pass once the
+// bucket policy was read.
+type hangingKeyPolicy struct {
+	aws.HTTPClient
+	bucketPolicyRead chan struct{}
+	read, passed     sync.Once
+	timeOut          func()
+}
+
+func (h *hangingKeyPolicy) Do(req *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(req.Header.Get("X-Amz-Target"), ".GetKeyPolicy") {
+		<-h.bucketPolicyRead
+		h.passed.Do(h.timeOut)
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	resp, err := h.HTTPClient.Do(req)
+	if err == nil && req.Method == http.MethodGet && req.URL.Query().Has("policy") {
+		resp.Body = &closing{resp.Body, func() { h.read.Do(func() { close(h.bucketPolicyRead) }) }}
+	}
+	return resp, err
+}
+
+type closing struct {
+	io.ReadCloser
+	closed func()
+}
+
+func (c *closing) Close() error {
+	defer c.closed()
+	return c.ReadCloser.Close()
 }
 
 func TestRun_Credentials(t *testing.T) {
