@@ -16,27 +16,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/stretchr/testify/require"
 
-	"github.com/securethecloud/kms-baseline/sandbox/engine"
 	"github.com/securethecloud/kms-baseline/sandbox/trino"
+	"github.com/securethecloud/kms-baseline/sandbox/trino/trinotest"
 )
 
 // withTrino is a server whose queries a real Trino executes.
 func withTrino(t *testing.T) *Server {
 	t.Helper()
-	root, err := engine.FindRoot(".")
-	require.NoError(t, err)
-	program, err := engine.FindTrino(t.Context(), root)
-	if err != nil {
-		t.Skipf("needs Trino: %v", err)
-	}
 	addr, err := trino.FreeAddr(t.Context())
 	require.NoError(t, err)
 	s := newServer(t, unthrottled, func(o *Options) { o.Trino, o.TrailDelivery = "http://"+addr, -1 })
-	server, err := trino.Start(t.Context(), program, trino.Options{
-		URL: s.URL(), CAFile: s.CAFile(), Region: "us-east-1", AccessKey: trailAccount, Dir: t.TempDir(), Addr: addr,
-	})
-	require.NoError(t, err)
-	t.Cleanup(server.Stop)
+	trinotest.Start(t, trino.Options{URL: s.URL(), CAFile: s.CAFile(), Region: "us-east-1", AccessKey: trailAccount, Addr: addr})
 	return s
 }
 

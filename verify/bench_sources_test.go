@@ -9,9 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,8 +22,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/securethecloud/kms-baseline/localaws"
-	"github.com/securethecloud/kms-baseline/sandbox/engine"
 	"github.com/securethecloud/kms-baseline/sandbox/trino"
+	"github.com/securethecloud/kms-baseline/sandbox/trino/trinotest"
 	"github.com/securethecloud/kms-baseline/verify/logfiles/logfilestest"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
@@ -33,18 +31,7 @@ import (
 // startTrino starts a Trino over the benchmark's localaws.
 func (x *benched) startTrino(b *testing.B) *trino.Server {
 	b.Helper()
-	root, err := engine.FindRoot(".")
-	require.NoError(b, err)
-	program, err := engine.FindTrino(b.Context(), root)
-	if err != nil {
-		b.Skipf("needs Trino: %v", err)
-	}
-	dir := filepath.Join(x.dir, "trino")
-	require.NoError(b, os.Mkdir(dir, 0o700))
-	server, err := trino.Start(b.Context(), program, trino.Options{URL: x.server.URL(), CAFile: x.server.CAFile(), Region: "us-east-1", AccessKey: testAccount, Dir: dir})
-	require.NoError(b, err)
-	b.Cleanup(server.Stop)
-	return server
+	return trinotest.Start(b, trino.Options{URL: x.server.URL(), CAFile: x.server.CAFile(), Region: "us-east-1", AccessKey: testAccount})
 }
 
 // judge is run for checks that do not pass: it returns the one result, and how long

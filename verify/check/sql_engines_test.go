@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/securethecloud/kms-baseline/localaws"
-	"github.com/securethecloud/kms-baseline/sandbox/engine"
 	"github.com/securethecloud/kms-baseline/sandbox/trino"
+	"github.com/securethecloud/kms-baseline/sandbox/trino/trinotest"
 )
 
 // sqlStack is a loggedStack whose Athena executes queries with a real Trino.
@@ -43,23 +43,13 @@ const (
 	"Columns":[{"Name":"records","Type":"array<struct<eventversion:string,useridentity:struct<type:string,principalid:string,arn:string,accountid:string,invokedby:string,sessioncontext:struct<sessionissuer:struct<type:string,principalid:string,arn:string,accountid:string,username:string>>>,eventtime:string,eventsource:string,eventname:string,awsregion:string,errorcode:string,requestparameters:string,responseelements:string,eventid:string,resources:array<struct<arn:string,accountid:string,type:string>>>>"}]}}}`
 )
 
-// newSQLStack starts a Trino, which takes half a minute: few tests have one.
+// newSQLStack starts a Trino.
 func newSQLStack(t *testing.T) *sqlStack {
 	t.Helper()
-	root, err := engine.FindRoot(".")
-	require.NoError(t, err)
-	program, err := engine.FindTrino(t.Context(), root)
-	if err != nil {
-		t.Skipf("needs Trino: %v", err)
-	}
 	addr, err := trino.FreeAddr(t.Context())
 	require.NoError(t, err)
 	s := &sqlStack{loggedStack: newLoggedStackIn(t, localaws.Options{Trino: "http://" + addr})}
-	s.trino, err = trino.Start(t.Context(), program, trino.Options{
-		URL: s.aws.URL(), CAFile: s.aws.CAFile(), Region: region, AccessKey: owner, Dir: t.TempDir(), Addr: addr,
-	})
-	require.NoError(t, err)
-	t.Cleanup(s.trino.Stop)
+	s.trino = trinotest.Start(t, trino.Options{URL: s.aws.URL(), CAFile: s.aws.CAFile(), Region: region, AccessKey: owner, Addr: addr})
 	s.glue(t, "CreateDatabase", `{"DatabaseInput":{"Name":"audit"}}`)
 	s.glue(t, "CreateTable", trailTable)
 	_, err = s.athena().CreateWorkGroup(t.Context(), &athena.CreateWorkGroupInput{Name: aws.String(workgroup), Configuration: &types.WorkGroupConfiguration{
