@@ -27,7 +27,13 @@ func TestSQL_NoObjectKeyLeavesItsQuotation(t *testing.T) {
 	q := sh.query(sqlTable{"c", `d"; DROP`, "t"}, []*want{sqlWant("arn:aws:kms:us-east-1:1:key/k", evil)})
 	require.Contains(t, q, `'arn:aws:s3:::b/x'') OR 1=1 --\''" ; DROP TABLE t'`)
 	require.Contains(t, q, `"c"."d""; DROP"."t"`)
-	// Outside of quotations nothing of the names is left.
+	requireEvilQuoted(t, q)
+}
+
+// requireEvilQuoted requires that outside of quotations nothing is left of names with
+// "OR 1=1" and "DROP" in them.
+func requireEvilQuoted(t *testing.T, q string) {
+	t.Helper()
 	outside, quote := "", rune(0)
 	for _, r := range q {
 		switch {

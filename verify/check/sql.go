@@ -38,7 +38,8 @@ type sqlEngine interface {
 // Source: https://aws.amazon.com/athena/pricing/
 const pricePerTB = 5.0
 
-// readsSQL reports whether a value of [Config.Events] names a table.
+// readsSQL reports whether a value of [Config.Events] or [Config.Inventory] names a
+// table.
 func readsSQL(value string) bool {
 	return strings.HasPrefix(value, "athena:") || strings.HasPrefix(value, "trino:")
 }
