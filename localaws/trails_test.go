@@ -348,16 +348,24 @@ func TestTrail_TagsAndSelectorsSurviveARestart(t *testing.T) {
 	require.Equal(t, map[string]string{"team": "blue", "empty": ""}, got)
 }
 
+// withValidatedTrail is a server with a trail that validates its log files and does
+// not log yet.
+func withValidatedTrail(t *testing.T, c *clock) (*Server, aws.Config, *s3.Client) {
+	t.Helper()
+	s := withTrail(t, c.now)
+	bucket := makeLogBucket(t, s, trailPolicy)
+	cfg := awsConfig(t, s, trailAccount, noRetries)
+	_, err := cloudtrail.NewFromConfig(cfg).CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logBucket), EnableLogFileValidation: aws.Bool(true)})
+	require.NoError(t, err)
+	return s, cfg, bucket
+}
+
 func TestUpdateTrail_ChangesWhatItNames(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
-	s := withTrail(t, clock.now)
-	bucket := makeLogBucket(t, s, trailPolicy)
-	cfg := awsConfig(t, s, trailAccount, noRetries)
+	s, cfg, bucket := withValidatedTrail(t, clock)
 	c, keys := cloudtrail.NewFromConfig(cfg), kms.NewFromConfig(cfg)
-	_, err := c.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logBucket), EnableLogFileValidation: aws.Bool(true)})
-	require.NoError(t, err)
-	_, err = c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
+	_, err := c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
 	require.NoError(t, err)
 	update := func(change func(*cloudtrail.UpdateTrailInput)) (*cloudtrail.UpdateTrailOutput, error) {
 		in := &cloudtrail.UpdateTrailInput{Name: aws.String("audit")}
@@ -446,12 +454,8 @@ func TestUpdateTrail_ChangesWhatItNames(t *testing.T) {
 func TestTrail_LastDigestAfterStopLogging(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
-	s := withTrail(t, clock.now)
-	bucket := makeLogBucket(t, s, trailPolicy)
-	cfg := awsConfig(t, s, trailAccount, noRetries)
+	s, cfg, bucket := withValidatedTrail(t, clock)
 	c, keys := cloudtrail.NewFromConfig(cfg), kms.NewFromConfig(cfg)
-	_, err := c.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logBucket), EnableLogFileValidation: aws.Bool(true)})
-	require.NoError(t, err)
 	start := func() {
 		_, err := c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
 		require.NoError(t, err)
@@ -481,7 +485,7 @@ func TestTrail_LastDigestAfterStopLogging(t *testing.T) {
 	deliver(time.Minute)
 	deliver(time.Hour)
 	require.Len(t, digests(), 1)
-	_, err = c.StopLogging(t.Context(), &cloudtrail.StopLoggingInput{Name: aws.String("audit")})
+	_, err := c.StopLogging(t.Context(), &cloudtrail.StopLoggingInput{Name: aws.String("audit")})
 	require.NoError(t, err)
 	_, err = keys.CreateKey(t.Context(), nil)
 	require.NoError(t, err)

@@ -296,7 +296,7 @@ func TestRun_Cancelled(t *testing.T) {
 func TestRun_TimedOut(t *testing.T) {
 	t.Parallel()
 	s := goodStack(t)
-	ctx := deadline{context.Background(), make(chan struct{})} //nolint:usetesting // t.Context() would be the cause
+	ctx := deadline{context.Background(), make(chan struct{})} // its cause is the deadline, unlike that of t.Context()
 	s.config.Only = []string{"key.policy", "bucket.tls"}
 	s.config.AWS.HTTPClient = &hangingKeyPolicy{HTTPClient: s.config.AWS.HTTPClient, bucketPolicyRead: make(chan struct{}), timeOut: func() { close(ctx.passed) }}
 	rep, err := Run(ctx, s.config)
