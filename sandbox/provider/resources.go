@@ -48,6 +48,7 @@ var resources = map[string]tokens.Type{
 	"aws_s3_bucket_ownership_controls":                   "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
 	"aws_s3_bucket_policy":                               "aws:s3/bucketPolicy:BucketPolicy",
 	"aws_s3_bucket_public_access_block":                  "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+	"aws_s3_bucket_replication_configuration":            "aws:s3/bucketReplicationConfig:BucketReplicationConfig",
 	"aws_s3_bucket_server_side_encryption_configuration": "aws:s3/bucketServerSideEncryptionConfigurationV2:BucketServerSideEncryptionConfigurationV2",
 	"aws_s3_bucket_versioning":                           "aws:s3/bucketVersioningV2:BucketVersioningV2",
 	"aws_s3_object":                                      "aws:s3/bucketObjectv2:BucketObjectv2",
