@@ -213,7 +213,7 @@ func (s *Server) openServices() (err error) {
 // Deny that never applies would be worse than none.
 func (s *Server) SetIdentityPolicy(principalARN, document string) error {
 	if p, err := policy.ParseIdentity(document); err == nil {
-		if key := p.UnknownKey(func(key string) bool { return kms.KnownKey(key) || s3.KnownKey(key) }); key != "" {
+		if key := p.UnknownKey(func(key string) bool { return kms.KnownKey(key) || s3.KnownKey(key) || key == "iam:passedtoservice" }); key != "" {
 			return fmt.Errorf("localaws: the identity policy of %s has the condition key %s, which localaws does not implement", principalARN, key)
 		}
 	}

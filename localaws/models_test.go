@@ -377,9 +377,11 @@ var alsoRequired = map[string][]string{
 	"PutBucketLifecycleConfiguration": {"LifecycleConfiguration.Rules.Filter", "LifecycleConfiguration.Rules.Expiration.Days"},
 	"PutBucketVersioning":             {"VersioningConfiguration.Status=Enabled"},
 	"PutObjectLockConfiguration":      {"ObjectLockConfiguration.ObjectLockEnabled=Enabled"},
-	"PutObjectRetention":              {"Retention.Mode=GOVERNANCE", "Retention.RetainUntilDate"},
-	"PutObjectLegalHold":              {"LegalHold.Status=ON"},
-	"PutBucketAcl":                    {"AccessControlPolicy.Owner.ID", "AccessControlPolicy.Grants.Grantee.ID", "AccessControlPolicy.Grants.Permission=FULL_CONTROL"},
+	"PutBucketReplication": {"ReplicationConfiguration.Rules.Filter", "ReplicationConfiguration.Rules.Priority", "ReplicationConfiguration.Rules.Status=Enabled",
+		"ReplicationConfiguration.Rules.DeleteMarkerReplication.Status=Disabled"},
+	"PutObjectRetention": {"Retention.Mode=GOVERNANCE", "Retention.RetainUntilDate"},
+	"PutObjectLegalHold": {"LegalHold.Status=ON"},
+	"PutBucketAcl":       {"AccessControlPolicy.Owner.ID", "AccessControlPolicy.Grants.Grantee.ID", "AccessControlPolicy.Grants.Permission=FULL_CONTROL"},
 }
 
 // sameRoute are S3's old names of operations: they are the same requests.
@@ -532,10 +534,16 @@ func (j *modelJudge) fixture(service, operation string) {
 			j.bucket(http.MethodPut, "/"+bucket+"?object-lock", "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>")
 			j.bucket(http.MethodPut, "/"+bucket+"/object", "content")
 		}
+		if strings.HasSuffix(operation, "BucketReplication") {
+			for _, name := range []string{bucket, bucket + "-replica"} {
+				j.bucket(http.MethodPut, "/"+name, "")
+				j.bucket(http.MethodPut, "/"+name+"?versioning", "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")
+			}
+		}
 		upload := within(j.t, j.bucket(http.MethodPost, "/"+bucket+"/object?uploads", ""), "<UploadId>", "<")
 		j.values = map[string]string{
 			"Bucket": bucket, "Key": "object", "CopySource": "/" + bucket + "/object", "RenameSource": "/" + bucket + "/object", "UploadId": upload, "VersionId": "null", "PartNumber": "1", "Body": "text",
-			"ExpectedBucketOwner": DefaultAccount, "ExpectedSourceBucketOwner": DefaultAccount, "ID": within(j.t, j.bucket(http.MethodGet, "/"+bucket+"?acl", ""), "<ID>", "<"), "TargetBucket": bucket, "PartitionDateSource": "EventTime", "ContinuationToken": "no token", "SSEKMSEncryptionContext": "e30=", "Tagging": "a=b", "MaxKeys": "10", "Days": "10", "EncodingType": "url",
+			"ExpectedBucketOwner": DefaultAccount, "ExpectedSourceBucketOwner": DefaultAccount, "ID": within(j.t, j.bucket(http.MethodGet, "/"+bucket+"?acl", ""), "<ID>", "<"), "TargetBucket": bucket, "PartitionDateSource": "EventTime", "ContinuationToken": "no token", "SSEKMSEncryptionContext": "e30=", "Tagging": "a=b", "Role": "arn:aws:iam::" + DefaultAccount + ":role/model", "Account": DefaultAccount, "ReplicaKmsKeyID": "arn:aws:kms:us-east-1:" + DefaultAccount + ":key/model", "MaxKeys": "10", "Days": "10", "EncodingType": "url",
 			"Policy": `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::` + bucket + `/x"}}`,
 		}
 	}
@@ -561,6 +569,12 @@ func (j *modelJudge) judge(service string, m *model, op modelOperation, want mem
 		input["Bucket"] = j.values["Bucket"] + "-new"
 	case "CopyObject":
 		input["Key"] = "copy"
+	case "PutBucketReplication": // its two buckets are members of one name
+		configuration, _ := input["ReplicationConfiguration"].(map[string]any)
+		rules, _ := configuration["Rules"].([]any)
+		rule, _ := rules[0].(map[string]any)
+		destination, _ := rule["Destination"].(map[string]any)
+		destination["Bucket"] = "arn:aws:s3:::" + j.values["Bucket"] + "-replica"
 	}
 	h := m.request(service, op, input)
 	sent := fmt.Sprintf("%s of %s with %q", op.Name, service, want.String())

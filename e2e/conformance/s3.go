@@ -35,6 +35,17 @@ func buckets(r *runner) {
 	r.step("GetBucketCors without rules", answered(r.s3.GetBucketCors, &s3.GetBucketCorsInput{Bucket: b}))
 	r.step("GetBucketLifecycleConfiguration without rules", answered(r.s3.GetBucketLifecycleConfiguration, &s3.GetBucketLifecycleConfigurationInput{Bucket: b}))
 	r.step("GetObjectLockConfiguration without Object Lock", answered(r.s3.GetObjectLockConfiguration, &s3.GetObjectLockConfigurationInput{Bucket: b}))
+	r.step("GetBucketReplication without a configuration", answered(r.s3.GetBucketReplication, &s3.GetBucketReplicationInput{Bucket: b}))
+	replicate := func(role string) func(context.Context) (string, error) {
+		return answered(r.s3.PutBucketReplication, &s3.PutBucketReplicationInput{Bucket: b, ReplicationConfiguration: &types.ReplicationConfiguration{Role: &role, Rules: []types.ReplicationRule{{
+			Status: types.ReplicationRuleStatusEnabled, Priority: aws.Int32(1), Filter: &types.ReplicationRuleFilter{},
+			DeleteMarkerReplication: &types.DeleteMarkerReplication{Status: types.DeleteMarkerReplicationStatusDisabled},
+			Destination:             &types.Destination{Bucket: aws.String("arn:aws:s3:::" + r.o.prefix + "-none")},
+		}}}})
+	}
+	r.step("PutBucketReplication with an invalid role", replicate("role"))
+	r.step("PutBucketReplication without versioning", replicate("arn:aws:iam::"+r.account+":role/"+r.o.prefix))
+	r.step("DeleteBucketReplication without a configuration", answered(r.s3.DeleteBucketReplication, &s3.DeleteBucketReplicationInput{Bucket: b}))
 	r.step("GetPublicAccessBlock", answer(r.s3.GetPublicAccessBlock, &s3.GetPublicAccessBlockInput{Bucket: b}, func(out *s3.GetPublicAccessBlockOutput) string {
 		c := out.PublicAccessBlockConfiguration
 		return fields("BlockPublicAcls", c.BlockPublicAcls, "IgnorePublicAcls", c.IgnorePublicAcls, "BlockPublicPolicy", c.BlockPublicPolicy, "RestrictPublicBuckets", c.RestrictPublicBuckets)

@@ -46,6 +46,7 @@ type bucketRecord struct {
 	CORS         []corsRule `json:",omitempty"`
 	Acceleration string     `json:",omitempty"` // "", "Enabled" or "Suspended"
 	Retention    *defaultRetention
+	Replication  *replicationConfiguration `json:",omitempty"`
 	// Documents are the configurations that are kept and given back, but not
 	// carried out: "lifecycle", "logging".
 	Documents map[string]string
@@ -145,6 +146,11 @@ func (c *call) commit(f func(tx *bolt.Tx) error) error {
 
 // change writes a bucket's configuration. The caller has begun it.
 func (c *call) change(f func(b *bucketRecord) error) error {
+	return c.changeWith(func(_ *bolt.Tx, b *bucketRecord) error { return f(b) })
+}
+
+// changeWith is change for a configuration that other records decide about.
+func (c *call) changeWith(f func(tx *bolt.Tx, b *bucketRecord) error) error {
 	var b bucketRecord
 	err := c.commit(func(tx *bolt.Tx) error {
 		var ok bool
@@ -155,7 +161,7 @@ func (c *call) change(f func(b *bucketRecord) error) error {
 		if !ok {
 			return errNoSuchBucket(c.bucket)
 		}
-		if err := f(&b); err != nil {
+		if err := f(tx, &b); err != nil {
 			return err
 		}
 		return store.Save(tx, BucketBucket, c.bucket, b)

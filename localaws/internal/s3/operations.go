@@ -150,8 +150,8 @@ func routes() map[string]*operation {
 		"DELETE bucket?website": {"DeleteBucketWebsite", "s3:DeleteBucketWebsite", "DeleteBucketWebsite", deleteNothing, ""},
 
 		"GET bucket?replication":    {"GetBucketReplication", "s3:GetReplicationConfiguration", "GetBucketReplication", getReplication, ""},
-		"PUT bucket?replication":    {"PutBucketReplication", "s3:PutReplicationConfiguration", "PutBucketReplication", nil, ""},
-		"DELETE bucket?replication": {"DeleteBucketReplication", "s3:PutReplicationConfiguration", "DeleteBucketReplication", deleteNothing, ""},
+		"PUT bucket?replication":    {"PutBucketReplication", "s3:PutReplicationConfiguration", "PutBucketReplication", putReplication, ""},
+		"DELETE bucket?replication": {"DeleteBucketReplication", "s3:PutReplicationConfiguration", "DeleteBucketReplication", deleteReplication, ""},
 
 		"GET bucket?notification": {"GetBucketNotificationConfiguration", "s3:GetBucketNotification", "GetBucketNotification", getNotification, ""},
 		"PUT bucket?notification": {"PutBucketNotificationConfiguration", "s3:PutBucketNotification", "PutBucketNotification", nil, ""},

@@ -255,8 +255,11 @@ func putBucketVersioning(c *call) (*response, error) {
 		return nil, wire.Errf(http.StatusBadRequest, "IllegalVersioningConfigurationException", "The Versioning element must be specified")
 	}
 	return c.changed(http.StatusOK, func(b *bucketRecord) error {
-		if b.ObjectLock && in.Status == "Suspended" {
+		switch suspends := in.Status == "Suspended"; {
+		case suspends && b.ObjectLock:
 			return wire.Errf(http.StatusConflict, "InvalidBucketState", "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.")
+		case suspends && b.Replication != nil:
+			return wire.Errf(http.StatusConflict, "InvalidBucketState", "A replication configuration is present on this bucket, so you cannot change the versioning state. To change the versioning state, first delete the replication configuration.")
 		}
 		b.Versioning = in.Status
 		if in.MFADelete != "" { // shown from now on
@@ -650,8 +653,4 @@ func getNotification(*call) (*response, error) {
 
 func getWebsite(c *call) (*response, error) {
 	return nil, errNotFound("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration", c)
-}
-
-func getReplication(c *call) (*response, error) {
-	return nil, errNotFound("ReplicationConfigurationNotFoundError", "The replication configuration was not found", c)
 }
