@@ -21,6 +21,7 @@ func TestURNs(t *testing.T) {
 				LifecycleRules: []LifecycleRule{{ID: "old", ExpirationDays: ptr(365)}},
 				Logging:        &AccessLogging{TargetBucket: pulumi.String("access-logs")},
 				ObjectLock:     &ObjectLock{Mode: "GOVERNANCE", Days: ptr(1)},
+				Replication:    replicated(),
 			}},
 		}); err != nil {
 			return err

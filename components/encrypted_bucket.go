@@ -3,6 +3,7 @@ package components
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/s3"
@@ -39,6 +40,10 @@ type EncryptedBucket struct {
 	ReadPolicy      pulumi.StringOutput `pulumi:"readPolicy"`
 	WritePolicy     pulumi.StringOutput `pulumi:"writePolicy"`
 	ReadWritePolicy pulumi.StringOutput `pulumi:"readWritePolicy"`
+	// ReplicationPolicy is the IAM policy document, as JSON, of the role of
+	// Replication: exactly what S3 needs to replicate, and no more. It is known
+	// before the bucket is ready. Empty without Replication.
+	ReplicationPolicy pulumi.StringOutput `pulumi:"replicationPolicy"`
 
 	// Bucket is the resource itself; nil for an existing bucket. Its outputs are
 	// known before the bucket encrypts: write to BucketName.
@@ -106,6 +111,9 @@ type EncryptedBucketArgs struct {
 	// turned on when the bucket is made, and needs Versioning. The default is
 	// off.
 	ObjectLock *ObjectLock `pulumi:"objectLock,optional"`
+	// Replication copies new objects into another bucket, under another key. It
+	// needs Versioning. The default is no replication.
+	Replication *Replication `pulumi:"replication,optional"`
 	// Tags are the bucket's tags.
 	Tags pulumi.StringMapInput `pulumi:"tags,optional"`
 }
@@ -140,6 +148,9 @@ type LifecycleTransition struct {
 	// GLACIER_IR or DEEP_ARCHIVE.
 	StorageClass string `pulumi:"storageClass"`
 }
+
+// storageClasses are those of LifecycleTransition.
+var storageClasses = []string{"STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE"}
 
 // AccessLogging sends a bucket's access log elsewhere.
 type AccessLogging struct {
@@ -190,6 +201,7 @@ func (c *EncryptedBucket) complete(ctx *pulumi.Context) error {
 		"bucketName": c.BucketName, "bucketArn": c.BucketArn, "kmsKeyArn": c.KmsKeyArn,
 		"domainName": c.DomainName, "regionalDomainName": c.RegionalDomainName,
 		"readPolicy": c.ReadPolicy, "writePolicy": c.WritePolicy, "readWritePolicy": c.ReadWritePolicy,
+		"replicationPolicy": c.ReplicationPolicy,
 	})
 }
 
@@ -250,6 +262,13 @@ func (a *EncryptedBucketArgs) validate(name string) error {
 		}
 		errs = append(errs, a.ObjectLock.validate())
 	}
+	if a.Replication != nil {
+		if !orTrue(a.Versioning) {
+			errs = append(errs, wrong("Replication", "needs Versioning"))
+		}
+		bucketName, _ := plainString(a.BucketName)
+		errs = append(errs, a.Replication.validate(bucketName))
+	}
 	return validateAll("EncryptedBucket", name, errs...)
 }
 
@@ -285,12 +304,11 @@ func (r LifecycleRule) validate(field string) error {
 	}
 	for _, t := range r.Transitions {
 		least := 0
-		switch t.StorageClass {
-		case "STANDARD_IA", "ONEZONE_IA":
+		if t.StorageClass == "STANDARD_IA" || t.StorageClass == "ONEZONE_IA" {
 			least = 30
-		case "INTELLIGENT_TIERING", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE":
-		default:
-			errs = append(errs, invalid(field+".Transitions.StorageClass", t.StorageClass, "it must be STANDARD_IA, ONEZONE_IA, INTELLIGENT_TIERING, GLACIER, GLACIER_IR or DEEP_ARCHIVE"))
+		}
+		if !slices.Contains(storageClasses, t.StorageClass) {
+			errs = append(errs, invalid(field+".Transitions.StorageClass", t.StorageClass, "it must be "+oneOf(storageClasses)))
 		}
 		if t.Days < least {
 			errs = append(errs, invalidNumber(field+".Transitions.Days", t.Days, fmt.Sprintf("%s wants at least %d", t.StorageClass, least)))
@@ -449,6 +467,15 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 			return fmt.Errorf("setting the access log of %s: %w", name, err)
 		}
 		last, ready = logging, logging.Bucket
+	}
+	c.ReplicationPolicy = pulumi.String("").ToStringOutput()
+	if args.Replication != nil {
+		replication, err := args.Replication.create(ctx, name, bucket, next())
+		if err != nil {
+			return fmt.Errorf("setting the replication of %s: %w", name, err)
+		}
+		last, ready = replication, replication.Bucket
+		c.ReplicationPolicy = args.Replication.policy(bucket, keyArn, args.ObjectLock != nil)
 	}
 	if orTrue(args.DenyInsecureTransport) || orTrue(args.DenyForeignKeys) || len(args.Statements) > 0 {
 		bp, err := s3.NewBucketPolicy(ctx, name+"-policy", &s3.BucketPolicyArgs{

@@ -18,6 +18,8 @@ const (
 	lifecycleType  = "aws:s3/bucketLifecycleConfigurationV2:BucketLifecycleConfigurationV2"
 	loggingType    = "aws:s3/bucketLoggingV2:BucketLoggingV2"
 	policyType     = "aws:s3/bucketPolicy:BucketPolicy"
+
+	replicationType = "aws:s3/bucketReplicationConfig:BucketReplicationConfig"
 )
 
 func newBucket(args EncryptedBucketArgs) func(ctx *pulumi.Context) error {
@@ -53,7 +55,7 @@ func TestEncryptedBucket_Defaults(t *testing.T) {
 	policy := m.get(t, policyType, "app-policy")
 	require.Equal(t, name, policy.input("bucket"))
 	require.Equal(t, []string{"DenyInsecureTransport", "DenyOtherAlgorithm", "DenyOtherKey", "DenyCustomerProvidedKey", "DenyReencryption"}, sids(t, policy.input("policy").(string)))
-	for _, token := range []string{lockType, lifecycleType, loggingType} {
+	for _, token := range []string{lockType, lifecycleType, loggingType, replicationType} {
 		require.False(t, m.has(token))
 	}
 }
@@ -68,7 +70,11 @@ func everySetting() EncryptedBucketArgs {
 		},
 		Logging:    &AccessLogging{TargetBucket: pulumi.String("access-logs")},
 		ObjectLock: &ObjectLock{Mode: "GOVERNANCE", Days: ptr(3)},
-		Tags:       pulumi.StringMap{"project": pulumi.String("p")},
+		Replication: &Replication{
+			RoleArn: pulumi.String(replicationRole), DestinationBucketArn: pulumi.String("arn:aws:s3:::replicas"), ReplicaKmsKeyArn: pulumi.String(replicaKey),
+			DestinationAccount: pulumi.String("444455556666"), Prefix: "reports/", StorageClass: "GLACIER_IR", DeleteMarkers: true,
+		},
+		Tags: pulumi.StringMap{"project": pulumi.String("p")},
 	}
 }
 
@@ -111,6 +117,7 @@ func TestEncryptedBucket_SettingsComeOneByOne(t *testing.T) {
 		{lockType, "app-object-lock"},
 		{lifecycleType, "app-lifecycle"},
 		{loggingType, "app-logging"},
+		{replicationType, "app-replication"},
 		{policyType, "app-policy"},
 	} {
 		r := m.get(t, next[0], next[1])
@@ -135,6 +142,8 @@ func TestEncryptedBucket_WritersWaitForEverySetting(t *testing.T) {
 		"ownership":  {EncryptedBucketArgs{DenyForeignKeys: off, DenyInsecureTransport: off, Versioning: off}, [2]string{ownershipType, "app-ownership"}},
 		"lifecycle": {EncryptedBucketArgs{DenyForeignKeys: off, DenyInsecureTransport: off, LifecycleRules: []LifecycleRule{{ID: "x", ExpirationDays: ptr(1)}}},
 			[2]string{lifecycleType, "app-lifecycle"}},
+		// What is written before S3 replicates is not replicated.
+		"replication": {EncryptedBucketArgs{DenyForeignKeys: off, DenyInsecureTransport: off, Replication: replicated()}, [2]string{replicationType, "app-replication"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -119,7 +119,7 @@ func LookupEncryptedBucket(ctx *pulumi.Context, name string, existing *ExistingB
 	}).(s3.LookupBucketResultOutput)
 	c.BucketName, c.BucketArn = bucket.Bucket(), bucket.Arn()
 	c.DomainName, c.RegionalDomainName = bucket.BucketDomainName(), bucket.BucketRegionalDomainName()
-	c.KmsKeyArn = pulumi.String("").ToStringOutput()
+	c.KmsKeyArn, c.ReplicationPolicy = pulumi.String("").ToStringOutput(), pulumi.String("").ToStringOutput()
 	if existing.KmsKeyArn != nil {
 		c.KmsKeyArn = checked(existing.KmsKeyArn, validateKeyArn)
 	}

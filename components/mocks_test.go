@@ -27,6 +27,8 @@ const (
 	replicaKey = "arn:aws:kms:us-west-2:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
 	adminRole  = "arn:aws:iam::111122223333:role/admin"
 	userRole   = "arn:aws:iam::111122223333:role/app"
+
+	replicationRole = "arn:aws:iam::111122223333:role/replication"
 )
 
 // mock answers for the engine and for AWS, and records what was registered. It

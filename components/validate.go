@@ -163,6 +163,12 @@ func validateBucketStart(field, name string) error {
 	return nil
 }
 
+// oneOf names what an argument may be: "A, B or C".
+func oneOf(values []string) string {
+	last := len(values) - 1
+	return strings.Join(values[:last], ", ") + " or " + values[last]
+}
+
 // days checks an optional number of days and fills in its default.
 func days(field string, v *int, low, high, otherwise int) (int, error) {
 	if v == nil {

@@ -123,6 +123,7 @@ func TestSchema_Required(t *testing.T) {
 	}
 	for token, want := range map[string][]string{
 		"ExistingKey": {"keyArn"}, "ExistingBucket": {"bucketName"}, "PolicyStatement": {"actions", "sid"}, "LifecycleRule": {"id"}, "AccessLogging": {"targetBucket"},
+		"Replication":             {"destinationBucketArn", "replicaKmsKeyArn", "roleArn"},
 		"EncryptedBucketSettings": nil, "EBSDefaultEncryptionSettings": nil,
 	} {
 		typ, ok := spec.Types["kms-baseline:index:"+token]
