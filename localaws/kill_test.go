@@ -26,6 +26,9 @@ import (
 // serveDir makes this test binary a server process with its state there.
 const serveDir = "LOCALAWS_TEST_SERVE"
 
+// serveOnDemand makes it replicate nothing.
+const serveOnDemand = "LOCALAWS_TEST_ON_DEMAND"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(serveDir); dir != "" {
 		if err := serveUntilKilled(dir); err != nil {
@@ -38,7 +41,11 @@ func TestMain(m *testing.M) {
 }
 
 func serveUntilKilled(dir string) error {
-	s, err := Open(Options{Dir: dir, TrailRate: 1_000_000})
+	o := Options{Dir: dir, TrailRate: 1_000_000}
+	if os.Getenv(serveOnDemand) != "" {
+		onDemand(&o)
+	}
+	s, err := Open(o)
 	if err != nil {
 		return err
 	}
@@ -56,12 +63,12 @@ type process struct {
 	cfg aws.Config
 }
 
-func startProcess(t *testing.T, dir string) process {
+func startProcess(t *testing.T, dir string, env ...string) process {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), self)
-	cmd.Env = append(os.Environ(), serveDir+"="+dir)
+	cmd.Env = append(append(os.Environ(), serveDir+"="+dir), env...)
 	cmd.Stderr = os.Stderr
 	_, err = cmd.StdinPipe()
 	require.NoError(t, err)

@@ -62,6 +62,10 @@ type Options struct {
 	// TrailDigests is the time that a digest file covers. The default is an
 	// hour, as in AWS.
 	TrailDigests time.Duration
+	// Replication is how often S3 replicates what is pending. AWS takes seconds to
+	// minutes; the default is a second. With a negative value nothing is replicated
+	// until [Server.Replicate] is called.
+	Replication time.Duration
 	// Trino is the URL of the Trino that executes Athena's queries, such as
 	// "http://127.0.0.1:8080". It has the catalog awsdatacatalog, over this server's
 	// Glue Data Catalog and S3. By default there is none, and StartQueryExecution is
@@ -102,9 +106,9 @@ type Server struct {
 	org        *organizations.Service
 	services   map[string]wire.Service // by the name in a signature's scope
 
-	closing sync.Once
-	closed  chan struct{} // closed by Close
-	deliver sync.WaitGroup
+	closed     context.Context // done once Close is called
+	closing    context.CancelFunc
+	background sync.WaitGroup
 
 	mu      sync.Mutex
 	servers []*http.Server
@@ -129,6 +133,7 @@ func Open(o Options) (*Server, error) {
 	}
 	o.TrailDelivery = cmp.Or(o.TrailDelivery, 5*time.Minute)
 	o.TrailDigests = cmp.Or(o.TrailDigests, time.Hour)
+	o.Replication = cmp.Or(o.Replication, time.Second)
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("localaws: making the state directory: %w", err)
 	}
@@ -137,36 +142,47 @@ func Open(o Options) (*Server, error) {
 		return nil, err
 	}
 	db, err := store.Open(filepath.Join(o.Dir, "localaws.db"), append(trail.Buckets(), kms.KeyBucket, kms.AliasBucket,
-		s3.AccountBucket, s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, policy.Bucket,
+		s3.AccountBucket, s3.BucketBucket, s3.ObjectBucket, s3.UploadBucket, s3.ReplicationBucket, ec2.DefaultsBucket, ec2.VolumeBucket, ec2.SnapshotBucket, policy.Bucket,
 		sts.RoleBucket, sts.SessionBucket, glue.DatabaseBucket, glue.TableBucket, athena.WorkGroupBucket, athena.QueryBucket, organizations.Bucket)...)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, db: db, authority: ca, closed: make(chan struct{})}
+	s := &Server{opts: o, db: db, authority: ca}
+	s.closed, s.closing = context.WithCancel(context.Background())
 	if err := s.openServices(); err != nil {
+		s.closing()
 		return nil, errors.Join(err, db.Close())
 	}
-	if o.TrailDelivery > 0 {
-		s.deliver.Go(s.deliverTrails)
-	}
+	s.repeat(o.TrailDelivery, s.DeliverTrails)
+	s.repeat(o.Replication, func() error { return s.s3.Replicate(s.closed, o.Now) })
 	return s, nil
 }
 
-// deliverTrails delivers the files of all trails until the server is closed.
-func (s *Server) deliverTrails() {
-	every := time.NewTicker(s.opts.TrailDelivery)
-	defer every.Stop()
-	for {
-		select {
-		case <-s.closed:
-			return
-		case <-every.C:
-			if err := s.DeliverTrails(); err != nil {
-				log.Print(err)
+// repeat does f in the background, again and again until the server is closed. With
+// a negative interval it does nothing.
+func (s *Server) repeat(interval time.Duration, f func() error) {
+	if interval < 0 {
+		return
+	}
+	s.background.Go(func() {
+		every := time.NewTicker(interval)
+		defer every.Stop()
+		for {
+			select {
+			case <-s.closed.Done():
+				return
+			case <-every.C:
+				if err := f(); err != nil {
+					log.Print(err)
+				}
 			}
 		}
-	}
+	})
 }
+
+// Replicate carries out the replications that are pending. What a policy or a key
+// refuses gets the status FAILED: that is no error here.
+func (s *Server) Replicate() error { return s.s3.Replicate(context.Background(), s.opts.Now) }
 
 // DeliverTrails delivers what the trails have recorded as log files, and the
 // digest files that are due by the server's clock. A trail that cannot deliver
@@ -185,13 +201,13 @@ func (s *Server) openServices() (err error) {
 	if s.kms, err = kms.Open(s.db, s.identities, s.trail, o.Dir, o.Now); err != nil {
 		return err
 	}
-	if s.s3, err = s3.Open(s.db, s.identities, s.trail, s.kms, filepath.Join(o.Dir, "objects")); err != nil {
-		return err
-	}
-	s.trail.SetStore(s.s3)
 	if s.sts, err = sts.Open(s.db, s.identities, s.trail, o.Now()); err != nil {
 		return err
 	}
+	if s.s3, err = s3.Open(s.db, s.identities, s.trail, s.kms, s.sts, filepath.Join(o.Dir, "objects")); err != nil {
+		return err
+	}
+	s.trail.SetStore(s.s3)
 	catalog := glue.New(s.db, s.identities, s.trail)
 	if s.athena, err = athena.Open(s.db, s.identities, s.trail, catalog, s.s3, o.Trino, o.Now); err != nil {
 		return err
@@ -297,8 +313,8 @@ func (s *Server) CAFile() string { return s.authority.file }
 // Close stops listening, lets the requests under way finish (for five seconds
 // at most) and closes the state.
 func (s *Server) Close() error {
-	s.closing.Do(func() { close(s.closed) })
-	s.deliver.Wait()
+	s.closing()
+	s.background.Wait()
 	s.mu.Lock()
 	servers := s.servers
 	s.servers = nil

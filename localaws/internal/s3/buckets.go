@@ -55,8 +55,8 @@ type bucketRecord struct {
 // Open reads the buckets, and removes the files of objects that a kill left
 // without a record: those of uploads that were under way, and those whose
 // object had just been replaced.
-func Open(db *bolt.DB, identities *policy.Identities, events *trail.Service, keys Keys, dir string) (*Service, error) {
-	s := &Service{db: db, identities: identities, trail: events, keys: keys, dir: dir, buckets: map[string]*bucketRecord{}, writing: map[string]bool{}, disk: newDisk(dir)}
+func Open(db *bolt.DB, identities *policy.Identities, events *trail.Service, keys Keys, roles Roles, dir string) (*Service, error) {
+	s := &Service{db: db, identities: identities, trail: events, keys: keys, roles: roles, dir: dir, buckets: map[string]*bucketRecord{}, writing: map[string]bool{}, disk: newDisk(dir)}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("localaws: making the directory of objects: %w", err)
 	}

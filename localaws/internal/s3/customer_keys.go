@@ -34,13 +34,17 @@ func (c *call) hasCustomerKey(prefix string) bool {
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/blocking-unblocking-s3-c-encryption-gpb.html
 func (c *call) chooseCustomerKey() (sseChoice, error) {
 	if c.b.blocksSSEC() {
-		return sseChoice{}, wire.Errf(http.StatusForbidden, "AccessDenied", "The SSE-C encryption type is blocked for the bucket %s: its encryption configuration blocks server-side encryption with customer-provided keys.", c.bucket)
+		return sseChoice{}, errSSECBlocked(c.bucket)
 	}
 	if sse := c.header(headerSSE); sse != "" {
 		return sseChoice{}, errInvalidArgument(strings.ToLower(headerSSE), sse, "Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
 	}
 	key, err := c.customerKey(customerPrefix)
 	return sseChoice{algorithm: sseC, customer: key}, err
+}
+
+func errSSECBlocked(bucket string) *wire.Error {
+	return wire.Errf(http.StatusForbidden, "AccessDenied", "The SSE-C encryption type is blocked for the bucket %s: its encryption configuration blocks server-side encryption with customer-provided keys.", bucket)
 }
 
 // customerKey reads the key of the request. No error repeats any part of it.

@@ -69,7 +69,7 @@ func recordedElements(headers map[string]string) map[string]string {
 
 // recordedHeaders are the headers of a request that a record shows. Others, such as
 // keys of the customer's, it does not.
-var recordedHeaders = []string{headerSSE, headerSSEKey, headerSSEBucketKey, "X-Amz-Acl", "X-Amz-Copy-Source", "X-Amz-Storage-Class"}
+var recordedHeaders = []string{headerSSE, headerSSEKey, headerSSEBucketKey, "X-Amz-Acl", "X-Amz-Copy-Source", "X-Amz-Storage-Class", "X-Amz-Version-Id"}
 
 // hiddenParameters are the query parameters that a record does not show.
 var hiddenParameters = []string{"X-Amz-Signature", "X-Amz-Credential", "X-Amz-Security-Token", "x-id"}
@@ -104,7 +104,7 @@ func (c *call) dataEvent(failure error) trail.Event {
 		objects.ARN, objects.Prefix = c.arn(), false
 	}
 	e := trail.Event{
-		Request: c.Request, Source: "s3.amazonaws.com", Name: strings.TrimSuffix(c.op.name, "V2"), Data: true,
+		Request: c.Request, Source: "s3.amazonaws.com", Name: strings.TrimSuffix(c.op.name, "V2"), Data: true, InvokedBy: c.invokedBy,
 		ReadOnly: c.HTTP.Method == http.MethodGet || c.HTTP.Method == http.MethodHead, Parameters: parameters, Additional: additional,
 		Resources: []trail.Resource{objects, {ARN: bucketARN(c.bucket), Type: "AWS::S3::Bucket", Account: c.b.Account}},
 	}

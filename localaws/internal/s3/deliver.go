@@ -94,17 +94,15 @@ func (s *Service) deliveryCall(d trail.Delivery) *call {
 func (s *Service) internalCall(method string, who wire.Identity, now time.Time, bucket, key string, h http.Header, body []byte) *call {
 	region, _ := s.BucketRegion(bucket)
 	r := &wire.Request{
-		W: &wire.Writer{}, ID: wire.NewUUID(), Service: "s3", Operation: "PutObject", Region: region,
+		W: &wire.Writer{}, ID: wire.NewUUID(), Service: "s3", Region: region,
 		Who: who, Signed: true, Secure: true, Now: now,
 		HTTP: &http.Request{
 			Method: method, Host: "s3." + region + ".amazonaws.com", URL: &url.URL{Path: "/" + bucket + "/" + key},
 			Header: h, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
 		},
 	}
-	if method == http.MethodGet {
-		r.Operation = "GetObject"
-	}
 	c := s.newCall(r)
+	r.Operation = c.op.name
 	c.b = s.bucket(bucket)
 	return c
 }

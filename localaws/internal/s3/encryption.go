@@ -163,6 +163,19 @@ func (c *call) newObjectKey(ch sseChoice, key string) (objectKey, error) {
 	return c.s.bucketKeys.get(id, c.Now, func() (objectKey, error) { return generate(context) })
 }
 
+// wrapNewKey makes a data key that KMS only wraps, in the encryption context of the
+// object or the bucket with an ARN.
+func (c *call) wrapNewKey(keyID, arn string, bucketKey bool) (objectKey, error) {
+	plain := make([]byte, 32)
+	_, _ = rand.Read(plain) // never fails: see crypto/rand.Read
+	context := map[string]string{"aws:s3:arn": arn}
+	d, e := c.s.keys.EncryptDataKey(c.kmsUse(c.b.Region, context), keyID, plain)
+	if e != nil {
+		return objectKey{}, s3KMSError(e)
+	}
+	return objectKey{EnvelopeHeader{Algorithm: sseKMS, KMSKeyARN: d.KeyARN, BucketKey: bucketKey, WrappedKey: d.Ciphertext, EncryptionContext: context}, d.Plaintext}, nil
+}
+
 // unwrapObjectKey gets the data key of a stored object or upload back.
 func (c *call) unwrapObjectKey(b *bucketRecord, h EnvelopeHeader) (objectKey, error) {
 	if h.Algorithm == sseC {

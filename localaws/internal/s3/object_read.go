@@ -148,7 +148,7 @@ func (c *call) objectHeaders(o *objectRecord) map[string]string {
 		h["x-amz-meta-"+k] = v
 	}
 	h["Accept-Ranges"], h["Last-Modified"], h["Etag"] = "bytes", httpTime(o.Modified), quoted(o.ETag)
-	h["X-Amz-Version-Id"] = c.versionHeader(o.VersionID)
+	h["X-Amz-Version-Id"], h["X-Amz-Replication-Status"] = c.versionHeader(o.VersionID), o.ReplicationStatus
 	if len(o.Tags) > 0 {
 		h["X-Amz-Tagging-Count"] = strconv.Itoa(len(o.Tags))
 	}

@@ -19,7 +19,8 @@ func (c *call) changeObject(f func(o *objectRecord) error) (*response, error) {
 		return nil, err
 	}
 	err = c.update(func(tx *bolt.Tx) error {
-		if _, err := c.bucketIn(tx); err != nil {
+		b, err := c.bucketIn(tx)
+		if err != nil {
 			return err
 		}
 		record, o, err := findRecord(tx, c.bucket, c.key, found.VersionID)
@@ -27,6 +28,9 @@ func (c *call) changeObject(f func(o *objectRecord) error) (*response, error) {
 			return err
 		}
 		if err := f(&o); err != nil {
+			return err
+		}
+		if err := queueChange(tx, b, record, &o); err != nil {
 			return err
 		}
 		return store.Save(tx, ObjectBucket, record, o)

@@ -52,6 +52,8 @@ type objectRecord struct {
 	LockMode  string    `json:",omitempty"`
 	LockUntil time.Time `json:",omitzero"`
 	LegalHold string    `json:",omitempty"` // "ON", "OFF", or none was ever set
+
+	ReplicationStatus string `json:",omitempty"` // see replicate.go
 }
 
 // s3PartSize is a part of an object that was uploaded in parts.
@@ -162,7 +164,11 @@ func putVersion(tx *bolt.Tx, b *bucketRecord, o *objectRecord) (replaced string,
 			return "", err
 		}
 	}
-	return replaced, store.Save(tx, ObjectBucket, versionKey(b.Name, o.Key, n), o)
+	record := versionKey(b.Name, o.Key, n)
+	if err := queueReplication(tx, b, record, o); err != nil {
+		return "", err
+	}
+	return replaced, store.Save(tx, ObjectBucket, record, o)
 }
 
 // commitObject makes o the current version of its key, unless check, where there is

@@ -37,6 +37,9 @@ var (
 	BucketBucket = []byte("s3-buckets") // bucket
 	ObjectBucket = []byte("s3-objects") // see objects.go
 	UploadBucket = []byte("s3-uploads") // bucket/upload-id
+	// ReplicationBucket has what is still to be replicated, by the key of the object's
+	// record.
+	ReplicationBucket = []byte("s3-replications")
 )
 
 // Keys is what S3 needs of KMS.
@@ -55,6 +58,7 @@ type Service struct {
 	identities *policy.Identities
 	trail      *trail.Service
 	keys       Keys
+	roles      Roles
 	dir        string // of the objects' files
 
 	mu      sync.RWMutex
@@ -63,8 +67,9 @@ type Service struct {
 
 	accounts atomic.Pointer[map[string]*publicAccessBlock] // as committed
 
-	bucketKeys bucketKeyCache
-	disk       disk // of dir
+	bucketKeys  bucketKeyCache
+	replicating sync.Mutex // held by Replicate
+	disk        disk       // of dir
 }
 
 // call is one request to S3.
@@ -77,12 +82,13 @@ type call struct {
 	query  url.Values
 	b      *bucketRecord // as it was when the call came; nil where the operation needs none
 
-	keys     map[string]string // condition keys, once they were needed
-	tags     []s3Tag           // of the body of PutObjectTagging and TagResource
-	copied   bool              // reads the source of a copy for another call
-	tagKeys  []string          // of TagResource and UntagResource
-	writing  bool              // the bucket's configuration, until the call has been recorded
-	recorded bool              // the event, with the change of the state
+	keys      map[string]string // condition keys, once they were needed
+	tags      []s3Tag           // of the body of PutObjectTagging and TagResource
+	copied    bool              // reads the source of a copy for another call
+	tagKeys   []string          // of TagResource and UntagResource
+	writing   bool              // the bucket's configuration, until the call has been recorded
+	recorded  bool              // the event, with the change of the state
+	invokedBy string            // the service that makes the call with a session of a role
 
 	elements   map[string]string // of the response, for the data event
 	sseApplied string

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"crypto/rand"
 	"errors"
 	"io"
 	"net/http"
@@ -192,11 +191,6 @@ func (c *call) rewrapObjectKey(from EnvelopeHeader, to sseChoice) (old, k object
 		k, err = c.newObjectKey(to, c.key)
 		return old, k, err
 	}
-	plain := make([]byte, 32)
-	_, _ = rand.Read(plain) // never fails: see crypto/rand.Read
-	d, e := c.s.keys.EncryptDataKey(c.kmsUse(c.b.Region, context), to.keyID, plain)
-	if e != nil {
-		return old, k, s3KMSError(e)
-	}
-	return old, objectKey{EnvelopeHeader{Algorithm: sseKMS, KMSKeyARN: d.KeyARN, WrappedKey: d.Ciphertext, EncryptionContext: context}, d.Plaintext}, nil
+	k, err = c.wrapNewKey(to.keyID, c.arn(), false)
+	return old, k, err
 }

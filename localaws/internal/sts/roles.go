@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -99,15 +100,9 @@ func assumeRole(c *call) (any, error) {
 		return nil, wire.Errf(http.StatusBadRequest, "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
 
-	part := rolePattern.FindStringSubmatch(roleARN)
-	account, role := part[1], part[2]
-	id := wire.StableID("AROA", roleARN)
-	who := wire.Identity{
-		Account: account, ARN: "arn:aws:sts::" + account + ":assumed-role/" + role + "/" + session,
-		Name: session, UserID: id + ":" + session, Session: &wire.Session{RoleARN: roleARN, RoleID: id, Role: role},
-	}
+	who := sessionOf(roleARN, session)
 	c.event.Resources = []trail.Resource{{ARN: roleARN, Type: "AWS::IAM::Role"}}
-	out, err := c.start(who, lasts, map[string]any{"assumedRoleUser": map[string]string{"assumedRoleId": who.UserID, "arn": who.ARN}})
+	out, err := c.start(who, lasts, assumedUser(who))
 	if err != nil {
 		return nil, err
 	}
@@ -122,33 +117,88 @@ func assumeRole(c *call) (any, error) {
 	}{User: user{who.UserID, who.ARN}, Credentials: out}, nil
 }
 
+// sessionOf is a session of a role, not yet started.
+func sessionOf(roleARN, session string) wire.Identity {
+	part := rolePattern.FindStringSubmatch(roleARN)
+	account, role := part[1], part[2]
+	id := wire.StableID("AROA", roleARN)
+	return wire.Identity{
+		Account: account, ARN: "arn:aws:sts::" + account + ":assumed-role/" + role + "/" + session,
+		Name: session, UserID: id + ":" + session, Session: &wire.Session{RoleARN: roleARN, RoleID: id, Role: role},
+	}
+}
+
+// assumedUser is what an event shows of the session beside its credentials.
+func assumedUser(who wire.Identity) map[string]any {
+	return map[string]any{"assumedRoleUser": map[string]string{"assumedRoleId": who.UserID, "arn": who.ARN}}
+}
+
+// AssumeForService is a session of a role for an AWS service that the role trusts,
+// such as "s3.amazonaws.com". Its credentials are only in the event: no request can use
+// them. [U]: S3 gives no aws:SourceArn and aws:SourceAccount to the trust policy.
+func (s *Service) AssumeForService(service, roleARN, session, region string, now time.Time) (wire.Identity, error) {
+	r := &wire.Request{
+		ID: wire.NewUUID(), Service: "sts", Operation: "AssumeRole", Region: region, Signed: true, Secure: true, Now: now,
+		Who: wire.Identity{Service: &wire.ServicePrincipal{Name: service}}, HTTP: &http.Request{Header: http.Header{}},
+	}
+	a := roleAccess(r, roleARN, session)
+	byRole, err := s.trust(a)
+	if err != nil {
+		return wire.Identity{}, err
+	}
+	if byRole != policy.Allowed {
+		return wire.Identity{}, wire.Errf(http.StatusForbidden, "AccessDenied", "%s is not authorized to perform: sts:AssumeRole on resource: %s", service, roleARN)
+	}
+	who := sessionOf(roleARN, session)
+	response := assumedUser(who)
+	issue(&who, now, standardRoleSession*time.Second, response)
+	return who, s.trail.Record(trail.Event{
+		Request: r, Source: "sts.amazonaws.com", Name: r.Operation, ReadOnly: true, InvokedBy: service, Account: who.Account,
+		Parameters: map[string]any{"roleArn": roleARN, "roleSessionName": session}, Response: response,
+		Resources: []trail.Resource{{ARN: roleARN, Type: "AWS::IAM::Role"}},
+	})
+}
+
+// roleAccess is what a trust policy is asked about.
+func roleAccess(r *wire.Request, roleARN, session string) policy.Access {
+	a := policy.Access{Who: r.Who, Action: "sts:AssumeRole", Resource: roleARN, Context: policy.ConditionKeys(r)}
+	a.Context["sts:rolesessionname"] = session
+	a.Context["aws:resourceaccount"] = strings.SplitN(roleARN, ":", 6)[4]
+	return a
+}
+
+// trust is what the trust policy of the role says; a role that does not exist has
+// none.
+func (s *Service) trust(a policy.Access) (policy.Decision, error) {
+	var trust string
+	err := s.db.View(func(tx *bolt.Tx) (err error) {
+		trust, _, err = store.Load[string](tx, RoleBucket, a.Resource)
+		return err
+	})
+	if err != nil || trust == "" {
+		return policy.NoMatch, err
+	}
+	p, err := policy.ParseTrust(trust)
+	if err != nil {
+		return policy.NoMatch, fmt.Errorf("localaws: the stored trust policy of %s: %w", a.Resource, err)
+	}
+	return p.Decide(a), nil
+}
+
 // authorize refuses a caller whom the role's trust policy does not allow, or who
 // is only trusted as part of an account and not allowed by its identity policy.
 // A role that does not exist gives the same error.
 // Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
 func (c *call) authorize(roleARN string) error {
-	var trust string
-	err := c.s.db.View(func(tx *bolt.Tx) (err error) {
-		trust, _, err = store.Load[string](tx, RoleBucket, roleARN)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	a := policy.Access{Who: c.Who, Action: "sts:AssumeRole", Resource: roleARN, Context: policy.ConditionKeys(c.Request)}
-	a.Context["sts:rolesessionname"] = c.Form().Get("RoleSessionName")
+	a := roleAccess(c.Request, roleARN, c.Form().Get("RoleSessionName"))
 	if v := c.Form().Get("ExternalId"); v != "" {
 		a.Context["sts:externalid"] = v
 	}
-	a.Context["aws:resourceaccount"] = strings.SplitN(roleARN, ":", 6)[4]
-	byRole, byIdentity := policy.NoMatch, c.s.identities.Decide(a)
-	if trust != "" {
-		p, err := policy.ParseTrust(trust)
-		if err != nil {
-			return fmt.Errorf("localaws: the stored trust policy of %s: %w", roleARN, err)
-		}
-		byRole = p.Decide(a)
+	byRole, err := c.s.trust(a)
+	if err != nil {
+		return err
 	}
+	byIdentity := c.s.identities.Decide(a)
 	sameAccount := strings.HasPrefix(roleARN, "arn:aws:iam::"+c.Who.Account+":")
 	reason := ""
 	switch {

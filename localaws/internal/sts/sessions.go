@@ -64,16 +64,7 @@ type credentials struct {
 // in one transaction with the call's event. response is what the event shows
 // beside the credentials.
 func (c *call) start(who wire.Identity, lasts time.Duration, response map[string]any) (credentials, error) {
-	token := make([]byte, 192)
-	_, _ = rand.Read(token) // never fails: see crypto/rand.Read
-	who.AccessKey = "ASIA" + rand.Text()[:16]
-	who.Session.Token = base64.StdEncoding.EncodeToString(token)
-	who.Session.Started = c.Now.Truncate(time.Second)
-	who.Session.Expires = who.Session.Started.Add(lasts)
-	response["credentials"] = map[string]string{
-		"accessKeyId": who.AccessKey, "sessionToken": who.Session.Token,
-		"expiration": who.Session.Expires.UTC().Format("Jan 2, 2006, 3:04:05 PM"),
-	}
+	secret := issue(&who, c.Now, lasts, response)
 	c.event.Response = response
 	err := c.s.db.Batch(func(tx *bolt.Tx) error { // may be called twice
 		if err := store.Save(tx, SessionBucket, who.AccessKey, who); err != nil {
@@ -88,9 +79,25 @@ func (c *call) start(who wire.Identity, lasts time.Duration, response map[string
 	c.s.forgetExpired(c.Now)
 	c.s.sessions.Store(who.AccessKey, who)
 	return credentials{
-		AccessKeyID: who.AccessKey, SecretAccessKey: base64.StdEncoding.EncodeToString(token[:30]),
+		AccessKeyID: who.AccessKey, SecretAccessKey: secret,
 		SessionToken: who.Session.Token, Expiration: who.Session.Expires.UTC().Format(time.RFC3339),
 	}, nil
+}
+
+// issue gives a session its credentials, notes in response what the event shows of
+// them, and returns the secret access key.
+func issue(who *wire.Identity, now time.Time, lasts time.Duration, response map[string]any) (secret string) {
+	token := make([]byte, 192)
+	_, _ = rand.Read(token) // never fails: see crypto/rand.Read
+	who.AccessKey = "ASIA" + rand.Text()[:16]
+	who.Session.Token = base64.StdEncoding.EncodeToString(token)
+	who.Session.Started = now.Truncate(time.Second)
+	who.Session.Expires = who.Session.Started.Add(lasts)
+	response["credentials"] = map[string]string{
+		"accessKeyId": who.AccessKey, "sessionToken": who.Session.Token,
+		"expiration": who.Session.Expires.UTC().Format("Jan 2, 2006, 3:04:05 PM"),
+	}
+	return base64.StdEncoding.EncodeToString(token[:30])
 }
 
 // expiredKept is how long a session is remembered after it expired, so that its

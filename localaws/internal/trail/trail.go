@@ -105,7 +105,10 @@ type Event struct {
 	Data bool
 	// InvokedBy is the service that called on behalf of the caller:
 	// "fas.s3.amazonaws.com"; empty for a direct call.
-	InvokedBy               string
+	InvokedBy string
+	// Account has the event of a call that a service makes as itself. Without it such
+	// a call leaves none.
+	Account                 string
 	Parameters              any // requestParameters; nil is null
 	Response                any // responseElements; nil is null
 	Additional              any // additionalEventData; nil is absent
@@ -181,7 +184,7 @@ type trailIdentity struct {
 	Type        string `json:"type,omitempty"`
 	PrincipalID string `json:"principalId,omitempty"`
 	ARN         string `json:"arn,omitempty"`
-	AccountID   string `json:"accountId"`
+	AccountID   string `json:"accountId,omitempty"`
 	AccessKeyID string `json:"accessKeyId,omitempty"`
 	UserName    string `json:"userName,omitempty"`
 
@@ -235,7 +238,7 @@ type trailSummary struct {
 // Record writes the event, durably, in a transaction of its own. An unsigned
 // request has no account and leaves no event.
 func (s *Service) Record(e Event) error {
-	if e.Request.Who.Account == "" {
+	if e.Request.Who.Account == "" && e.Account == "" {
 		return nil
 	}
 	err := s.db.Batch(func(tx *bolt.Tx) error { return s.RecordIn(tx, e) }) // may be called twice
@@ -270,10 +273,14 @@ func (t Resource) recorded(account string) trailRecordResource {
 // Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 func (s *Service) RecordIn(tx *bolt.Tx, e Event) error {
 	who := e.Request.Who
+	if who.Service != nil {
+		who.Account = e.Account
+	}
 	if who.Account == "" {
 		return nil
 	}
 	record := newRecord(e)
+	record.RecipientAccountID = who.Account
 	summary := trailSummary{Name: e.Name, Source: e.Source, ReadOnly: e.ReadOnly, Resources: []lookupResource{}}
 	var owners []string
 	for _, resource := range e.Resources {
@@ -407,7 +414,6 @@ func newRecord(e Event) trailRecord {
 		ReadOnly:            e.ReadOnly,
 		EventType:           "AwsApiCall",
 		ManagementEvent:     true,
-		RecipientAccountID:  r.Who.Account,
 		EventCategory:       "Management",
 	}
 	if e.Data {
@@ -425,6 +431,9 @@ func newRecord(e Event) trailRecord {
 // newTrailIdentity is the caller as CloudTrail records it.
 // Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html
 func newTrailIdentity(who wire.Identity, invokedBy string) trailIdentity {
+	if who.Service != nil {
+		return trailIdentity{Type: "AWSService", InvokedBy: who.Service.Name}
+	}
 	id := trailIdentity{
 		Type: "IAMUser", PrincipalID: who.UserID, ARN: who.ARN, AccountID: who.Account,
 		AccessKeyID: who.AccessKey, UserName: who.Name, InvokedBy: invokedBy,
