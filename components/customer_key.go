@@ -88,10 +88,12 @@ type CustomerKeyArgs struct {
 	// behalf, as in "cloudtrail.amazonaws.com". CloudTrail, CloudWatch Logs
 	// ("logs.REGION.amazonaws.com"), log delivery ("delivery.logs.amazonaws.com"),
 	// Config, SNS, SQS, EventBridge ("events.amazonaws.com") and S3's event
-	// notifications get the actions and conditions that AWS documents for them; any
-	// other service may use the key for resources of this account
-	// (aws:SourceAccount), and up says that it has no statement of its own. S3
-	// replication and AWS Backup use roles: name those.
+	// notifications get the actions and conditions that AWS documents for them,
+	// which for EventBridge are no conditions; any other service may use the key for
+	// resources of this account (aws:SourceAccount), and up says that it has no
+	// statement of its own. AWS Backup uses roles: name those among ServiceUsers. So
+	// does S3 replication, whose role needs no more than EncryptedBucket's
+	// ReplicationPolicy.
 	Services pulumi.StringArrayInput `pulumi:"services,optional"`
 	// AllowAutoScaling lets the Auto Scaling service-linked role use the key,
 	// which Auto Scaling groups need to launch instances with encrypted volumes.

@@ -61,7 +61,7 @@ func TestCustomerKey_EveryArgument(t *testing.T) {
 	require.True(t, key.rpc.GetProtect(), "Protect of the component is its children's too")
 	require.Equal(t, "alias/team/app", m.get(t, "aws:kms/alias:Alias", "app-alias").input("name"))
 	require.Equal(t,
-		[]string{"AccountRoot", "Administrators", "ServiceUsers", "ServiceUsersGrants", "Accounts", "AccountsGrants", "CloudTrail", "CloudTrailDescribe", "AutoScaling", "AutoScalingGrants", "More"},
+		[]string{"AccountRoot", "Administrators", "ServiceUsers", "ServiceUsersGrants", "Accounts", "AccountsGrants", "CloudTrail", "CloudTrailOther", "AutoScaling", "AutoScalingGrants", "More"},
 		sids(t, m.get(t, "aws:kms/keyPolicy:KeyPolicy", "app-key-policy").input("policy").(string)))
 }
 

@@ -78,9 +78,13 @@ func (p keyPolicy) document(key keyARN) (string, error) {
 	}
 	for _, sid := range slices.Sorted(maps.Keys(presets)) {
 		preset, who := presets[sid], principals{"Service": services[sid]}
-		d.allow(sid, who, preset.actions, preset.conditions(key))
-		if preset.describeConditions != nil {
-			d.allow(sid+"Describe", who, []string{"kms:DescribeKey"}, preset.describeConditions(key))
+		var when conditions
+		if preset.conditions != nil {
+			when = preset.conditions(key)
+		}
+		d.allow(sid, who, preset.actions, when)
+		if len(preset.otherActions) > 0 {
+			d.allow(sid+"Other", who, preset.otherActions, preset.otherConditions(key))
 		}
 	}
 	if len(others) > 0 {
