@@ -104,7 +104,7 @@ var bucketChecks = []Check{
 		ID: "bucket.foreign-keys", Title: "the bucket policy keeps other keys out", Severity: "high",
 		Why:       "an object under another key is not under this key's policy, and is lost with the other key",
 		Expected:  "the policy denies everyone uploads that name other encryption, s3:ReplicateObject and s3:UpdateObjectEncryption",
-		Proves:    "`Deny` statements refuse, for every principal and every object: an upload that names another KMS key, SSE-S3 (except for AWS services named in the policy) or a customer-provided key; and, except for principals named by ARN, `s3:ReplicateObject` and `s3:UpdateObjectEncryption`, which choose a key that no condition key is documented to hold",
+		Proves:    "`Deny` statements refuse, for every principal and every object: an upload that names another KMS key, SSE-S3 (except for AWS services named in the policy) or a customer-provided key; and, except for principals named by ARN, `s3:ReplicateObject` and `s3:UpdateObjectEncryption`, which choose a key that no condition key is documented to hold. With `--events s3://`, also: of the versions that the trail's data events show re-encrypted in place, or written under another KMS key, within `--since`, none is under another key now",
 		NotProven: "uploads with `aws:kms` and no key ID, for which S3 documents the AWS-managed key; what existing objects are encrypted under: `object.encryption`; what named exceptions do",
 		Remedy:    "deny these requests in the bucket policy: aws s3api put-bucket-policy",
 		Needs:     []Permission{{"s3:GetBucketPolicy", onBucket}, {"s3:ListBucket", onBucket}, {"kms:DescribeKey", onKey}},
@@ -452,7 +452,7 @@ func bucketTLS(_ context.Context, r *run) report.Result {
 	return pass("every request without TLS is denied", seen)
 }
 
-func bucketForeignKeys(_ context.Context, r *run) report.Result {
+func bucketForeignKeys(ctx context.Context, r *run) report.Result {
 	if x, ok := r.noKeyARN(); !ok {
 		return x
 	}
@@ -477,7 +477,7 @@ func bucketForeignKeys(_ context.Context, r *run) report.Result {
 		return inconclusive("the policy may not deny everyone "+why, remedy, seen)
 	}
 	text := "the policy denies everyone other encryption, replication into the bucket and a change of keys in place"
-	return pass(text+except.String(), seen)
+	return r.withPlacements(ctx, pass(text+except.String(), seen))
 }
 
 // bucketARN is the bucket's ARN. Its partition is the Region's.

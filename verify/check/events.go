@@ -85,6 +85,9 @@ func checkEvents(value string) error {
 type search struct {
 	wants []*want
 	uses  map[string]report.KeyUse // of the wants' keys, by event ID
+	// placements are looked for by a source of log files only; nil where
+	// bucket.foreign-keys does not need them.
+	placements *placements
 }
 
 // pending are the wants that still need records.

@@ -69,7 +69,8 @@ func (l *logFiles) effort() string {
 }
 
 // find implements [eventSource]. It reads all log files that have events of the
-// wants' times, and with the check trail.integrity those since [Config.Since].
+// wants' times, and with the checks trail.integrity and bucket.foreign-keys those
+// since [Config.Since].
 func (l *logFiles) find(ctx context.Context, s *search) error {
 	l.spans, l.summaries, l.err = nil, nil, nil
 	if l.err = l.prepare(ctx); l.err != nil {
@@ -82,10 +83,14 @@ func (l *logFiles) find(ctx context.Context, s *search) error {
 		w.near, w.others = nil, nil // all is read again
 		spans = append(spans, logfiles.Span{From: w.from, To: w.to})
 	}
-	if l.r.selected["trail.integrity"] {
+	if s.placements != nil {
+		s.placements.reset()
+	}
+	if l.r.selected["trail.integrity"] || s.placements != nil {
 		spans = append(spans, logfiles.Span{From: now.Add(-l.r.cfg.Since), To: now})
 	}
 	q := newRecordQuery(s.wants)
+	q.placements = s.placements
 	for _, span := range mergeSpans(spans) {
 		unread := 0
 		summary, err := logfiles.Read(ctx, l.reader, span.From, span.To, q.decode, func(rec decoded, f logfiles.File) {
@@ -93,8 +98,12 @@ func (l *logFiles) find(ctx context.Context, s *search) error {
 				unread++
 				return
 			}
-			s.show(wants, sighting{trailRecord: rec.trailRecord, unproven: f.Unproven,
-				evidence: report.Evidence{Source: "s3:GetObject", Detail: "in s3://" + l.location.Bucket + "/" + f.Key}})
+			seen := sighting{trailRecord: rec.trailRecord, unproven: f.Unproven,
+				evidence: report.Evidence{Source: "s3:GetObject", Detail: "in s3://" + l.location.Bucket + "/" + f.Key}}
+			s.show(wants, seen)
+			if s.placements.matches(rec.trailRecord) {
+				s.placements.see(seen)
+			}
 		})
 		if summary != nil {
 			l.spans, l.summaries = append(l.spans, span), append(l.summaries, summary)
@@ -102,6 +111,10 @@ func (l *logFiles) find(ctx context.Context, s *search) error {
 		if err != nil {
 			l.source, l.err = cmp.Or(callOf(err), "s3:GetObject"), err
 			return err
+		}
+		if p := s.placements; p != nil {
+			p.unread += unread
+			p.uncovered = cmp.Or(p.uncovered, summary.Uncovered(span.From, times.Earlier(span.To, now)))
 		}
 		for _, w := range wants {
 			if w.from.Before(span.From) || w.to.After(span.To) { // its time was read with another span
@@ -247,12 +260,14 @@ func (l *logFiles) bucketClient(ctx context.Context) *s3.Client {
 	})
 }
 
-// recordQuery selects the records that may concern some wants. It looks for bytes
+// recordQuery selects the records that may concern some wants or placements. It looks for bytes
 // before it decodes: most records of a trail concern nothing here.
 type recordQuery struct {
 	keys    map[string]bool // IDs of the keys
 	objects [][]byte        // what a record of a wanted object contains
 	arns    map[string]bool // of the objects
+
+	placements *placements // nil where the run does not look for them
 }
 
 // keyIDLength is the length of a key's ID, which is a UUID, or mrk- and 32 digits.
@@ -317,10 +332,10 @@ func (q *recordQuery) mayMatch(record []byte) bool {
 			return true
 		}
 	}
-	return false
+	return q.placements.mayMatch(record)
 }
 
-// decode decodes a record that may concern a want.
+// decode decodes a record that may concern a want or a placement.
 func (q *recordQuery) decode(record []byte) (decoded, bool) {
 	if !q.mayMatch(record) {
 		return decoded{}, false
@@ -336,7 +351,7 @@ func (q *recordQuery) decode(record []byte) (decoded, bool) {
 			return q.keys[id]
 		})
 	case s3Events:
-		return rec, q.arns[rec.objectARN()]
+		return rec, q.arns[rec.objectARN()] || q.placements.matches(rec.trailRecord)
 	}
 	return rec, false
 }

@@ -266,24 +266,8 @@ func (t *tally) sampled(v version, out *s3.HeadObjectOutput) {
 // deleted since it was listed, or its name cannot be requested.
 func (r *run) isListed(ctx context.Context, v version) (bool, error) {
 	if v.id != "" {
-		// The versions of this key come first: every other key below the prefix is longer.
-		pages := s3.NewListObjectVersionsPaginator(r.bucket(), &s3.ListObjectVersionsInput{Bucket: &r.cfg.Bucket, Prefix: &v.key, EncodingType: types.EncodingTypeUrl})
-		for pages.HasMorePages() {
-			out, err := pages.NextPage(ctx)
-			if err != nil {
-				return false, err
-			}
-			for _, x := range out.Versions {
-				key, err := url.QueryUnescape(aws.ToString(x.Key))
-				if err != nil || key != v.key {
-					return false, err
-				}
-				if aws.ToString(x.VersionId) == v.id {
-					return true, nil
-				}
-			}
-		}
-		return false, nil
+		versions, err := r.versionsOf(ctx, v.key)
+		return slices.ContainsFunc(versions, func(x types.ObjectVersion) bool { return aws.ToString(x.VersionId) == v.id }), err
 	}
 	out, err := r.bucket().ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &r.cfg.Bucket, Prefix: &v.key, MaxKeys: aws.Int32(1), EncodingType: types.EncodingTypeUrl})
 	if err != nil {
@@ -293,6 +277,27 @@ func (r *run) isListed(ctx context.Context, v version) (bool, error) {
 		key, err := url.QueryUnescape(aws.ToString(x.Key))
 		return err == nil && key == v.key
 	}), nil
+}
+
+// versionsOf lists the versions of one key, the newest first.
+func (r *run) versionsOf(ctx context.Context, key string) ([]types.ObjectVersion, error) {
+	var versions []types.ObjectVersion
+	// The versions of this key come first: every other key below the prefix is longer.
+	pages := s3.NewListObjectVersionsPaginator(r.bucket(), &s3.ListObjectVersionsInput{Bucket: &r.cfg.Bucket, Prefix: &key, EncodingType: types.EncodingTypeUrl})
+	for pages.HasMorePages() {
+		out, err := pages.NextPage(ctx)
+		if err != nil {
+			return versions, err
+		}
+		for _, x := range out.Versions {
+			name, err := url.QueryUnescape(aws.ToString(x.Key))
+			if err != nil || name != key {
+				return versions, err
+			}
+			versions = append(versions, x)
+		}
+	}
+	return versions, nil
 }
 
 // send passes a listed name on, decoded: with EncodingType=url a name with control

@@ -98,6 +98,11 @@ func Policy(cfg Config) ([]byte, error) {
 		actions[onObjects] = append(actions[onObjects], "s3:GetObjectVersion")
 		actions[onBucket] = append(actions[onBucket], "s3:ListBucketVersions")
 	}
+	if readsFiles(cfg.Events) && selected["bucket.foreign-keys"] {
+		for _, p := range append(slices.Clone(filesNeed), placementNeeds...) {
+			actions[p.On] = append(actions[p.On], p.Action)
+		}
+	}
 	if cfg.AccessAnalyzer && (selected["key.policy"] || selected["bucket.policy"]) {
 		actions[analyzerNeeds.On] = append(actions[analyzerNeeds.On], analyzerNeeds.Action)
 	}

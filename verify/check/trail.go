@@ -127,6 +127,7 @@ type trailFindings struct {
 	err                     error // of the last look
 	source                  string
 	integrity               *report.Result // of the source's files; nil where it has none
+	placements              *placements    // see search
 }
 
 func trailWrite(_ context.Context, r *run) report.Result {
@@ -312,6 +313,10 @@ func (r *run) followTrail(ctx context.Context) trailFindings {
 	}
 
 	s := &search{wants: slices.Concat(f.writes, f.reads, f.canaryWrite, f.canaryRead, f.keys), uses: map[string]report.KeyUse{}}
+	if r.selected["bucket.foreign-keys"] && readsFiles(r.cfg.Events) && r.cfg.Bucket != "" && key != "" {
+		s.placements = &placements{bucket: bucketARN(r.cfg), key: key}
+		f.placements = s.placements
+	}
 	f.noun = source.noun()
 	start := r.now()
 	for {
