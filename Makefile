@@ -72,7 +72,8 @@ generate:
 	$(GO) generate ./...
 
 # What is to be fast, measured side by side; BENCH='-runs 1 -only course' for a
-# part, BENCH='-cold -write docs/benchmarks.md' for the document.
+# part, BENCH='-cold -write docs/benchmarks.md -json docs/benchmarks.json' for the
+# document.
 bench:
 	$(GO) run ./e2e/bench $(BENCH)
 

@@ -5,18 +5,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/securethecloud/kms-baseline/localaws"
 )
 
 func TestRun_WrongFlags(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "benchmarks.md")
 	require.NoError(t, os.WriteFile(file, []byte("no markers\n"), 0o600))
+	figures := filepath.Join(t.TempDir(), "benchmarks.json")
+	require.NoError(t, os.WriteFile(figures, []byte("no figures\n"), 0o600))
 	for _, c := range []struct {
 		name string
 		args []string
@@ -24,9 +29,10 @@ func TestRun_WrongFlags(t *testing.T) {
 	}{
 		{"argument", []string{"course"}, `unexpected argument "course"`},
 		{"no run", []string{"-runs", "0"}, "-runs 0: at least 1 is needed"},
-		{"group", []string{"-only", "course,speed"}, `there is no group "speed", only course, compile, localaws, verify, scale`},
+		{"group", []string{"-only", "course,speed"}, `there is no group "speed", only course, compile, localaws, verify, scale, terraform`},
 		{"size", []string{"-sizes", "1,none"}, `"none" is not a number from 1 to 1000`},
-		{"part of a file", []string{"-only", "scale", "-write", file}, "would drop the other groups' tables"},
+		{"pair", []string{"-pairs", "0"}, `-pairs 0: "0" is not a number from 1 to 1000`},
+		{"figures", []string{"-json", figures}, "reading the figures of earlier runs"},
 		{"no file", []string{"-write", file + ".none"}, "no such file"},
 		{"no markers", []string{"-write", file}, "the markers are missing"},
 	} {
@@ -43,22 +49,67 @@ func TestRun_WrongFlags(t *testing.T) {
 func TestWriteBetween(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "benchmarks.md")
-	require.NoError(t, os.WriteFile(file, []byte("above\n"+beginMarker+"\nold\n"+endMarker+"\nbelow\n"), 0o600))
+	begin, end := markers("course")
+	other := "\n<!-- make bench writes scale from here -->\nstays\n<!-- to here: scale -->\n"
+	require.NoError(t, os.WriteFile(file, []byte("above\n"+begin+"\nold\n"+end+other), 0o600))
 	for range 2 { // the second time changes nothing
-		require.NoError(t, writeBetween(file, "new\n"))
+		require.NoError(t, writeBetween(file, "course", "new\n"))
 		document, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.Equal(t, "above\n"+beginMarker+"\n\nnew\n\n"+endMarker+"\nbelow\n", string(document))
+		require.Equal(t, "above\n"+begin+"\n\nnew\n\n"+end+other, string(document))
 	}
 }
 
-// TestDocument: the document of this repository can be written.
+// TestDocument: every group can be written into the document of this repository.
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	document, err := os.ReadFile("../../docs/benchmarks.md")
 	require.NoError(t, err)
-	_, err = between(string(document), "")
+	for _, name := range groupNames() {
+		_, err = between(string(document), name, "")
+		require.NoError(t, err)
+	}
+}
+
+// TestData_KeepsOtherGroups: a run of one group leaves the figures of the others.
+func TestData_KeepsOtherGroups(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "benchmarks.json")
+	d, err := readData(file)
 	require.NoError(t, err)
+	d.Scale = []point{{"up", 1, 2.5}}
+	require.NoError(t, d.write(file))
+	d, err = readData(file)
+	require.NoError(t, err)
+	d.Terraform = []comparison{{Operation: "up", Pulumi: 1, Terraform: 2}}
+	require.NoError(t, d.write(file))
+	d, err = readData(file)
+	require.NoError(t, err)
+	require.Equal(t, []point{{"up", 1, 2.5}}, d.Scale)
+	require.InDelta(t, 0.5, d.Terraform[0].ratio(), 0)
+}
+
+// TestConfiguration: the first baseline has the Region's EBS defaults, and no block
+// is declared twice.
+func TestConfiguration(t *testing.T) {
+	t.Parallel()
+	text, err := configuration(3)
+	require.NoError(t, err)
+	blocks := regexp.MustCompile(`(?m)^resource "(\w+)" "([\w-]+)"`).FindAllStringSubmatch(string(text), -1)
+	require.Len(t, blocks, 13+2*9, "thirteen, and nine for each baseline more")
+	seen := map[string]bool{}
+	for _, block := range blocks {
+		require.False(t, seen[block[0]], block[0])
+		seen[block[0]] = true
+	}
+}
+
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, map[string]int{"s3:PutBucketPolicy": 2, "kms:CreateKey": 1}, changes([]localaws.CallCount{
+		{Service: "s3", Operation: "PutBucketPolicy", Count: 2}, {Service: "kms", Operation: "CreateKey", Count: 1},
+		{Service: "s3", Operation: "GetBucketPolicy", Count: 9}, {Service: "s3", Operation: "HeadBucket", Count: 9}, {Service: "kms", Operation: "DescribeKey", Count: 9},
+	}))
 }
 
 func TestTable(t *testing.T) {

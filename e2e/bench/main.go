@@ -1,6 +1,6 @@
 // Command bench measures what this project promises to be fast at, in one run
 // and side by side: the course's shell commands and the sandbox, the compiler,
-// localaws, verify, and stacks that grow. It prints tables in Markdown, with the
+// localaws, verify, stacks that grow, and Terraform. It prints tables in Markdown, with the
 // target beside each number. It is for people: a missed target is no failure,
 // since machines differ, but a wrong result is one, and no test looks at a time.
 package main
@@ -39,6 +39,7 @@ var groups = []struct {
 	{"localaws", measureLocalAWS},
 	{"verify", measureVerify},
 	{"scale", measureScale},
+	{"terraform", measureTerraform},
 }
 
 // bench is one run: its flags and what all groups need.
@@ -46,12 +47,14 @@ type bench struct {
 	runs  int
 	cold  bool
 	sizes []int
+	pairs []int // sizes that are compared with Terraform
 
 	root     string // the project's folder
 	dir      string // of this run, removed at its end
 	tools    *engine.Tools
 	aws      string // the AWS CLI
 	progress io.Writer
+	data     data // of earlier runs, and of this one
 }
 
 // say tells who waits what is being measured.
@@ -74,7 +77,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f.SetOutput(stderr)
 	only := f.String("only", "", "measure these `groups` alone, separated by commas: "+strings.Join(groupNames(), ", "))
 	sizes := f.String("sizes", "1,10,50,100", "how many `baselines` a stack has in the group scale, separated by commas")
-	write := f.String("write", "", "also write the tables into this `file`, between the markers that are in it")
+	pairs := f.String("pairs", "1,50", "how many `baselines` a stack has in the group terraform, separated by commas")
+	write := f.String("write", "", "also write each group's tables into this `file`, between the group's markers that are in it")
+	figures := f.String("json", "", "also write the figures that charts are drawn from into this `file`; those of groups that are not measured stay")
 	f.IntVar(&b.runs, "runs", 5, "take the median of this many `runs`, where a run is short")
 	f.BoolVar(&b.cold, "cold", false, "also compile the program with an empty build cache, which takes minutes")
 	err := f.Parse(args)
@@ -84,12 +89,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return 2 // said already
 	}
-	chosen, err := b.check(f, *only, *sizes, *write)
+	chosen, err := b.check(f, *only, *sizes, *pairs, *write, *figures)
 	if err != nil {
 		fmt.Fprintf(stderr, "bench: error: %v\n", err)
 		return 2
 	}
-	err = b.measure(ctx, chosen, *write, stdout)
+	err = b.measure(ctx, chosen, *write, *figures, stdout)
 	switch {
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "bench: interrupted")
@@ -110,19 +115,21 @@ func groupNames() []string {
 }
 
 // check says what is wrong with the flags, before anything is measured.
-func (b *bench) check(f *flag.FlagSet, only, sizes, write string) (chosen []string, err error) {
+func (b *bench) check(f *flag.FlagSet, only, sizes, pairs, write, figures string) (chosen []string, err error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	if b.runs < 1 {
 		return nil, fmt.Errorf("-runs %d: at least 1 is needed", b.runs)
 	}
-	for size := range strings.SplitSeq(sizes, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(size))
-		if err != nil || n < 1 || n > 1000 {
-			return nil, fmt.Errorf("-sizes %s: %q is not a number from 1 to 1000", sizes, size)
-		}
-		b.sizes = append(b.sizes, n)
+	if b.sizes, err = numbers("-sizes", sizes); err != nil {
+		return nil, err
+	}
+	if b.pairs, err = numbers("-pairs", pairs); err != nil {
+		return nil, err
+	}
+	if b.data, err = readData(figures); err != nil {
+		return nil, fmt.Errorf("-json %s: %w", figures, err)
 	}
 	chosen = groupNames()
 	if only != "" {
@@ -134,12 +141,11 @@ func (b *bench) check(f *flag.FlagSet, only, sizes, write string) (chosen []stri
 		}
 	}
 	if write != "" {
-		if only != "" {
-			return nil, errors.New("-write with -only would drop the other groups' tables from the file: leave one of them out")
-		}
 		document, err := os.ReadFile(write)
-		if err == nil {
-			_, err = between(string(document), "")
+		for _, name := range chosen {
+			if err == nil {
+				_, err = between(string(document), name, "")
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("-write %s: %w", write, err)
@@ -148,33 +154,52 @@ func (b *bench) check(f *flag.FlagSet, only, sizes, write string) (chosen []stri
 	return chosen, nil
 }
 
-// measure measures the chosen groups and prints each group's tables once it has
-// them. A group that fails does not keep the others from being measured.
-func (b *bench) measure(ctx context.Context, chosen []string, write string, stdout io.Writer) (err error) {
+// numbers reads the numbers of baselines that a flag lists.
+func numbers(flag, list string) ([]int, error) {
+	var out []int
+	for size := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(size))
+		if err != nil || n < 1 || n > 1000 {
+			return nil, fmt.Errorf("%s %s: %q is not a number from 1 to 1000", flag, list, size)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// measure measures the chosen groups, and prints and writes the tables and figures of
+// each once it has them. A group that fails does not keep the others from being
+// measured; its tables are printed and not written.
+func (b *bench) measure(ctx context.Context, chosen []string, write, figures string, stdout io.Writer) (err error) {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	var text strings.Builder
-	out := io.MultiWriter(stdout, &text)
-	fmt.Fprint(out, b.machine(ctx))
 	var wrong []error
 	for _, g := range groups {
 		if !slices.Contains(chosen, g.name) || ctx.Err() != nil {
 			continue
 		}
+		machine := b.machine(ctx)
 		tables, err := g.measure(ctx, b)
+		var text strings.Builder
 		for _, t := range tables {
-			fmt.Fprintf(out, "\n%s", t)
+			fmt.Fprintf(&text, "%s\n", t)
+		}
+		text.WriteString(machine)
+		fmt.Fprintf(stdout, "%s\n", text.String())
+		if err == nil && write != "" {
+			err = writeBetween(write, g.name, text.String())
+		}
+		if err == nil && figures != "" {
+			b.data.Machine[g.name] = strings.TrimSpace(machine)
+			err = b.data.write(figures)
 		}
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("%s: %w", g.name, err))
 		}
 	}
-	if err := errors.Join(wrong...); err != nil || write == "" {
-		return err
-	}
-	return writeBetween(write, text.String())
+	return errors.Join(wrong...)
 }
 
 // prepare puts in place what is measured.

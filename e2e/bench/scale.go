@@ -40,9 +40,11 @@ func measureScale(ctx context.Context, b *bench) ([]table, error) {
 			break // the measurements made so far are worth showing
 		}
 	}
+	b.data.Scale = nil
 	for _, operation := range scaleOperations {
 		var x, took, memory, calls []float64
 		for i, s := range samples[operation] {
+			b.data.Scale = append(b.data.Scale, point{operation, b.sizes[i], s.took.Seconds()})
 			t.add(operation, fmt.Sprint(b.sizes[i]), seconds(s.took), megabytes(s.memory), fmt.Sprint(s.calls))
 			x, took, memory, calls = append(x, float64(b.sizes[i])), append(took, s.took.Seconds()), append(memory, float64(s.memory)), append(calls, float64(s.calls))
 		}
@@ -115,14 +117,15 @@ func runScaleStep(ctx context.Context, args []string, stdout, stderr io.Writer) 
 func baselines(n int) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error {
 		for i := range n {
-			name := fmt.Sprintf("baseline-%d", i)
-			if _, err := components.NewEncryptionBaseline(ctx, name, &components.EncryptionBaselineArgs{EBS: &components.BaselineEBS{Skip: i > 0}}); err != nil {
+			if _, err := components.NewEncryptionBaseline(ctx, baselineName(i), &components.EncryptionBaselineArgs{EBS: &components.BaselineEBS{Skip: i > 0}}); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 }
+
+func baselineName(i int) string { return fmt.Sprintf("baseline-%d", i) }
 
 // slope is that of the straight line that fits best, by least squares.
 func slope(x, y []float64) float64 {

@@ -77,26 +77,27 @@ func (b *bench) machine(ctx context.Context) string {
 		minute, _, _ := strings.Cut(string(load), " ")
 		fmt.Fprintf(&s, ", load average %s at the start", minute)
 	}
-	return s.String() + ".\n"
+	return "Measured on " + s.String() + ".\n"
 }
 
-// The markers between which tables are written.
-const (
-	beginMarker = "<!-- make bench writes from here -->"
-	endMarker   = "<!-- to here -->"
-)
+// markers are the lines between which a group's tables are written.
+func markers(group string) (begin, end string) {
+	return "<!-- make bench writes " + group + " from here -->", "<!-- to here: " + group + " -->"
+}
 
-// between returns the document with text in place of what is between the markers.
-func between(document, text string) (string, error) {
-	before, rest, ok := strings.Cut(document, beginMarker)
-	_, after, ok2 := strings.Cut(rest, endMarker)
+// between returns the document with text in place of what is between the group's
+// markers.
+func between(document, group, text string) (string, error) {
+	begin, end := markers(group)
+	before, rest, ok := strings.Cut(document, begin)
+	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		return "", errors.New("the markers are missing: a line " + beginMarker + ", and below it a line " + endMarker)
+		return "", errors.New("the markers are missing: a line " + begin + ", and below it a line " + end)
 	}
-	return before + beginMarker + "\n\n" + text + "\n" + endMarker + after, nil
+	return before + begin + "\n\n" + text + "\n" + end + after, nil
 }
 
-func writeBetween(file, text string) error {
+func writeBetween(file, group, text string) error {
 	info, err := os.Stat(file)
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func writeBetween(file, text string) error {
 	if err != nil {
 		return err
 	}
-	whole, err := between(string(document), text)
+	whole, err := between(string(document), group, text)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}

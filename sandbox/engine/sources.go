@@ -161,20 +161,12 @@ func checkCLI(ctx context.Context, program string) error {
 // fetchUpstream puts the cut copy of the Terraform AWS provider's module where
 // sandbox/provider/go.mod replaces it: in .sandbox/upstream.
 func fetchUpstream(ctx context.Context, root, tmp string) error {
-	// Outside any module, so that no go.mod or go.sum is touched.
-	out, err := runGo(ctx, tmp, []string{"GONOSUMDB=" + upstreamFork}, nil, "mod", "download", "-json", upstreamFork+"@"+upstreamVersion)
+	source, err := downloadUpstream(ctx, tmp)
 	if err != nil {
 		return err
 	}
-	var module struct{ Dir, Sum string }
-	if err := json.Unmarshal(out, &module); err != nil {
-		return fmt.Errorf("reading what go mod download said: %w", err)
-	}
-	if module.Sum != upstreamSum {
-		return fmt.Errorf("%s@%s has the checksum %s, not %s: the module proxy served something else", upstreamFork, upstreamVersion, module.Sum, upstreamSum)
-	}
 	cut := filepath.Join(tmp, "upstream")
-	if err := Trim(module.Dir, cut); err != nil {
+	if err := Trim(source, cut); err != nil {
 		return err
 	}
 	dst := filepath.Join(Dir(root), "upstream")
@@ -182,6 +174,24 @@ func fetchUpstream(ctx context.Context, root, tmp string) error {
 		return err
 	}
 	return os.Rename(cut, dst)
+}
+
+// downloadUpstream returns the folder of the Terraform AWS provider's module in the
+// module cache. tmp is a folder outside any module, so that no go.mod or go.sum is
+// changed.
+func downloadUpstream(ctx context.Context, tmp string) (string, error) {
+	out, err := runGo(ctx, tmp, []string{"GONOSUMDB=" + upstreamFork}, nil, "mod", "download", "-json", upstreamFork+"@"+upstreamVersion)
+	if err != nil {
+		return "", err
+	}
+	var module struct{ Dir, Sum string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		return "", fmt.Errorf("reading what go mod download said: %w", err)
+	}
+	if module.Sum != upstreamSum {
+		return "", fmt.Errorf("%s@%s has the checksum %s, not %s: the module proxy served something else", upstreamFork, upstreamVersion, module.Sum, upstreamSum)
+	}
+	return module.Dir, nil
 }
 
 // runGo runs the go command and returns what it printed. What it prints to stderr

@@ -1,0 +1,45 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// BuildTerraformProvider builds the Terraform AWS provider at dst, from the same
+// module and with the same dependencies as the sandbox's Pulumi provider. It needs
+// what [Install] makes where the Pulumi provider cannot be downloaded.
+func BuildTerraformProvider(ctx context.Context, root, dst string) error {
+	upstream := filepath.Join(Dir(root), "upstream")
+	if _, err := os.Stat(upstream); err != nil {
+		return errors.New("the provider's source is not here, because the Pulumi provider was downloaded and not built")
+	}
+	module, err := downloadUpstream(ctx, filepath.Dir(dst))
+	if err != nil {
+		return err
+	}
+	// The copy has no main program. The overlay adds the original one, so that the
+	// copy stays as the Pulumi provider needs it.
+	overlay := map[string]string{filepath.Join(upstream, "main.go"): filepath.Join(module, "main.go")}
+	// Go finds the copy through sandbox/provider/go.mod; where .sandbox is a link,
+	// the overlay's names go through it, too.
+	if real, err := filepath.EvalSymlinks(upstream); err == nil {
+		overlay[filepath.Join(real, "main.go")] = filepath.Join(module, "main.go")
+	}
+	data, err := json.Marshal(map[string]map[string]string{"Replace": overlay})
+	if err != nil {
+		return err
+	}
+	file := dst + ".overlay.json"
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		return err
+	}
+	_, err = runGo(ctx, filepath.Join(root, "sandbox", "provider"), nil, nil, "build", "-overlay", file, "-mod=readonly", "-buildvcs=false", "-ldflags", "-s -w", "-o", dst, upstreamModule)
+	if err != nil {
+		return fmt.Errorf("building the Terraform provider: %w", err)
+	}
+	return nil
+}
