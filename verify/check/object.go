@@ -39,6 +39,10 @@ const noSuchObject = "there is no such object"
 // asked any more.
 const maxUnseen = 100
 
+// listPage is how many names S3 lists at a time, at most.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+const listPage = 1000
+
 // objectFindings is what HeadObject said of all objects. Its size does not
 // grow with their number.
 type objectFindings struct {
@@ -188,7 +192,7 @@ func (r *run) checkObjects(ctx context.Context, c *census) objectFindings {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	keys := make(chan version, 2*r.cfg.Concurrency)
+	keys := make(chan version, 2*listPage) // HeadObject goes on while the next page is listed
 	lean := r.newHeads(ctx)
 	var g errgroup.Group
 	g.Go(func() error {
