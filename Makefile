@@ -84,9 +84,10 @@ conformance:
 	$(GO) build -o bin/ ./e2e/conformance
 	bin/conformance $(if $(PROFILE),-profile '$(PROFILE)') $(if $(ENDPOINT),-endpoint '$(ENDPOINT)') $(if $(YES),-yes) $(CONFORMANCE)
 
-# The recording of the demo that README.md shows.
+# What README.md shows: the recording of the demo, and the HTML report.
 pictures: install
 	$(GO) run ./e2e/pictures docs/demo.svg
+	GO='$(GO)' scripts/report-picture.sh docs/report.png
 
 # Interrupts up and destroy at every call to AWS, in every way: hours. SOAK=5 for
 # every fifth call.
