@@ -152,6 +152,8 @@ func (p *place) openStack(cmd *cobra.Command) (auto.Stack, error) {
 		Stack:       stackName,
 		ConfigFile:  filepath.Join(root, "Pulumi."+stackName+".yaml"),
 		Program:     stack.Deploy,
+		// The engine prints them.
+		WithoutResults: true,
 	})
 }
 

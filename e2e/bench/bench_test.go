@@ -29,7 +29,7 @@ func TestRun_WrongFlags(t *testing.T) {
 	}{
 		{"argument", []string{"course"}, `unexpected argument "course"`},
 		{"no run", []string{"-runs", "0"}, "-runs 0: at least 1 is needed"},
-		{"group", []string{"-only", "course,speed"}, `there is no group "speed", only course, compile, localaws, verify, scale, terraform`},
+		{"group", []string{"-only", "course,speed"}, `there is no group "speed", only course, compile, localaws, verify, first, scale, terraform`},
 		{"size", []string{"-sizes", "1,none"}, `"none" is not a number from 1 to 1000`},
 		{"pair", []string{"-pairs", "0"}, `-pairs 0: "0" is not a number from 1 to 1000`},
 		{"figures", []string{"-json", figures}, "reading the figures of earlier runs"},
@@ -102,6 +102,31 @@ func TestConfiguration(t *testing.T) {
 		require.False(t, seen[block[0]], block[0])
 		seen[block[0]] = true
 	}
+}
+
+// TestBreakDown: every moment belongs to one part, and overlaps count once.
+func TestBreakDown(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s float64) time.Time { return start.Add(time.Duration(s * float64(time.Second))) }
+	f := breakDown(start, 10*time.Second, []step{
+		{Name: "component", Start: at(0), End: at(10)},
+		{Name: "key", Provider: true, Start: at(2), End: at(6)},
+		{Name: "policy", Provider: true, Start: at(5), End: at(7)},
+		{Name: "alias", Provider: true, Start: at(8), End: at(9)},
+		{Name: "failed", Provider: true, Start: at(1)},
+	}, []localaws.Call{
+		{Service: "kms", Operation: "ListAliases", Time: at(1), Took: 500 * time.Millisecond}, // of the start
+		{Service: "kms", Operation: "CreateKey", Time: at(2), Took: time.Second},
+		{Service: "kms", Operation: "GetKeyPolicy", Time: at(5), Took: time.Second},
+		{Service: "kms", Operation: "GetKeyPolicy", Time: at(5.5), Took: time.Second},
+	})
+	require.InDelta(t, 2, f.BeforeSteps, 1e-6)
+	require.InDelta(t, 2.5, f.InCalls, 1e-6)
+	require.InDelta(t, 3.5, f.InProvider, 1e-6)
+	require.InDelta(t, 2, f.Rest, 1e-6)
+	require.Len(t, f.Steps, 3)
+	require.Len(t, f.Calls, 4)
 }
 
 func TestChanges(t *testing.T) {

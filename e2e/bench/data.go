@@ -12,6 +12,7 @@ import (
 type data struct {
 	Machine   map[string]string `json:"machine"` // by group
 	Scale     []point           `json:"scale,omitempty"`
+	FirstUp   *firstUp          `json:"firstUp,omitempty"`
 	Terraform []comparison      `json:"terraform,omitempty"`
 }
 

@@ -38,6 +38,7 @@ var groups = []struct {
 	{"compile", measureCompile},
 	{"localaws", measureLocalAWS},
 	{"verify", measureVerify},
+	{"first", measureFirst},
 	{"scale", measureScale},
 	{"terraform", measureTerraform},
 }

@@ -49,13 +49,18 @@ type account struct {
 	paths  engine.Paths
 }
 
-func (b *bench) newAccount() (*account, error) {
+// newAccount makes an account whose calls log is told of, if it is given.
+func (b *bench) newAccount(log ...func(localaws.Call)) (*account, error) {
 	dir, err := os.MkdirTemp(b.dir, "account-")
 	if err != nil {
 		return nil, err
 	}
 	a := &account{paths: engine.Paths{Dir: dir}}
-	if a.server, err = localaws.Open(localaws.Options{Dir: a.paths.State(), CertDir: a.paths.Certs()}); err != nil {
+	o := localaws.Options{Dir: a.paths.State(), CertDir: a.paths.Certs()}
+	if len(log) > 0 {
+		o.Log = log[0]
+	}
+	if a.server, err = localaws.Open(o); err != nil {
 		return nil, err
 	}
 	if err := a.server.Start("127.0.0.1:0"); err != nil {

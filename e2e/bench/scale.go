@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/auto/events"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optdestroy"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optpreview"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/securethecloud/kms-baseline/components"
 	"github.com/securethecloud/kms-baseline/sandbox/engine"
@@ -96,13 +98,18 @@ func runScaleStep(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	s, err := engine.OpenStack(ctx, engine.StackOptions{
 		Tools: tools, Paths: paths, Env: engine.Env(tools, paths, url, paths.CAFile()), Stack: "scale", Program: baselines(n),
 		ProjectFile: filepath.Join(root, "Pulumi.yaml"), ConfigFile: filepath.Join(root, "Pulumi.sandbox.yaml"),
+		WithoutResults: true,
 	})
 	if err != nil {
 		return err
 	}
 	switch operation {
 	case "up":
-		_, err = s.Up(ctx, optup.ProgressStreams(stdout), optup.ErrorProgressStreams(stderr))
+		steps := make(chan events.EngineEvent)
+		var recorded errgroup.Group
+		recorded.Go(func() error { return recordSteps(steps, filepath.Join(dir, stepTimes)) })
+		_, err = s.Up(ctx, optup.ProgressStreams(stdout), optup.ErrorProgressStreams(stderr), optup.EventStreams(steps))
+		err = errors.Join(err, recorded.Wait())
 	case "preview --refresh":
 		_, err = s.Preview(ctx, optpreview.Refresh(), optpreview.ExpectNoChanges(), optpreview.ProgressStreams(stdout), optpreview.ErrorProgressStreams(stderr))
 	case "destroy":

@@ -34,6 +34,12 @@ func (p Paths) CAFile() string { return filepath.Join(p.Certs(), "ca.pem") }
 // Backend holds the state of the sandbox's stacks.
 func (p Paths) Backend() string { return filepath.Join(p.Dir, "backend") }
 
+// stackFile is where the CLI keeps a stack's state in that backend.
+// Source: https://www.pulumi.com/docs/iac/concepts/state-and-backends/#using-a-self-managed-backend
+func (p Paths) stackFile(project, stack string) string {
+	return filepath.Join(p.Backend(), ".pulumi", "stacks", project, stack+".json")
+}
+
 // work is where a stack's project and configuration are laid out.
 func (p Paths) work(project, stack string) string {
 	return filepath.Join(p.Dir, "work", project, stack)

@@ -50,6 +50,10 @@ type StackOptions struct {
 	Config map[string]string
 	// Program is run in this process. Required.
 	Program pulumi.RunFunc
+	// WithoutResults leaves outputs and summary out of the results of operations, and
+	// makes Outputs and History return nothing. That saves three starts of the CLI
+	// after an up and one after a destroy; what the CLI prints is complete.
+	WithoutResults bool
 }
 
 // OpenStack returns the stack, made where it does not exist yet. Once its context
@@ -74,12 +78,22 @@ func OpenStack(ctx context.Context, o StackOptions) (auto.Stack, error) {
 			return auto.Stack{}, fmt.Errorf("making the stack's folder: %w", err)
 		}
 	}
-	stack, err := auto.UpsertStackInlineSource(ctx, o.Stack, project.Name.String(), o.Program,
+	cli := command{program: o.Tools.Pulumi, env: o.Env, file: o.Paths.stackFile(project.Name.String(), o.Stack), withoutResults: o.WithoutResults}
+	options := []auto.LocalWorkspaceOption{
 		auto.WorkDir(work),
 		auto.Project(*project),
 		auto.Stacks(map[string]workspace.ProjectStack{o.Stack: *settings}),
-		auto.Pulumi(command{program: o.Tools.Pulumi, env: o.Env}),
-	)
+		auto.Pulumi(cli),
+	}
+	var stack auto.Stack
+	made := false
+	if !cli.exists() { // nothing to select, which would be one start of the CLI more
+		stack, err = auto.NewStackInlineSource(ctx, o.Stack, project.Name.String(), o.Program, options...)
+		made = !auto.IsCreateStack409Error(err) // otherwise another process has just made it
+	}
+	if !made {
+		stack, err = auto.UpsertStackInlineSource(ctx, o.Stack, project.Name.String(), o.Program, options...)
+	}
 	if err != nil {
 		return auto.Stack{}, fmt.Errorf("opening the stack %s: %w", o.Stack, err)
 	}
@@ -140,8 +154,33 @@ func (o StackOptions) settings(project *workspace.Project, laidOut string) (*wor
 // it gives the CLI the sandbox's environment only, and a process group of its
 // own, so that an interrupt from the terminal reaches it once and through us.
 type command struct {
-	program string
-	env     Environment
+	program        string
+	env            Environment
+	file           string // the stack's state
+	withoutResults bool
+}
+
+// exists reports whether the stack is certain to exist.
+func (c command) exists() bool {
+	_, err := os.Stat(c.file)
+	return err == nil
+}
+
+// needless returns the answer to a command that need not run: the Automation API
+// selects the stack that it names in every command, and asks for results.
+func (c command) needless(args []string) (answer string, ok bool) {
+	if len(args) < 2 || args[0] != "stack" {
+		return "", false
+	}
+	switch args[1] {
+	case "select":
+		return "", c.exists()
+	case "output":
+		return "{}", c.withoutResults
+	case "history":
+		return "[]", c.withoutResults
+	}
+	return "", false
 }
 
 // Version is the SDK's: Install puts no older CLI in place.
@@ -149,6 +188,9 @@ func (c command) Version() semver.Version { return sdk.Version }
 
 // Run runs a CLI command without ever asking its user anything.
 func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdout, stderr []io.Writer, env []string, args ...string) (string, string, int, error) {
+	if answer, ok := c.needless(args); ok {
+		return answer, "", 0, nil
+	}
 	var out, errOut bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.program, append([]string{"--non-interactive"}, args...)...)
 	cmd.Dir = workdir

@@ -81,6 +81,31 @@ func TestOpenStack_RunsAProgram(t *testing.T) {
 	require.Equal(t, "config:\n  small:from: file\n", string(given), "the given file is read, not written")
 }
 
+// TestOpenStack_StartsNoNeedlessCommand: without results, each operation starts the
+// CLI once, and only the first one makes the stack before.
+func TestOpenStack_StartsNoNeedlessCommand(t *testing.T) {
+	t.Parallel()
+	tools, dir := *realTools(t), t.TempDir()
+	log, wrapper := filepath.Join(dir, "commands"), filepath.Join(dir, "pulumi")
+	script := fmt.Sprintf("#!/bin/sh\necho \"$2\" >> %s\nexec %s \"$@\"\n", ShellQuote(log), ShellQuote(tools.Pulumi))
+	require.NoError(t, os.WriteFile(wrapper, []byte(script), 0o700)) //nolint:gosec // a program
+	tools.Pulumi = wrapper
+	for _, operation := range []func(auto.Stack) error{
+		func(s auto.Stack) error { _, err := s.Up(t.Context()); return err },
+		func(s auto.Stack) error { _, err := s.Destroy(t.Context()); return err },
+	} {
+		s, err := OpenStack(t.Context(), StackOptions{
+			Tools: &tools, Env: Env(&tools, Paths{Dir: dir}, "https://127.0.0.1:1", ""), Paths: Paths{Dir: dir}, Project: "small", Stack: "test",
+			WithoutResults: true, Program: func(*pulumi.Context) error { return nil },
+		})
+		require.NoError(t, err)
+		require.NoError(t, operation(s))
+	}
+	started, err := os.ReadFile(log)
+	require.NoError(t, err)
+	require.Equal(t, "stack\nup\ndestroy\n", string(started))
+}
+
 func TestOpenStack_ReportsTheProgramsError(t *testing.T) {
 	t.Parallel()
 	stack := open(t, t.TempDir(), func(*pulumi.Context) error { return fmt.Errorf("a setting is missing") })
