@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/stretchr/testify/require"
 
 	"github.com/securethecloud/kms-baseline/localaws"
@@ -463,4 +465,48 @@ func TestTrail_UncoveredTimeIsInconclusive(t *testing.T) {
 			}
 		})
 	}
+}
+
+// S3 has written a replica, with an Encrypt. An event of the caller's, of another
+// object of the same bucket at the same time, does not prove its write.
+func TestTrail_Replica(t *testing.T) {
+	t.Parallel()
+	s := goodStackIn(t, localaws.Options{Replication: -1})
+	const source, role, replica = "originals", "arn:aws:iam::" + owner + ":role/replication", "replica.txt"
+	require.NoError(t, s.aws.SetRole(role, `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}]}`))
+	s.setBucketPolicy(t, strings.Replace(goodBucketPolicy(s.keyARN), `"Sid":"DenyReencryption",`,
+		`"Sid":"DenyReencryption","Condition":{"ArnNotEquals":{"aws:PrincipalArn":"`+role+`"}},`, 1))
+	b := s3.NewFromConfig(s.cfg)
+	_, err := b.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(source)})
+	require.NoError(t, err)
+	_, err = b.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{
+		Bucket: aws.String(source), VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled},
+	})
+	require.NoError(t, err)
+	_, err = b.PutBucketReplication(t.Context(), &s3.PutBucketReplicationInput{Bucket: aws.String(source), ReplicationConfiguration: &s3types.ReplicationConfiguration{
+		Role: aws.String(role), Rules: []s3types.ReplicationRule{{
+			Status: s3types.ReplicationRuleStatusEnabled, Priority: aws.Int32(1), Filter: &s3types.ReplicationRuleFilter{},
+			DeleteMarkerReplication: &s3types.DeleteMarkerReplication{Status: s3types.DeleteMarkerReplicationStatusDisabled},
+			SourceSelectionCriteria: &s3types.SourceSelectionCriteria{SseKmsEncryptedObjects: &s3types.SseKmsEncryptedObjects{Status: s3types.SseKmsEncryptedObjectsStatusEnabled}},
+			Destination: &s3types.Destination{
+				Bucket: aws.String("arn:aws:s3:::" + bucket), EncryptionConfiguration: &s3types.EncryptionConfiguration{ReplicaKmsKeyID: &s.keyARN},
+			},
+		}},
+	}})
+	require.NoError(t, err)
+	_, err = b.PutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: aws.String(source), Key: aws.String(replica), Body: strings.NewReader("x"), ServerSideEncryption: s3types.ServerSideEncryptionAwsKms, SSEKMSKeyId: &s.keyARN,
+	})
+	require.NoError(t, err)
+	require.NoError(t, s.aws.Replicate())
+	s.put(t, s.cfg, "mine.txt", nil)
+
+	s.config.Objects = []string{replica}
+	rep := s.run(t)
+	require.Equal(t, report.Pass, result(t, rep, "object.encryption").Status, show(rep))
+	require.Equal(t, report.Pass, result(t, rep, "bucket.foreign-keys").Status)
+	require.Contains(t, result(t, rep, "bucket.foreign-keys").Actual, "open to "+role)
+	write := result(t, rep, "trail.write")
+	require.Equal(t, report.Inconclusive, write.Status, write.Actual)
+	require.Contains(t, write.Actual, "is a replica")
 }
