@@ -16,7 +16,7 @@ import (
 
 // documentedPages are the pages whose commands are run. docs/course.md is run by the
 // course's own test.
-var documentedPages = []string{"README.md", "examples/README.md", "plugin/README.md", "examples/audit-trail/README.md"}
+var documentedPages = []string{"README.md", "examples/README.md", "plugin/README.md", "examples/audit-trail/README.md", "examples/replicated-pair/README.md"}
 
 // fence is a fenced block of commands. What follows "sh" states why a block is not
 // run: real-aws needs an AWS account, in-ci is what CI runs itself.

@@ -17,7 +17,15 @@ import (
 // passes, but for those of the event history and the EBS defaults.
 func Require(t testing.TB, l *lab.Lab, keyArn, bucket string) {
 	t.Helper()
-	found, err := check.Run(t.Context(), check.Config{AWS: l.Config(t, engine.AccountID), Keys: []string{keyArn}, Bucket: bucket, SkipEBS: true, Skip: []string{"trail"}})
+	RequireIn(t, l, engine.Region, keyArn, bucket)
+}
+
+// RequireIn is Require for a key and a bucket of this Region, and for objects.
+func RequireIn(t testing.TB, l *lab.Lab, region, keyArn, bucket string, objects ...string) {
+	t.Helper()
+	cfg := l.Config(t, engine.AccountID)
+	cfg.Region = region
+	found, err := check.Run(t.Context(), check.Config{AWS: cfg, Keys: []string{keyArn}, Bucket: bucket, Objects: objects, SkipEBS: true, Skip: []string{"trail"}})
 	require.NoError(t, err)
 	require.NotEmpty(t, found.Results)
 	for _, r := range found.Results {
