@@ -46,8 +46,8 @@ type drift struct {
 	// of is what has changed; two drifts of the same thing are shown one after
 	// the other, those of several at once.
 	of, what string
-	// by are the shell commands that change it. $KEY, $ALIAS, $BUCKET, $OBJECT
-	// and $LOGS stand for what the stack made.
+	// by are the shell commands that change it. $KEY, $ALIAS, $BUCKET, $OBJECT,
+	// $LOGS and $REPLICAS stand for what the stack made.
 	by string
 	// shows is what the preview finds, as in "update kms.Key: isEnabled".
 	shows string
@@ -67,6 +67,21 @@ const (
 	setAccess    = `aws s3api put-public-access-block --bucket $BUCKET --public-access-block-configuration `
 	setLifecycle = `aws s3api put-bucket-lifecycle-configuration --bucket $BUCKET --lifecycle-configuration `
 )
+
+// replication is the replication configuration of options.
+const replication = `{"Role":"` + replicationRole + `","Rules":[{"ID":"kms-baseline","Priority":1,"Status":"Enabled","Filter":{},` +
+	`"DeleteMarkerReplication":{"Status":"Disabled"},"SourceSelectionCriteria":{"SseKmsEncryptedObjects":{"Status":"Enabled"}},` +
+	`"Destination":{"Bucket":"arn:aws:s3:::'$REPLICAS'","EncryptionConfiguration":{"ReplicaKmsKeyID":"` + replicationKey + `"}}}]}`
+
+const (
+	replicationRole = "arn:aws:iam::" + engine.AccountID + ":role/replication"
+	replicationKey  = "arn:aws:kms:us-west-2:" + engine.AccountID + ":key/1234abcd-12ab-34cd-56ef-1234567890ab"
+)
+
+// setReplication replaces a part of the replication configuration.
+func setReplication(part, with string) string {
+	return `aws s3api put-bucket-replication --bucket $BUCKET --replication-configuration '` + strings.Replace(replication, part, with, 1) + `'`
+}
 
 // stackDrifts are the changes to what this repository's stack makes.
 var stackDrifts = []drift{
@@ -186,6 +201,25 @@ var optionDrifts = []drift{
 		by: `aws s3api put-object-lock-configuration --bucket $BUCKET --object-lock-configuration '{"ObjectLockEnabled":"Enabled","Rule":{"DefaultRetention":{"Mode":"GOVERNANCE","Days":1}}}'`},
 	{of: "object lock", what: "retention removed", shows: "update s3.BucketObjectLockConfigurationV2: rule",
 		by: `aws s3api put-object-lock-configuration --bucket $BUCKET --object-lock-configuration '{"ObjectLockEnabled":"Enabled"}'`},
+	{of: "replication", what: "another role", shows: "update s3.BucketReplicationConfig: role",
+		by: setReplication(replicationRole, replicationRole+"-of-another")},
+	{of: "replication", what: "rule disabled", shows: "update s3.BucketReplicationConfig: rules",
+		by: setReplication(`"Priority":1,"Status":"Enabled"`, `"Priority":1,"Status":"Disabled"`)},
+	{of: "replication", what: "fewer objects", shows: "update s3.BucketReplicationConfig: rules",
+		by: setReplication(`"Filter":{}`, `"Filter":{"Prefix":"some/"}`)},
+	{of: "replication", what: "delete markers replicated", shows: "update s3.BucketReplicationConfig: rules",
+		by: setReplication(`"DeleteMarkerReplication":{"Status":"Disabled"}`, `"DeleteMarkerReplication":{"Status":"Enabled"}`)},
+	{of: "replication", what: "objects under KMS keys left out", shows: "update s3.BucketReplicationConfig: rules",
+		by: setReplication(`"SseKmsEncryptedObjects":{"Status":"Enabled"}`, `"SseKmsEncryptedObjects":{"Status":"Disabled"}`)},
+	{of: "replication", what: "another key for replicas", shows: "update s3.BucketReplicationConfig: rules",
+		by: setReplication(replicationKey, replicationKey[:len(replicationKey)-1]+"0")},
+	{of: "replication", what: "another destination", shows: "update s3.BucketReplicationConfig: rules",
+		by: `aws s3api create-bucket --bucket elsewhere; aws s3api put-bucket-versioning --bucket elsewhere --versioning-configuration Status=Enabled; ` +
+			setReplication(`'$REPLICAS'`, `elsewhere`)},
+	{of: "replication", what: "another storage class", shows: "update s3.BucketReplicationConfig: rules",
+		by: setReplication(`"EncryptionConfiguration"`, `"StorageClass":"ONEZONE_IA","EncryptionConfiguration"`)},
+	{of: "replication", what: "removed", shows: "create s3.BucketReplicationConfig",
+		by: `aws s3api delete-bucket-replication --bucket $BUCKET`},
 }
 
 // options is a program with what the stack has no settings for.
@@ -194,11 +228,24 @@ func options(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
+	replicas, err := pulumis3.NewBucketV2(ctx, "replicas", &pulumis3.BucketV2Args{BucketPrefix: pulumi.String("replicas-")})
+	if err != nil {
+		return err
+	}
+	versioned, err := pulumis3.NewBucketVersioningV2(ctx, "replicas", &pulumis3.BucketVersioningV2Args{
+		Bucket: replicas.Bucket, VersioningConfiguration: pulumis3.BucketVersioningV2VersioningConfigurationArgs{Status: pulumi.String("Enabled")},
+	})
+	if err != nil {
+		return err
+	}
 	b, err := components.NewEncryptionBaseline(ctx, "drift", &components.EncryptionBaselineArgs{
 		Bucket: &components.BaselineBucket{Args: &components.EncryptedBucketArgs{
 			LifecycleRules: []components.LifecycleRule{{ID: "old", NoncurrentExpirationDays: aws.Int(90)}},
 			Logging:        &components.AccessLogging{TargetBucket: logs.Bucket},
 			ObjectLock:     &components.ObjectLock{Mode: "GOVERNANCE", Days: aws.Int(30)},
+			Replication: &components.Replication{
+				RoleArn: pulumi.String(replicationRole), DestinationBucketArn: pulumi.Sprintf("arn:aws:s3:::%s", versioned.Bucket), ReplicaKmsKeyArn: pulumi.String(replicationKey),
+			},
 		}},
 		EBS: &components.BaselineEBS{Skip: true},
 	})
@@ -209,6 +256,7 @@ func options(ctx *pulumi.Context) error {
 	ctx.Export("aliasName", b.AliasName)
 	ctx.Export("bucketName", b.BucketName)
 	ctx.Export("logs", logs.Bucket)
+	ctx.Export("replicas", versioned.Bucket)
 	return nil
 }
 
@@ -271,7 +319,7 @@ func (d *drifting) up(t *testing.T) {
 	t.Helper()
 	outputs := d.stack.Up(t)
 	d.variables = map[string]string{}
-	for variable, output := range map[string]string{"KEY": "keyArn", "ALIAS": "aliasName", "BUCKET": "bucketName", "OBJECT": "objectKey", "LOGS": "logs"} {
+	for variable, output := range map[string]string{"KEY": "keyArn", "ALIAS": "aliasName", "BUCKET": "bucketName", "OBJECT": "objectKey", "LOGS": "logs", "REPLICAS": "replicas"} {
 		if value, ok := outputs[output].(string); ok {
 			d.variables[variable] = value
 		}
@@ -544,6 +592,15 @@ func (c clients) account(t *testing.T, outputs map[string]string) map[string]str
 	show("bucket lifecycle", lifecycle, err)
 	logging, err := c.s3.GetBucketLogging(ctx, &s3.GetBucketLoggingInput{Bucket: &bucket})
 	show("bucket logging", logging, err)
+	replicated, err := c.s3.GetBucketReplication(ctx, &s3.GetBucketReplicationInput{Bucket: &bucket})
+	if err == nil {
+		for _, rule := range replicated.ReplicationConfiguration.Rules {
+			if aws.ToString(rule.Filter.Prefix) == "" { // the provider writes an empty prefix or none; both select all objects
+				rule.Filter.Prefix = nil
+			}
+		}
+	}
+	show("bucket replication", replicated, err)
 	lock, err := c.s3.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &bucket})
 	show("bucket object lock", lock, err)
 	tags, err := c.s3.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: &bucket})
