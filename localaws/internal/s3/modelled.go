@@ -91,8 +91,8 @@ var modelled = map[string][]string{
 	"ListParts":               {"max-parts", "part-number-marker"},
 }
 
-// unmodelled names the first query parameter or header of the request that its
-// operation does not model; empty if there is none.
+// unmodelled names a query parameter or header of the request that its operation
+// does not model; empty if there is none.
 func (c *call) unmodelled() string {
 	known := modelled[c.op.name]
 	isModelled := func(name string) bool {
@@ -105,21 +105,26 @@ func (c *call) unmodelled() string {
 			return strings.HasPrefix(k, "x-amz-") && (k == lower || wild && strings.HasPrefix(lower, prefix))
 		})
 	}
-	var names []string
+	// A query parameter may name an operation that localaws does not have: it says
+	// more than the headers of that operation.
+	var parameters, headers []string
 	for name, values := range c.query {
 		if len(values) > 1 && name != "tagKeys" || !isModelled(name) {
-			names = append(names, "the query parameter "+name)
+			parameters = append(parameters, "the query parameter "+name)
 		}
 	}
 	for name, values := range c.HTTP.Header {
 		if strings.HasPrefix(name, "X-Amz-") && (!isModelled(name) || len(values) > 1 && !mayRepeat(name)) {
-			names = append(names, "the header "+strings.ToLower(name))
+			headers = append(headers, "the header "+strings.ToLower(name))
 		}
 	}
-	if len(names) == 0 {
-		return ""
+	switch {
+	case len(parameters) > 0:
+		return slices.Min(parameters)
+	case len(headers) > 0:
+		return slices.Min(headers)
 	}
-	return slices.Min(names)
+	return ""
 }
 
 // mayRepeat reports whether several headers of this name are one list.

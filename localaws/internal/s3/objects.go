@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -305,14 +306,26 @@ func (c *call) describe(o *objectRecord) error {
 	size := 0
 	for name, values := range c.HTTP.Header {
 		if meta, ok := strings.CutPrefix(strings.ToLower(name), "x-amz-meta-"); ok {
-			o.Metadata[meta] = strings.Join(values, ",")
-			size += len(meta) + len(o.Metadata[meta])
+			value := strings.Join(values, ",")
+			if !isPlain(value) {
+				return wire.NotImplemented("s3", "object metadata that S3 decodes and encodes (RFC 2047)")
+			}
+			o.Metadata[meta] = value
+			size += len(meta) + len(value)
 		}
 	}
 	if size > 2<<10 {
 		return wire.Errf(http.StatusBadRequest, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size")
 	}
 	return nil
+}
+
+// isPlain reports whether S3 returns a value of an object's metadata as it came: in
+// ASCII, and without an encoded word. It decodes others as RFC 2047 says before it
+// stores them, and encodes them before it returns them.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html
+func isPlain(value string) bool {
+	return !strings.Contains(value, "=?") && strings.IndexFunc(value, func(r rune) bool { return r > unicode.MaxASCII }) < 0
 }
 
 // describeAccess reads tags, ACL and lock of the object that a request writes.
