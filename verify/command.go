@@ -172,7 +172,7 @@ func (o *options) addSelectionFlags(c *cobra.Command) {
 func (o *options) addCheckFlags(c *cobra.Command) {
 	o.addSelectionFlags(c)
 	f := c.Flags()
-	f.StringVar(&o.events, "events", "lookup", "source of CloudTrail's events: lookup (the event history of the last 90 days), s3://BUCKET/PREFIX (a trail's log files, validated first), athena:WORKGROUP/DATABASE.TABLE or trino:https://USER@HOST/CATALOG.SCHEMA.TABLE (a table over the log files, which validates nothing)")
+	f.StringVar(&o.events, "events", "lookup", "source of CloudTrail's events: lookup (the event history of the last 90 days), s3://BUCKET/PREFIX (a trail's log files, validated first), athena:WORKGROUP/DATABASE.TABLE or trino:https://USER@HOST/CATALOG.SCHEMA.TABLE (a table over the log files, which finds those to validate)")
 	f.StringVar(&o.inventory, "objects", "", "inventory of the bucket's objects, in place of HeadObject for every object: athena:WORKGROUP/CATALOG.DATABASE.TABLE or trino:https://USER@HOST/CATALOG.SCHEMA.TABLE (S3 Metadata's live inventory table, or one over S3 Inventory); checked with a random sample")
 	f.BoolVar(&o.canary, "canary", false, "upload objects, read them, find their events, and remove them: this writes to the bucket")
 	f.BoolVar(&o.accessAnalyzer, "access-analyzer", false, "ask IAM Access Analyzer for a second opinion on the policies of the key and the bucket (AWS charges for each)")

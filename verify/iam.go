@@ -28,8 +28,8 @@ what the canary writes. It does not call AWS.`,
 				return err
 			}
 			_, err = o.stdout.Write(policy)
-			if bytes.Contains(policy, []byte(check.ResultsBucket)) && !o.quiet {
-				fmt.Fprintf(o.stderr, "verify: hint: replace %s by the bucket of the workgroup's results, and %s by that of the table, if the policy has it\n", check.ResultsBucket, check.TableBucket)
+			if (bytes.Contains(policy, []byte(check.ResultsBucket)) || bytes.Contains(policy, []byte(check.TableBucket))) && !o.quiet {
+				fmt.Fprintf(o.stderr, "verify: hint: replace %s by the bucket of the workgroup's results, and %s by that of the table, if the policy has them\n", check.ResultsBucket, check.TableBucket)
 			}
 			return err
 		},

@@ -25,7 +25,7 @@ type listed struct {
 	Controls  []report.Control `json:"controls"`
 	// AccountWide marks a check that a run has only with --account-wide.
 	AccountWide bool `json:"accountWide,omitempty"`
-	// FilesOnly marks a check that a run has only with --events s3://...
+	// FilesOnly marks a check that a run has only with --events s3://..., or if --only names it
 	FilesOnly bool `json:"filesOnly,omitempty"`
 }
 

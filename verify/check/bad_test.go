@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -15,23 +16,25 @@ import (
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// Each bad stack fails exactly the checks that are about what is bad in it, for
-// that reason.
-func TestRun_BadStack(t *testing.T) {
-	t.Parallel()
+type statuses map[string]report.Status
+
+// badStack is what is bad in a stack.
+type badStack struct {
+	name    string
+	spoil   func(*testing.T, *stack)
+	want    statuses          // of what does not pass
+	because map[string]string // part of Actual
+}
+
+func badStacks() []badStack {
 	const (
 		f = report.Fail
 		i = report.Inconclusive
 		e = report.Error
 		s = report.Skipped
 	)
-	type wants map[string]report.Status
-	tests := []struct {
-		name    string
-		spoil   func(*testing.T, *stack)
-		want    wants             // of what does not pass
-		because map[string]string // part of Actual
-	}{
+	type wants = statuses
+	return []badStack{
 		{"key disabled", func(t *testing.T, s *stack) {
 			_, err := kms.NewFromConfig(s.cfg).DisableKey(t.Context(), &kms.DisableKeyInput{KeyId: &s.keyARN})
 			require.NoError(t, err)
@@ -170,13 +173,19 @@ func TestRun_BadStack(t *testing.T) {
 			s.config.Caller = "arn:aws:iam::" + owner + ":role/deployer"
 		}, wants{"trail.write": i, "trail.read": i}, map[string]string{"trail.write": "1 of another caller (arn:aws:iam::" + owner + ":user/localaws)"}},
 	}
-	for _, tt := range tests {
+}
+
+// Each bad stack fails exactly the checks that are about what is bad in it, for
+// that reason.
+func TestRun_BadStack(t *testing.T) {
+	t.Parallel()
+	for _, tt := range badStacks() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			st := goodStack(t)
 			tt.spoil(t, st)
 			rep := st.run(t)
-			got := wants{}
+			got := statuses{}
 			for _, x := range rep.Results {
 				if x.Status != report.Pass && x.ID != "trail.keys" && x.Group != "canary" {
 					got[x.ID] = x.Status
@@ -192,6 +201,41 @@ func TestRun_BadStack(t *testing.T) {
 			}
 			for id, part := range tt.because {
 				require.Contains(t, result(t, rep, id).Actual, part, id)
+			}
+		})
+	}
+}
+
+// Each bad stack that concerns a check of events gets the same verdicts from each source
+// of events.
+func TestEvents_BadStacksGetTheSameVerdictsFromEachSource(t *testing.T) {
+	t.Parallel()
+	for _, tt := range badStacks() {
+		if tt.want["trail.write"] == "" && tt.want["trail.read"] == "" {
+			continue
+		}
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newLoggedStack(t)
+			tt.spoil(t, s.stack)
+			if tt.name == "object under another key" {
+				s.config.Objects = []string{object}
+			}
+			s.config.Only = []string{"trail"}
+			for range 3 { // so that digest files vouch for all of it
+				s.pass(t, time.Hour)
+				s.config.Since += time.Hour
+			}
+			verdicts := func(events string) statuses {
+				s.config.Events = events
+				rep := s.run(t)
+				return statuses{"trail.write": result(t, rep, "trail.write").Status, "trail.read": result(t, rep, "trail.read").Status}
+			}
+			files := verdicts("s3://" + logsBucket)
+			require.Equal(t, files, verdicts(tableOf(t, s, nil)))
+			require.Equal(t, files, verdicts(lookup))
+			if tt.want["trail.write"] != "" {
+				require.NotEqual(t, report.Pass, files["trail.write"])
 			}
 		})
 	}

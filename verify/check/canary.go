@@ -38,7 +38,7 @@ var canaryChecks = []Check{
 		Needs:    canaryNeeds,
 		run:      withCanary(func(r *run) report.Result { return r.canary().byDefault }),
 	}, {
-		ID: "canary.write", Title: "the event history shows the key used for the canary's write", Severity: "high", FromEvents: true,
+		ID: "canary.write", Title: "the event history shows the key used for the canary's write", Severity: "high",
 		Why:       "written without a Bucket Key, so that KMS is asked and has to record it",
 		Expected:  "GenerateDataKey under the key, by S3 for the caller, for the very object",
 		Proves:    "an upload under the key without a Bucket Key left a `GenerateDataKey` event for exactly this object",
@@ -47,7 +47,7 @@ var canaryChecks = []Check{
 		Needs:     canaryNeeds,
 		run:       withCanary(canaryWrite),
 	}, {
-		ID: "canary.read", Title: "the event history shows the key used for the canary's read", Severity: "high", FromEvents: true,
+		ID: "canary.read", Title: "the event history shows the key used for the canary's read", Severity: "high",
 		Why:       "read without a Bucket Key, so that KMS is asked and has to record it",
 		Expected:  "Decrypt under the key, by S3 for the caller, for the very object",
 		Proves:    "the download of that object left a `Decrypt` event for exactly this object",

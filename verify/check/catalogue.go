@@ -30,11 +30,9 @@ type Check struct {
 	// only with [Config.AccountWide], or if [Config.Only] has its id. The default
 	// is a check that every run has.
 	AccountWide bool
-	// FromEvents marks a check that passes on CloudTrail's events, from whatever
-	// source of [Config.Events].
-	FromEvents bool
-	// FilesOnly marks a check of a trail's log files: it runs only if [Config.Events]
-	// names them, or if [Config.Only] has its id. The default is a check that runs
+	// FilesOnly marks a check of all of a trail's log files: it runs only if
+	// [Config.Events] names them, or if [Config.Only] has its id: a table of log files
+	// is for those that are too many to read. The default is a check that runs
 	// with every source of events.
 	FilesOnly bool
 	// Needs are the IAM permissions that the check takes; none for what every

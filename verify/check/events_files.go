@@ -37,6 +37,8 @@ type logFiles struct {
 	spans     []logfiles.Span // the times that were read
 	summaries []*logfiles.Summary
 	err       error
+	// lies are what another source shows that these files contradict.
+	lies []string
 }
 
 // bySpan is how far apart two times may be that are read together.
@@ -72,10 +74,20 @@ func (l *logFiles) effort() string {
 // wants' times, and with the checks trail.integrity and bucket.foreign-keys those
 // since [Config.Since].
 func (l *logFiles) find(ctx context.Context, s *search) error {
-	l.spans, l.summaries, l.err = nil, nil, nil
-	if l.err = l.prepare(ctx); l.err != nil {
-		return l.err
+	if l.err = l.begin(ctx); l.err == nil {
+		l.err = l.readAll(ctx, s, choice{})
 	}
+	return l.err
+}
+
+// begin begins to find.
+func (l *logFiles) begin(ctx context.Context) error {
+	l.spans, l.summaries, l.lies = nil, nil, nil
+	return l.prepare(ctx)
+}
+
+// readAll reads what find promises.
+func (l *logFiles) readAll(ctx context.Context, s *search, c choice) error {
 	wants := s.pending()
 	now := l.r.now()
 	var spans []logfiles.Span
@@ -89,14 +101,35 @@ func (l *logFiles) find(ctx context.Context, s *search) error {
 	if l.r.selected["trail.integrity"] || s.placements != nil {
 		spans = append(spans, logfiles.Span{From: now.Add(-l.r.cfg.Since), To: now})
 	}
+	return l.read(ctx, s, wants, spans, c)
+}
+
+// choice is which log files are read, and who sees their records.
+type choice struct {
+	// some is whether log files are left out that may have records of a want without
+	// [want.whole]. For a want with it none may be left out.
+	some bool
+	only func(key string, oldest, newest time.Time) bool // as in [logfiles.Reader]
+	seen func(rec trailRecord, f logfiles.File)          // optional
+}
+
+// read validates the files of some spans, and shows some wants the records in the log
+// files that are chosen.
+func (l *logFiles) read(ctx context.Context, s *search, wants []*want, spans []logfiles.Span, c choice) error {
+	now := l.r.now()
+	reader := *l.reader
+	reader.Only = c.only
 	q := newRecordQuery(s.wants)
 	q.placements = s.placements
 	for _, span := range mergeSpans(spans) {
 		unread := 0
-		summary, err := logfiles.Read(ctx, l.reader, span.From, span.To, q.decode, func(rec decoded, f logfiles.File) {
+		summary, err := logfiles.Read(ctx, &reader, span.From, span.To, q.decode, func(rec decoded, f logfiles.File) {
 			if rec.err != nil {
 				unread++
 				return
+			}
+			if c.seen != nil {
+				c.seen(rec.trailRecord, f)
 			}
 			seen := sighting{trailRecord: rec.trailRecord, unproven: f.Unproven,
 				evidence: report.Evidence{Source: "s3:GetObject", Detail: "in s3://" + l.location.Bucket + "/" + f.Key}}
@@ -109,7 +142,7 @@ func (l *logFiles) find(ctx context.Context, s *search) error {
 			l.spans, l.summaries = append(l.spans, span), append(l.summaries, summary)
 		}
 		if err != nil {
-			l.source, l.err = cmp.Or(callOf(err), "s3:GetObject"), err
+			l.source = cmp.Or(callOf(err), "s3:GetObject")
 			return err
 		}
 		if p := s.placements; p != nil {
@@ -117,7 +150,8 @@ func (l *logFiles) find(ctx context.Context, s *search) error {
 			p.uncovered = cmp.Or(p.uncovered, summary.Uncovered(span.From, times.Earlier(span.To, now)))
 		}
 		for _, w := range wants {
-			if w.from.Before(span.From) || w.to.After(span.To) { // its time was read with another span
+			// Its time was read with another span, or not all of the log files were.
+			if w.from.Before(span.From) || w.to.After(span.To) || c.some && !w.whole {
 				continue
 			}
 			w.gone, w.uncovered = true, summary.Uncovered(w.from, times.Earlier(w.to, now))
@@ -208,12 +242,17 @@ func (l *logFiles) prepare(ctx context.Context) error {
 	return nil
 }
 
+// locationOf is where a trail delivers.
+func locationOf(t types.Trail) logfiles.Location {
+	return logfiles.Location{Bucket: aws.ToString(t.S3BucketName), Prefix: strings.Trim(aws.ToString(t.S3KeyPrefix), "/")}
+}
+
 // trailAt is the one trail that delivers to a location.
 func trailAt(trails []types.Trail, at logfiles.Location) (types.Trail, error) {
 	var here []types.Trail
 	var all []string
 	for _, t := range trails {
-		to := logfiles.Location{Bucket: aws.ToString(t.S3BucketName), Prefix: strings.Trim(aws.ToString(t.S3KeyPrefix), "/")}
+		to := locationOf(t)
 		all = append(all, fmt.Sprintf("%s delivers to %s", aws.ToString(t.Name), to))
 		if to == at {
 			here = append(here, t)

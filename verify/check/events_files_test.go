@@ -134,13 +134,22 @@ type file struct {
 
 func (s *loggedStack) read(t *testing.T, key string) file {
 	t.Helper()
+	f, err := s.tryRead(t, key)
+	require.NoError(t, err)
+	return f
+}
+
+// tryRead returns the error of a file that is no gzip file.
+func (s *loggedStack) tryRead(t *testing.T, key string) (file, error) {
+	t.Helper()
 	out, err := s.files.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logsBucket), Key: &key})
 	require.NoError(t, err)
 	zip, err := gzip.NewReader(out.Body)
-	require.NoError(t, err)
+	if err != nil {
+		return file{}, err
+	}
 	b, err := io.ReadAll(zip)
-	require.NoError(t, err)
-	return file{key, b, out.Metadata}
+	return file{key, b, out.Metadata}, err
 }
 
 func (s *loggedStack) write(t *testing.T, f file) {
@@ -283,92 +292,99 @@ func TestFiles_ProveTheWriteAndTheRead(t *testing.T) {
 	require.NotEmpty(t, rep.Events)
 }
 
-// Whatever is done to the files is found, named, and proves nothing.
-func TestFiles_TamperingIsFound(t *testing.T) {
-	t.Parallel()
-	const i, f, p = report.Inconclusive, report.Fail, report.Pass
-	proof := func(t *testing.T, s *loggedStack) string { // the log file with the write
-		for _, key := range s.list(t, "CloudTrail") {
-			if bytes.Contains(s.read(t, key).content, []byte(`"GenerateDataKey"`)) {
-				return key
-			}
+// tampering is what is done to the files of a loggedStack.
+type tampering struct {
+	name      string
+	tamper    func(t *testing.T, s *loggedStack) (key string) // that must be named
+	integrity report.Status
+	because   string
+	write     report.Status
+	// unreadable marks a file that no engine can read: the query fails, and trail.read,
+	// whose evidence it has to find, is an error.
+	unreadable bool
+}
+
+// proof is the key of the log file with the write.
+func (s *loggedStack) proof(t *testing.T) string {
+	t.Helper()
+	for _, key := range s.list(t, "CloudTrail") {
+		if bytes.Contains(s.read(t, key).content, []byte(`"GenerateDataKey"`)) {
+			return key
 		}
-		t.Fatal("no log file has the write")
-		return ""
 	}
-	tests := []struct {
-		name      string
-		tamper    func(t *testing.T, s *loggedStack) (key string) // that must be named
-		integrity report.Status
-		because   string
-		write     report.Status
-	}{
-		{"nothing", func(*testing.T, *loggedStack) string { return "" }, p, "vouch for", p},
+	t.Fatal("no log file has the write")
+	return ""
+}
+
+func tamperings() []tampering {
+	const i, f, p = report.Inconclusive, report.Fail, report.Pass
+	return []tampering{
+		{"nothing", func(*testing.T, *loggedStack) string { return "" }, p, "vouch for", p, false},
 		{"a changed byte in the log file of the write", func(t *testing.T, s *loggedStack) string {
-			l := s.read(t, proof(t, s))
+			l := s.read(t, s.proof(t))
 			l.content = bytes.Replace(l.content, []byte("GenerateDataKey"), []byte("GenerateDataKeY"), 1)
 			s.write(t, l)
 			return l.key
-		}, f, "log file modified", i},
+		}, f, "log file modified", i, false},
 		{"a changed byte in another log file", func(t *testing.T, s *loggedStack) string {
 			l := s.read(t, s.list(t, "CloudTrail")[2])
-			l.content[len(l.content)/2] ^= 1
+			l.content = bytes.Replace(l.content, []byte("DescribeKey"), []byte("DescribeKeY"), 1)
 			s.write(t, l)
 			return l.key
-		}, f, "log file modified", p},
+		}, f, "log file modified", p, false},
 		{"a log file with white space added", func(t *testing.T, s *loggedStack) string {
 			l := s.read(t, s.list(t, "CloudTrail")[2])
 			l.content = append(l.content, '\n')
 			s.write(t, l)
 			return l.key
-		}, f, "log file modified", p},
+		}, f, "log file modified", p, false},
 		{"a log file that is no gzip file", func(t *testing.T, s *loggedStack) string {
 			key := s.list(t, "CloudTrail")[2]
 			_, err := s.files.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(logsBucket), Key: &key, Body: strings.NewReader("gone")})
 			require.NoError(t, err)
 			return key
-		}, f, "log file modified", p},
+		}, f, "log file modified", p, true},
 		{"the log file of the write removed", func(t *testing.T, s *loggedStack) string {
-			key := proof(t, s)
+			key := s.proof(t)
 			s.remove(t, key)
 			return key
-		}, f, "log file missing", i},
+		}, f, "log file missing", i, false},
 		{"a log file added", func(t *testing.T, s *loggedStack) string {
-			l := s.read(t, proof(t, s))
+			l := s.read(t, s.proof(t))
 			s.remove(t, l.key)
 			l.key = strings.Replace(l.key, ".json.gz", "0.json.gz", 1)
 			s.write(t, l)
 			return l.key
-		}, f, "log file in no digest file", i},
+		}, f, "log file in no digest file", i, false},
 		{"a file that is no log file added", func(t *testing.T, s *loggedStack) string {
 			key := path.Dir(s.list(t, "CloudTrail")[2]) + "/notes.txt"
 			s.write(t, file{key: key})
 			return key
-		}, f, "are not those of a log file", p},
+		}, f, "are not those of a log file", p, true},
 		{"the oldest digest file removed", func(t *testing.T, s *loggedStack) string {
 			key := s.list(t, "CloudTrail-Digest")[0]
 			s.remove(t, key)
 			return key
-		}, f, "digest file missing", i},
+		}, f, "digest file missing", i, false},
 		{"a digest file in the middle removed", func(t *testing.T, s *loggedStack) string {
 			key := s.list(t, "CloudTrail-Digest")[2]
 			s.remove(t, key)
 			return key
-		}, f, "digest file missing", p},
+		}, f, "digest file missing", p, false},
 		{"the newest digest file removed", func(t *testing.T, s *loggedStack) string {
 			all := s.list(t, "CloudTrail-Digest")
 			s.remove(t, all[len(all)-1])
 			return "CloudTrail-Digest/"
-		}, f, "GetTrailStatus states that a digest file was delivered", p},
+		}, f, "GetTrailStatus states that a digest file was delivered", p, false},
 		{"all digest files removed", func(t *testing.T, s *loggedStack) string {
 			s.remove(t, s.list(t, "CloudTrail-Digest")...)
 			return "CloudTrail-Digest/"
-		}, f, "no digest file of the trail", i},
+		}, f, "no digest file of the trail", i, false},
 		{"all files removed", func(t *testing.T, s *loggedStack) string {
 			s.remove(t, s.list(t, "CloudTrail-Digest")...)
 			s.remove(t, s.list(t, "CloudTrail")...)
 			return "CloudTrail-Digest/"
-		}, f, "no digest file of the trail", i},
+		}, f, "no digest file of the trail", i, false},
 		{"two digest files swapped", func(t *testing.T, s *loggedStack) string {
 			all := s.list(t, "CloudTrail-Digest")
 			a, b := s.read(t, all[2]), s.read(t, all[3])
@@ -376,19 +392,19 @@ func TestFiles_TamperingIsFound(t *testing.T) {
 			s.write(t, a)
 			s.write(t, b)
 			return a.key
-		}, f, "it is a copy of", p},
+		}, f, "it is a copy of", p, false},
 		{"a changed byte in a digest file", func(t *testing.T, s *loggedStack) string {
 			d := s.read(t, s.list(t, "CloudTrail-Digest")[1]) // which lists the log file of the write
 			d.content = bytes.Replace(d.content, []byte(`"hashValue":"`), []byte(`"hashValue":"0`), 1)
 			s.write(t, d)
 			return d.key
-		}, f, "its signature is not CloudTrail's", i},
+		}, f, "its signature is not CloudTrail's", i, false},
 		{"a digest file without its signature", func(t *testing.T, s *loggedStack) string {
 			d := s.read(t, s.list(t, "CloudTrail-Digest")[2])
 			d.metadata = nil
 			s.write(t, d)
 			return d.key
-		}, f, "its metadata has no signature", p},
+		}, f, "its metadata has no signature", p, false},
 		{"all digest files signed again with another key", func(t *testing.T, s *loggedStack) string {
 			var all []file
 			for _, key := range s.list(t, "CloudTrail-Digest") {
@@ -399,7 +415,7 @@ func TestFiles_TamperingIsFound(t *testing.T) {
 				s.write(t, d)
 			}
 			return all[0].key
-		}, f, "CloudTrail has no public key with its fingerprint", i},
+		}, f, "CloudTrail has no public key with its fingerprint", i, false},
 		{"signed with another key under CloudTrail's fingerprint", func(t *testing.T, s *loggedStack) string {
 			d := s.read(t, s.list(t, "CloudTrail-Digest")[2])
 			var was struct{ DigestPublicKeyFingerprint string }
@@ -408,36 +424,74 @@ func TestFiles_TamperingIsFound(t *testing.T) {
 			newSigner(t).resign(t, all, func(d map[string]any) { d["digestPublicKeyFingerprint"] = was.DigestPublicKeyFingerprint })
 			s.write(t, all[0])
 			return d.key
-		}, f, "its signature is not CloudTrail's", p},
+		}, f, "its signature is not CloudTrail's", p, false},
 		{"a file among the digest files", func(t *testing.T, s *loggedStack) string {
 			key := path.Dir(s.list(t, "CloudTrail-Digest")[1]) + "/notes.txt"
 			s.write(t, file{key: key})
 			return key
-		}, f, "its name is not that of a digest file", p},
+		}, f, "its name is not that of a digest file", p, false},
 		{"a digest file of another trail", func(t *testing.T, s *loggedStack) string {
 			d := s.read(t, s.list(t, "CloudTrail-Digest")[1])
 			d.key = strings.Replace(d.key, "_"+trailName+"_", "_other_", 1)
 			s.write(t, d)
 			return d.key
-		}, i, "of the trail other", p},
+		}, i, "of the trail other", p, false},
 		{"a digest file of another account", func(t *testing.T, s *loggedStack) string {
 			d := s.read(t, s.list(t, "CloudTrail-Digest")[1])
 			d.key = path.Dir(d.key) + "/" + strings.Replace(path.Base(d.key), owner, "111122223333", 1)
 			s.write(t, d)
 			return d.key
-		}, i, "account 111122223333", p},
+		}, i, "account 111122223333", p, false},
 	}
-	for _, tt := range tests {
+}
+
+// Whatever is done to the files is found, named, and proves nothing: with the files
+// themselves and with SQL, which finds them. Nothing of it concerns LookupEvents, which
+// reads no files: its verdicts stay those of the untampered account.
+func TestFiles_TamperingIsFound(t *testing.T) {
+	t.Parallel()
+	for _, tt := range tamperings() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newLoggedStack(t)
 			key := tt.tamper(t, s)
-			rep := s.run(t)
-			x := result(t, rep, "trail.integrity")
-			require.Equal(t, tt.integrity, x.Status, show(rep))
-			require.Contains(t, x.Actual+strings.Join(x.Failures, "\n"), tt.because)
-			require.Contains(t, x.Actual+strings.Join(x.Failures, "\n"), key)
-			require.Equal(t, tt.write, result(t, rep, "trail.write").Status, show(rep))
+			s.config.Only = []string{"trail", "trail.integrity"}
+			files := s.run(t)
+			require.Equal(t, tt.write, result(t, files, "trail.write").Status, show(files))
+			s.config.Events = tableOf(t, s, nil)
+			found := s.run(t)
+			for _, rep := range []*report.Report{files, found} {
+				x := result(t, rep, "trail.integrity")
+				require.Equal(t, tt.integrity, x.Status, show(rep))
+				require.Contains(t, x.Actual+strings.Join(x.Failures, "\n"), tt.because)
+				require.Contains(t, x.Actual+strings.Join(x.Failures, "\n"), key)
+			}
+			for _, id := range []string{"trail.write", "trail.read"} {
+				require.Equal(t, result(t, files, id).Status, result(t, found, id).Status, show(found))
+			}
+			s.config.Only = []string{"trail"} // the log files that SQL names, and no other
+			s.requireAsFiles(t, files, tt)
+			s.config.Events = lookup
+			for _, id := range []string{"trail.write", "trail.read"} {
+				require.Equal(t, report.Pass, result(t, s.run(t), id).Status, id)
+			}
 		})
+	}
+}
+
+// requireAsFiles requires the verdicts of a run over the log files from one that finds
+// the log files with SQL.
+func (s *loggedStack) requireAsFiles(t *testing.T, files *report.Report, tt tampering) {
+	t.Helper()
+	rep := s.run(t)
+	for _, id := range []string{"trail.write", "trail.read"} {
+		want := result(t, files, id)
+		x := result(t, rep, id)
+		if tt.unreadable && id == "trail.read" {
+			require.Equal(t, report.Error, x.Status, show(rep))
+			continue
+		}
+		require.Equal(t, want.Status, x.Status, "%s\n%s", show(files), show(rep))
+		require.Equal(t, eventIDs(want), eventIDs(x), "%s\n%s", show(files), show(rep))
 	}
 }

@@ -1,22 +1,38 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+
 	"github.com/securethecloud/kms-baseline/verify/internal/times"
+	"github.com/securethecloud/kms-baseline/verify/logfiles"
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// sqlEvents is the [eventSource] that a table over a trail's log files is.
+// sqlEvents is the [eventSource] that a table over a trail's log files is. SQL finds
+// events, and proves none: a caller that can write to the bucket can forge a log file,
+// and one that can change the table can show any row. So a row only names the log file
+// that must have its event. That file is read and validated as [logFiles] does, and the
+// record in it is the evidence.
 type sqlEvents struct {
 	*sqlSource
 	r     *run
 	shape *sqlShape // nil until the engine was asked
+	files *logFiles // of the trail that the table is about; nil until it is known
+
+	// Of the last find.
+	err   error
+	calls string // where err is not the engine's: the operation
 }
 
 const (
@@ -26,10 +42,9 @@ const (
 	// deliveryDelay is how long an event may take to be in a log file. The usual time
 	// is five minutes, without a guarantee.
 	deliveryDelay = time.Hour
+	// digestedAfter is the age after which a digest file usually vouches for an event.
+	digestedAfter = 2 * time.Hour
 )
-
-// sqlLimits is what no SQL source proves, whatever it finds.
-const sqlLimits = "SQL validates no digest file: it does not show that the log files are unaltered, or that none is missing"
 
 // newSQLEvents makes the source that a value of [Config.Events] names. Its error is
 // an [InputError].
@@ -41,60 +56,331 @@ func newSQLEvents(r *run, value string) (*sqlEvents, error) {
 	return &sqlEvents{sqlSource: source, r: r}, nil
 }
 
-func (s *sqlEvents) name() string { return s.engine.call() }
+func (s *sqlEvents) name() string { return cmp.Or(s.calls, s.engine.call()) }
 func (s *sqlEvents) noun() string { return "trail" }
 
 func (s *sqlEvents) oldest() (time.Time, string) { return time.Time{}, "" }
 
-// find implements [eventSource]: one query for all wants.
+func (s *sqlEvents) effort() string {
+	parts := []string{s.sqlSource.effort()}
+	if s.files != nil {
+		parts = append(parts, s.files.effort())
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), "; ")
+}
+
+// integrity implements [validator].
+func (s *sqlEvents) integrity() report.Result {
+	switch {
+	case s.files == nil && s.err != nil:
+		return s.r.failure(s.name(), s.err)
+	case s.files == nil:
+		return inconclusive(unknownTrail, "run the check with --events s3://BUCKET/PREFIX")
+	}
+	return s.files.integrity()
+}
+
+const unknownTrail = "the table shows no event that names a log file, so that it is not known which trail it is about"
+
+// sqlRow is a row that SQL found, and the log file that it names.
+type sqlRow struct {
+	trailRecord
+	path string // s3://BUCKET/KEY, if the engine and the table are right
+}
+
+// claim is a want with the rows that settle it once a validated log file has them.
+type claim struct {
+	*want
+	rows []sqlRow
+	near map[string]int // why the other rows are not it
+}
+
+// find implements [eventSource]: one query for all wants, and then the log files that
+// it named. A log file that the engine cannot read fails the query; what the log files
+// prove without it counts nevertheless.
 func (s *sqlEvents) find(ctx context.Context, search *search) error {
-	wants := search.pending()
+	s.calls = ""
+	s.err = s.prove(ctx, search)
+	return s.err
+}
+
+func (s *sqlEvents) prove(ctx context.Context, search *search) error {
+	claims, failed := s.claims(ctx, search.pending())
+	if failed != nil && !errors.As(failed, new(*sqlError)) || len(claims) == 0 && !s.r.selected["trail.integrity"] {
+		return failed
+	}
+	if err := s.locate(ctx, claims); err != nil || s.files == nil {
+		return cmp.Or(failed, err)
+	}
+	p := &proof{files: s.files, known: map[[2]string]proven{}, read: map[string]bool{}}
+	if s.files.err = p.of(ctx, search, claims); s.files.err != nil {
+		s.calls = s.files.source
+		return s.files.err
+	}
+	p.explain(claims)
+	for _, c := range claims {
+		c.gone = failed == nil || c.gone
+	}
+	return failed
+}
+
+// claims asks for the rows that concern some wants, and sorts them. They are there
+// beside the error of a query too.
+func (s *sqlEvents) claims(ctx context.Context, wants []*want) (claims []*claim, err error) {
 	if len(wants) == 0 {
-		return nil
+		return nil, nil
 	}
 	if s.shape == nil {
-		shape, err := s.describe(ctx)
-		if err != nil {
-			return err
+		if s.shape, err = s.describe(ctx); err != nil {
+			return nil, err
 		}
-		s.shape = shape
 	}
-	for _, w := range wants {
+	probes := make([]want, len(wants))
+	for i, w := range wants {
 		w.near, w.others = nil, nil // all is asked again
+		probes[i] = *w
+		probes[i].found = nil
+		claims = append(claims, &claim{want: w})
 	}
-	rows := 0
-	evidence := report.Evidence{Source: s.name(), Detail: s.table.String()}
-	var unread int
-	var found []sighting
-	id, err := s.query(ctx, s.shape.query(s.table, wants), func(row []string) {
+	rows, unread := 0, 0
+	_, err = s.query(ctx, s.shape.query(s.table, wants), func(values []string) {
 		rows++
-		rec, ok := readSQLRow(row)
+		row, ok := readSQLRow(values)
 		if !ok {
 			unread++
 			return
 		}
-		found = append(found, sighting{trailRecord: rec, evidence: evidence})
+		for i := range probes {
+			if probes[i].settledBy(row.trailRecord) {
+				claims[i].rows = append(claims[i].rows, row)
+			}
+		}
 	})
-	for _, rec := range found {
-		rec.evidence.RequestID = id
-		search.show(wants, rec)
-	}
-	if err != nil {
-		return err
-	}
 	now := s.r.now()
-	for _, w := range wants {
-		w.gone, w.uncovered = true, "SQL does not show that no log file is missing"
+	digested := now.Add(-digestedAfter)
+	for i, c := range claims {
+		// Newest first, after those that a digest file vouches for already.
+		slices.SortStableFunc(c.rows, func(a, b sqlRow) int {
+			if a.EventTime.After(digested) != b.EventTime.After(digested) {
+				return a.EventTime.Compare(b.EventTime)
+			}
+			return b.EventTime.Compare(a.EventTime)
+		})
+		c.near = probes[i].near
+		c.uncovered = "SQL does not show that no log file is missing"
 		switch {
+		case err != nil:
+			c.uncovered = "the query failed"
 		case rows >= maxSQLRows:
-			w.uncovered = fmt.Sprintf("the query has more than %d rows, and the others were not examined", maxSQLRows)
+			c.uncovered = fmt.Sprintf("the query has more than %d rows, and the others were not examined", maxSQLRows)
 		case unread > 0:
-			w.uncovered = count(unread, "event") + " that may concern it could not be read"
-		case w.to.After(now.Add(-deliveryDelay)):
-			w.uncovered = "CloudTrail may not have delivered the events of the last hour yet"
+			c.uncovered = count(unread, "event") + " that may concern it could not be read"
+		case c.to.After(now.Add(-deliveryDelay)):
+			c.uncovered = "CloudTrail may not have delivered the events of the last hour yet"
 		}
 	}
+	return claims, err
+}
+
+// settledBy reports whether a record settles the want, for or against it. If not, it is
+// counted as a near miss.
+func (w *want) settledBy(rec trailRecord) bool {
+	w.meet(sighting{trailRecord: rec})
+	settled := w.found != nil || w.contradicted != "" || len(w.others) > 0
+	w.found, w.contradicted, w.others = nil, "", nil
+	return settled
+}
+
+// locate finds the trail that the table is about: the one that, by DescribeTrails,
+// delivers the log files that the rows name. The table is not asked for its location:
+// a caller that can change the table can change that. Without rows it is the Region's
+// only trail.
+func (s *sqlEvents) locate(ctx context.Context, claims []*claim) error {
+	if s.files != nil {
+		return nil
+	}
+	out, err := cloudtrail.NewFromConfig(s.r.cfg.AWS).DescribeTrails(ctx, &cloudtrail.DescribeTrailsInput{})
+	if err != nil {
+		s.calls = "cloudtrail:DescribeTrails"
+		return err
+	}
+	paths := map[string]bool{}
+	for _, c := range claims {
+		for _, row := range c.rows {
+			paths[row.path] = true
+		}
+	}
+	here := map[logfiles.Location]bool{}
+	for _, t := range out.TrailList {
+		at := locationOf(t)
+		if len(paths) == 0 && len(out.TrailList) == 1 {
+			here[at] = true
+		}
+		for path := range paths {
+			if strings.HasPrefix(path, at.String()+"/AWSLogs/") {
+				here[at] = true
+			}
+		}
+	}
+	switch {
+	case len(here) > 1:
+		return &noTrailError{fmt.Sprintf("%s shows log files of %d trails: use a table of one trail, or --events s3://BUCKET/PREFIX", s.table, len(here))}
+	case len(here) == 0 && len(paths) > 0:
+		return &noTrailError{fmt.Sprintf("%s shows events in %s, where no trail of the Region delivers", s.table, slices.Min(slices.Collect(maps.Keys(paths))))}
+	case len(here) == 0:
+		for _, c := range claims {
+			c.gone, c.uncovered = true, unknownTrail
+		}
+		return nil
+	}
+	for at := range here {
+		s.files = &logFiles{r: s.r, location: at}
+	}
 	return nil
+}
+
+// proof is what validated log files show of the rows that SQL found.
+type proof struct {
+	files *logFiles
+	known map[[2]string]proven // records by key of the file, and event ID
+	read  map[string]bool      // keys of the log files that were read, or could not be
+}
+
+// proven is a record in a log file.
+type proven struct {
+	trailRecord
+	unproven string // as in [logfiles.File]
+}
+
+// of reads the log files that the rows name. For a want with [want.whole] it reads all
+// log files of the want's time: another event there may contradict what was found. For
+// the others it reads the file of the first row, and those of the other rows if that
+// one proves nothing. With the check trail.integrity it reads all of them.
+func (p *proof) of(ctx context.Context, s *search, claims []*claim) error {
+	if err := p.files.begin(ctx); err != nil {
+		return err
+	}
+	if p.files.r.selected["trail.integrity"] {
+		return p.files.readAll(ctx, s, p.choice(claims, false))
+	}
+	part := func(from, to int) (part []*claim) {
+		for _, c := range claims {
+			if !c.whole && c.pending() && from < len(c.rows) {
+				part = append(part, &claim{want: c.want, rows: c.rows[from:min(to, len(c.rows))]})
+			}
+		}
+		return part
+	}
+	first := part(0, 1)
+	for _, c := range claims {
+		if c.whole {
+			first = append(first, c)
+		}
+	}
+	if err := p.look(ctx, s, first); err != nil {
+		return err
+	}
+	return p.look(ctx, s, part(1, maxSQLRows))
+}
+
+// look reads the log files of the claims' rows, and all of the time of a claim with
+// [want.whole].
+func (p *proof) look(ctx context.Context, s *search, claims []*claim) error {
+	latest := p.files.r.now().Add(-time.Second) // no log file has later events
+	var wants []*want
+	var spans []logfiles.Span
+	for _, c := range claims {
+		wants = append(wants, c.want)
+		if c.whole {
+			spans = append(spans, logfiles.Span{From: c.from, To: c.to})
+		}
+		for _, row := range c.rows {
+			if p.keyOf(row) != "" && row.EventTime.Before(latest) {
+				spans = append(spans, logfiles.Span{From: row.EventTime, To: row.EventTime.Add(time.Second)})
+			}
+		}
+	}
+	return p.files.read(ctx, s, wants, spans, p.choice(claims, true))
+}
+
+// choice chooses the log files for some claims, and notes what is in them.
+func (p *proof) choice(claims []*claim, some bool) choice {
+	named, ids := map[string]bool{}, map[string]bool{}
+	for _, c := range claims {
+		for _, row := range c.rows {
+			named[p.keyOf(row)], ids[row.EventID] = true, true
+		}
+	}
+	return choice{
+		some: some,
+		only: func(key string, oldest, newest time.Time) bool {
+			chosen := !some || named[key] || slices.ContainsFunc(claims, func(c *claim) bool {
+				return c.whole && !newest.Before(c.from) && !oldest.After(c.to)
+			})
+			p.read[key] = p.read[key] || chosen
+			return chosen
+		},
+		seen: func(rec trailRecord, f logfiles.File) {
+			if named[f.Key] && ids[rec.EventID] {
+				p.known[[2]string{f.Key, rec.EventID}] = proven{rec, f.Unproven}
+			}
+		},
+	}
+}
+
+// keyOf is the key of the log file that a row names. It is empty for one that is not in
+// the trail's bucket.
+func (p *proof) keyOf(row sqlRow) string {
+	key, _ := strings.CutPrefix(row.path, "s3://"+p.files.location.Bucket+"/")
+	if key == row.path {
+		return ""
+	}
+	return key
+}
+
+// explain counts the rows that no log file proves, and keeps for trail.integrity those
+// that a valid log file contradicts.
+func (p *proof) explain(claims []*claim) {
+	wrong := map[string]string{} // by key
+	for _, s := range p.files.summaries {
+		for _, x := range s.Problems {
+			wrong[x.Key] = string(x.Kind)
+		}
+	}
+	lies := map[string]bool{}
+	for _, c := range claims {
+		near := c.near
+		if c.whole {
+			near = c.want.near // the files show them all
+		}
+		for _, row := range c.rows {
+			key := p.keyOf(row)
+			rec, ok := p.known[[2]string{key, row.EventID}]
+			why := ""
+			switch {
+			case key == "":
+				why = "that SQL finds in " + row.path + ", which is not in the trail's bucket"
+			case wrong[key] != "":
+				why = "that SQL finds in " + row.path + ": " + wrong[key]
+			case !p.read[key]:
+				why = "that SQL finds in " + row.path + ", which no valid digest file lists"
+			case !ok || !reflect.DeepEqual(rec.trailRecord, row.trailRecord):
+				why = "that SQL finds in " + row.path + ", which does not have it so"
+				lies[fmt.Sprintf("SQL shows another event than the log file: %s: the event %s", row.path, row.EventID)] = true
+			case rec.unproven != "" && !c.whole:
+				why = rec.unproven
+			}
+			if why == "" {
+				continue
+			}
+			if near == nil {
+				near = map[string]int{}
+			}
+			near[why]++
+		}
+		c.want.near = near
+	}
+	p.files.lies = slices.Sorted(maps.Keys(lies))
 }
 
 // sqlShape is how a table's records are reached.
@@ -111,6 +397,12 @@ var dayLayouts = map[string]string{"yyyy/MM/dd": "2006/01/02", "yyyy-MM-dd": tim
 
 // sqlColumns are the columns of a record that verify reads.
 var sqlColumns = []string{"eventid", "eventname", "eventsource", "eventtime", "awsregion", "errorcode", "useridentity", "requestparameters", "responseelements", "resources"}
+
+// sqlPath is the hidden column that has the URL of a row's file, in Athena and in
+// Trino's Hive connector.
+// Source: https://docs.aws.amazon.com/athena/latest/ug/select.html
+// Source: https://trino.io/docs/current/connector/hive.html#metadata-columns
+const sqlPath = `"$path"`
 
 // describe looks at the table's columns. Partition keys that it does not understand
 // are an error: a wrong filter would hide events.
@@ -192,7 +484,7 @@ func (sh *sqlShape) query(t sqlTable, wants []*want) string {
 	if sh.day != "" { // of the delivery, which is not before the event
 		where = append(where, identifier(sh.day)+" BETWEEN "+sqlText(from.UTC().Format(sh.dayLayout))+" AND "+sqlText(to.UTC().Add(24*time.Hour).Format(sh.dayLayout)))
 	}
-	var columns []string
+	columns := []string{sqlPath}
 	for _, c := range sqlColumns {
 		if c == "useridentity" || c == "resources" {
 			columns = append(columns, "json_format(CAST("+r+c+" AS JSON))")
@@ -203,27 +495,30 @@ func (sh *sqlShape) query(t sqlTable, wants []*want) string {
 	return "SELECT " + strings.Join(columns, ", ") + " FROM " + source + " WHERE " + strings.Join(where, " AND ") + fmt.Sprintf(" LIMIT %d", maxSQLRows)
 }
 
-// readSQLRow reads a row of sqlColumns. Names of fields are in lower case there.
-func readSQLRow(row []string) (rec trailRecord, ok bool) {
-	if len(row) != len(sqlColumns) {
-		return rec, false
+// readSQLRow reads a row of sqlPath and sqlColumns. Names of fields are in lower case
+// there.
+func readSQLRow(values []string) (row sqlRow, ok bool) {
+	if len(values) != 1+len(sqlColumns) {
+		return row, false
 	}
+	row.path = values[0]
 	record := map[string]any{}
 	for i, name := range sqlColumns {
+		v := values[1+i]
 		switch {
-		case row[i] == "":
+		case v == "":
 		case i >= slices.Index(sqlColumns, "useridentity"):
-			if !json.Valid([]byte(row[i])) {
-				return rec, false
+			if !json.Valid([]byte(v)) {
+				return row, false
 			}
-			record[name] = json.RawMessage(row[i])
+			record[name] = json.RawMessage(v)
 		default:
-			record[name] = row[i]
+			record[name] = v
 		}
 	}
 	b, err := json.Marshal(record)
-	if err != nil || json.Unmarshal(b, &rec) != nil {
-		return rec, false
+	if err != nil || json.Unmarshal(b, &row.trailRecord) != nil {
+		return row, false
 	}
-	return rec, rec.EventID != "" && !rec.EventTime.IsZero()
+	return row, row.EventID != "" && !row.EventTime.IsZero()
 }

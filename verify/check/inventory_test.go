@@ -292,5 +292,8 @@ func TestPolicy_OfTablesThatAthenaReads(t *testing.T) {
 	require.NotContains(t, fmt.Sprint(p), "cloudtrail:LookupEvents")
 	p = statements(Config{Events: "trino:https://trino.example.com/c.d.t"})
 	require.NotContains(t, fmt.Sprint(p), "athena")
+	require.Equal(t, []string{"arn:aws:s3:::" + TableBucket}, p["VerifyLogBucket"].Resource)
+	require.Equal(t, []string{"arn:aws:s3:::" + TableBucket + "/*"}, p["VerifyLogFiles"].Resource)
+	require.Contains(t, p["VerifyAccount"].Action, "cloudtrail:ListPublicKeys")
 	require.NotContains(t, fmt.Sprint(p), "cloudtrail:LookupEvents")
 }

@@ -77,15 +77,12 @@ func Policy(cfg Config) ([]byte, error) {
 	actions := map[scope][]string{}
 	asksEvents := false
 	for _, c := range Catalogue {
-		if !selected[c.ID] || c.Group == "canary" && !cfg.Canary || c.FilesOnly && !readsFiles(cfg.Events) {
+		if !selected[c.ID] || c.Group == "canary" && !cfg.Canary || c.FilesOnly && cfg.Events == lookup {
 			continue
 		}
 		needs := slices.Clone(c.Needs)
 		asksEvents = asksEvents || slices.Contains(needs, lookupNeed)
-		if readsSQL(cfg.Events) {
-			needs = slices.DeleteFunc(needs, func(p Permission) bool { return p == lookupNeed })
-		}
-		if i := slices.Index(needs, lookupNeed); i >= 0 && readsFiles(cfg.Events) {
+		if i := slices.Index(needs, lookupNeed); i >= 0 && cfg.Events != lookup {
 			needs = slices.Replace(needs, i, i+1, filesNeed...)
 		} else if c.FilesOnly {
 			needs = append(needs, filesNeed...)
@@ -222,8 +219,14 @@ func (c Config) resources(on scope) []string {
 	case onCanary:
 		return []string{s3 + "/" + CanaryPrefix + "*"}
 	case onLogBucket:
+		if readsSQL(c.Events) {
+			return []string{"arn:" + part + ":s3:::" + TableBucket}
+		}
 		return []string{"arn:" + part + ":s3:::" + logBucket(c.Events)}
 	case onLogFiles:
+		if readsSQL(c.Events) { // the trail may have a prefix
+			return []string{"arn:" + part + ":s3:::" + TableBucket + "/*"}
+		}
 		at, _ := logfiles.ParseLocation(c.Events) // checked by Policy
 		return []string{"arn:" + part + ":s3:::" + path.Join(at.Bucket, literal.Replace(at.Prefix), "AWSLogs") + "/*"}
 	case onLogKeyThroughS3:

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -50,6 +51,7 @@ func newSQLStack(t *testing.T) *sqlStack {
 	require.NoError(t, err)
 	s := &sqlStack{loggedStack: newLoggedStackIn(t, localaws.Options{Trino: "http://" + addr})}
 	s.trino = trinotest.Start(t, trino.Options{URL: s.aws.URL(), CAFile: s.aws.CAFile(), Region: region, AccessKey: owner, Addr: addr})
+	s.config.Since += time.Hour // the clock goes on while Trino starts
 	s.glue(t, "CreateDatabase", `{"DatabaseInput":{"Name":"audit"}}`)
 	s.glue(t, "CreateTable", trailTable)
 	_, err = s.athena().CreateWorkGroup(t.Context(), &athena.CreateWorkGroupInput{Name: aws.String(workgroup), Configuration: &types.WorkGroupConfiguration{

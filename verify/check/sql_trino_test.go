@@ -24,6 +24,7 @@ func TestSQL_OverARealEngine(t *testing.T) {
 	t.Parallel()
 	s := newSQLStack(t)
 	t.Run("FindsTheEventsThatTheFilesProve", s.findsEvents)
+	t.Run("TamperedFilesGiveTheVerdictsOfFiles", s.findsTampering)
 	t.Run("JudgesALiveInventory", s.judgesLive)
 	t.Run("JudgesAReportOfS3Inventory", s.judgesReport)
 	t.Run("NeedsThePermissionsThatIAMPrints", s.permissions)
@@ -40,9 +41,51 @@ func (s *sqlStack) findsEvents(t *testing.T) {
 		for _, id := range []string{"trail.write", "trail.read"} {
 			proven, found := result(t, files, id), result(t, rep, id)
 			require.Equal(t, report.Pass, proven.Status, show(files))
-			require.Equal(t, report.Inconclusive, found.Status, show(rep))
-			require.Regexp(t, "SQL (validates no digest file|does not show)", found.Actual)
-			require.Equal(t, eventIDs(proven), eventIDs(found), "%s: %s", events, id)
+			require.Equal(t, report.Pass, found.Status, show(rep))
+			require.Equal(t, proven.Evidence[0], found.Evidence[0], "%s: %s", events, id)
+		}
+	}
+}
+
+// All files of one stack are tampered with in turn, and restored: an engine reads those
+// of one stack only.
+func (s *sqlStack) findsTampering(t *testing.T) {
+	_, err := s.files.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{Bucket: aws.String(logsBucket), VersioningConfiguration: &s3types.VersioningConfiguration{Status: s3types.BucketVersioningStatusEnabled}})
+	require.NoError(t, err)
+	config := s.config
+	defer func() { s.config = config }()
+	for _, tt := range tamperings() {
+		t.Run(tt.name, func(t *testing.T) {
+			defer s.restore(t)
+			s.config = config
+			tt.tamper(t, s.loggedStack)
+			files := s.run(t)
+			require.Equal(t, tt.write, result(t, files, "trail.write").Status, show(files))
+			s.config.Events = "trino:" + s.trino.URL + "/awsdatacatalog.audit.cloudtrail"
+			s.requireAsFiles(t, files, tt)
+		})
+	}
+}
+
+// restore removes the versions and delete markers since the bucket has versioning: what
+// remains has the time at which CloudTrail wrote it.
+func (s *sqlStack) restore(t *testing.T) {
+	t.Helper()
+	pages := s3.NewListObjectVersionsPaginator(s.files, &s3.ListObjectVersionsInput{Bucket: aws.String(logsBucket), Prefix: aws.String("AWSLogs/")})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(t.Context())
+		require.NoError(t, err)
+		remove := func(key, version *string) {
+			if *version != "null" {
+				_, err := s.files.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(logsBucket), Key: key, VersionId: version})
+				require.NoError(t, err)
+			}
+		}
+		for _, v := range page.Versions {
+			remove(v.Key, v.VersionId)
+		}
+		for _, m := range page.DeleteMarkers {
+			remove(m.Key, m.VersionId)
 		}
 	}
 }
@@ -62,16 +105,23 @@ func (s *sqlStack) permissions(t *testing.T) {
 	principal := "arn:aws:iam::" + owner + ":user/localaws"
 	t.Cleanup(func() { require.NoError(t, s.aws.SetIdentityPolicy(principal, "")) })
 	c := s.config
-	c.Only, c.Prefix = []string{"trail.write", "object"}, aws.String(object)
+	c.Only, c.Prefix = []string{"trail.read", "object"}, aws.String(object)
 	c.Events, c.Inventory = "athena:"+workgroup+"/audit.cloudtrail", "athena:"+workgroup+"/audit.s3inventory"
 	b, err := Policy(c)
 	require.NoError(t, err)
 	policy := strings.NewReplacer(TableBucket, logsBucket, ResultsBucket, logsBucket).Replace(string(b))
-	for action, status := range map[string]report.Status{"": report.Inconclusive, "athena:StartQueryExecution": report.Error, "athena:GetQueryExecution": report.Error, "athena:GetQueryResults": report.Error, "s3:PutObject": report.Error} {
+	for _, action := range []string{"", "athena:StartQueryExecution", "athena:GetQueryExecution", "athena:GetQueryResults", "s3:PutObject", "cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus", "cloudtrail:ListPublicKeys"} {
 		require.NoError(t, s.aws.SetIdentityPolicy(principal, strings.ReplaceAll(policy, `"`+action+`"`, `"s3:GetBucketTagging"`)))
 		rep, err := Run(t.Context(), c)
 		require.NoError(t, err)
-		for _, id := range []string{"trail.write", "object.encryption"} {
+		want := map[string]report.Status{"trail.read": report.Pass, "object.encryption": report.Inconclusive}
+		switch {
+		case strings.HasPrefix(action, "cloudtrail:"):
+			want["trail.read"] = report.Error
+		case action != "":
+			want = map[string]report.Status{"trail.read": report.Error, "object.encryption": report.Error}
+		}
+		for id, status := range want {
 			require.Equal(t, status, result(t, rep, id).Status, "without %s: %s\n%s", action, show(rep), policy)
 		}
 	}

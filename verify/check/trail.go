@@ -23,7 +23,7 @@ import (
 
 var trailChecks = []Check{
 	{
-		ID: "trail.write", Title: "the event history shows the key used for the write", Severity: "high", FromEvents: true,
+		ID: "trail.write", Title: "the event history shows the key used for the write", Severity: "high",
 		Why:       "what S3 says of an object is a label; the event is KMS's own record that this key was used for it, for this caller",
 		Expected:  "GenerateDataKey under the key, by S3 for the caller, for the object or its bucket, at the time of the write",
 		Proves:    "KMS generated a data key under this key (`GenerateDataKey`), called by S3, for this caller, for this object or its bucket, at the time of its write",
@@ -32,7 +32,7 @@ var trailChecks = []Check{
 		Needs:     []Permission{{"cloudtrail:LookupEvents", onAnything}, {"s3:GetObject", onObjects}, {"kms:DescribeKey", onKey}},
 		run:       trailWrite,
 	}, {
-		ID: "trail.read", Title: "the event history shows the key used for a read", Severity: "medium", FromEvents: true,
+		ID: "trail.read", Title: "the event history shows the key used for a read", Severity: "medium",
 		Why:       "without a Decrypt under the key a read would not have gone through KMS, where it can be refused and is logged",
 		Expected:  "Decrypt under the key, by S3 for the caller, for the object or its bucket",
 		Proves:    "KMS decrypted a data key under this key (`Decrypt`), called by S3, for this caller, for this object or its bucket, within `--since`",
@@ -41,7 +41,7 @@ var trailChecks = []Check{
 		Needs:     []Permission{{"cloudtrail:LookupEvents", onAnything}, {"s3:GetObject", onObjects}, {"kms:Decrypt", onKeyThroughS3}, {"kms:DescribeKey", onKey}},
 		run:       trailRead,
 	}, {
-		ID: "trail.keys", Title: "the event history shows every key used", Severity: "medium", FromEvents: true,
+		ID: "trail.keys", Title: "the event history shows every key used", Severity: "medium",
 		Why:       "a key that is not used encrypts nothing, whatever is configured",
 		Expected:  "GenerateDataKey under each key, by or for the caller",
 		Proves:    "with several `--key`: this caller requested a data key under each key within `--since`",

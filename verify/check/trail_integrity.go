@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,8 +26,8 @@ var trailIntegrityChecks = []Check{
 }
 
 func trailIntegrity(_ context.Context, r *run) report.Result {
-	if !readsFiles(r.cfg.Events) {
-		return skipped("only log files can be validated: name the trail's with --events s3://BUCKET/PREFIX")
+	if r.cfg.Events == lookup {
+		return skipped("only log files can be validated: name the trail's with --events s3://BUCKET/PREFIX, or a table of them")
 	}
 	f := r.events()
 	if f.integrity == nil {
@@ -41,10 +42,10 @@ func (l *logFiles) integrity() report.Result {
 		return l.r.failure(l.source, l.err)
 	}
 	evidence := report.Evidence{Source: "s3:GetObject", Time: l.r.now(), Detail: l.effort()}
-	tampered, total, undigested := 0, 0, 0
+	tampered, total, undigested := len(l.lies), len(l.lies), 0
 	var covered []string
-	var texts []string
-	first := "" // that is not only a limit of what is covered
+	texts := slices.Clone(l.lies[:min(len(l.lies), maxFailures)])
+	first := strings.Join(texts[:min(len(texts), 1)], "") // that is not only a limit of what is covered
 	for i, s := range l.summaries {
 		total += s.ProblemCount
 		undigested += s.Undigested

@@ -230,6 +230,13 @@ func TestTrail_Forged(t *testing.T) {
 			if tt.files == nil && tt.because != "" {
 				require.Contains(t, result(t, rep, "trail.write").Actual, tt.because)
 			}
+			s.config.Events = tableOf(t, s, nil)
+			if _, err := s.rows(t); err != nil { // the query fails, which is an error where nothing was found
+				want = [2]report.Status{report.Error, report.Error}
+			}
+			rep = s.run(t)
+			require.Equal(t, want[0], result(t, rep, "trail.write").Status, show(rep))
+			require.Equal(t, want[1], result(t, rep, "trail.read").Status, show(rep))
 		})
 	}
 }

@@ -78,6 +78,10 @@ type Reader struct {
 	// StoppedAt is when the trail stopped to log. The zero time means that it is
 	// logging.
 	StoppedAt time.Time
+	// Only reports whether to read a log file that has events from oldest to newest;
+	// both are zero for a file that no digest file lists. The hash of a file that is
+	// not read is not compared. The default is to read all log files.
+	Only func(key string, oldest, newest time.Time) bool
 	// Concurrency is the number of files that are read at a time. The default is 16.
 	Concurrency int
 	// Now is the clock. The default is time.Now.

@@ -62,10 +62,15 @@ type selected struct {
 }
 
 // choose returns the log files to read: those that digest files list, and those
-// that none lists yet.
+// that none lists yet, unless [Reader.Only] leaves them out.
 func (x *reading) choose(ctx context.Context, digests []*digest) ([]selected, error) {
 	listed := map[string]bool{}
 	var files []selected
+	add := func(f selected) {
+		if x.Only == nil || x.Only(f.S3Object, f.OldestEventTime, f.NewestEventTime) {
+			files = append(files, f)
+		}
+	}
 	for _, d := range digests {
 		for _, l := range d.LogFiles {
 			if listed[l.S3Object] {
@@ -77,7 +82,7 @@ func (x *reading) choose(ctx context.Context, digests []*digest) ([]selected, er
 				x.problem(LogUnreadable, l.S3Object, "%s lists it in the bucket %s with the hash algorithm %s", d.key, l.S3Bucket, l.HashAlgorithm)
 				x.hole(l.OldestEventTime, l.NewestEventTime.Add(time.Second), "the log file %s could not be validated", l.S3Object)
 			case !l.NewestEventTime.Before(x.from) && !l.OldestEventTime.After(x.to):
-				files = append(files, selected{logFile: l})
+				add(selected{logFile: l})
 			}
 		}
 	}
@@ -97,9 +102,9 @@ func (x *reading) choose(ctx context.Context, digests []*digest) ([]selected, er
 			x.problem(LogUnlisted, o.key, "digest files cover its time, and none lists it: CloudTrail did not deliver it")
 		case at.Before(x.from.Add(-time.Minute)), at.After(x.until.Add(nameSlack)): // of the same days, and of another time
 		case x.To.IsZero() || at.After(x.To.Add(-nameSlack)):
-			files = append(files, selected{logFile{S3Object: o.key}, "in a log file that no digest file lists yet"})
+			add(selected{logFile{S3Object: o.key}, "in a log file that no digest file lists yet"})
 		default:
-			files = append(files, selected{logFile{S3Object: o.key}, "in a log file of a time that no digest file covers"})
+			add(selected{logFile{S3Object: o.key}, "in a log file of a time that no digest file covers"})
 		}
 	}
 	return files, nil
