@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -276,7 +277,7 @@ func TestReplication_AllowedByTheKeyInTheBucketPolicy(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, "us-east-1")
 	setPolicy(t, p.c, "replica", strings.ReplaceAll(`{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"s3:ReplicateObject","Resource":"BUCKET/*",
-		"Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"KEY","s3:x-amz-server-side-encryption":"aws:kms"}}}}`, "KEY", p.replicaKey))
+		"Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption-aws-kms-key-id":"KEY"}}}}`, "KEY", p.replicaKey))
 	p.configure(replicateTo("replica", underKey(p.replicaKey)))
 	put(t, p.c, "source", "k", "content")
 	p.replicate()
@@ -302,6 +303,7 @@ func TestReplication_WhatTheRulesSelect(t *testing.T) {
 		replicateTo("replica", prefix("a"), priority(1), storage(types.StorageClassStandardIa)),
 		replicateTo("replica", prefix("ab"), priority(2), storage(types.StorageClassOnezoneIa)),
 		replicateTo("second", prefix("a"), priority(3), underKey(p.replicaKey)),
+		replicateTo("second", prefix("a-kms2"), priority(6)), // decides, and does not select KMS
 		replicateTo("third", prefix("b"), priority(4), disabled),
 		replicateTo("third", priority(5), func(r *types.ReplicationRule) {
 			r.Filter.And = &types.ReplicationRuleAndOperator{Prefix: aws.String("t"), Tags: []types.Tag{{Key: aws.String("x"), Value: aws.String("1")}, {Key: aws.String("y"), Value: aws.String("2")}}}
@@ -312,6 +314,7 @@ func TestReplication_WhatTheRulesSelect(t *testing.T) {
 	put(t, p.c, "source", "a", "a", plain)
 	put(t, p.c, "source", "ab", "ab", plain)
 	put(t, p.c, "source", "a-kms", "under a key")
+	put(t, p.c, "source", "a-kms2", "under a key")
 	put(t, p.c, "source", "b", "b", plain)
 	put(t, p.c, "source", "t1", "t1", plain, tagged("x=1&y=2&z=3"))
 	put(t, p.c, "source", "t2", "t2", plain, tagged("x=1&y=3"))
@@ -325,7 +328,7 @@ func TestReplication_WhatTheRulesSelect(t *testing.T) {
 	require.Equal(t, "a", get(t, p.c, "replica", "a"))
 	require.ElementsMatch(t, []string{"a", "ab"}, versions(t, p.c, "second"))
 	require.Equal(t, []string{"t1"}, versions(t, p.c, "third"))
-	for _, key := range []string{"b", "t2", "a-cold"} {
+	for _, key := range []string{"a-kms2", "b", "t2", "a-cold"} {
 		require.Empty(t, p.status(key), key)
 	}
 	// The role may use the key for one of the buckets only.
@@ -601,6 +604,91 @@ func TestReplication_SurvivesAKill(t *testing.T) {
 	require.Eventually(t, func() bool { return p.status("k") == types.ReplicationStatusCompleted }, time.Minute, 10*time.Millisecond)
 	require.Equal(t, "content", get(t, p.c, "replica", "k"))
 	there.kill(t)
+}
+
+// A replica is as old as its source: what was written to the destination after that
+// stays the current version.
+func TestReplication_KeepsTheOrderOfVersions(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "us-east-1")
+	p.configure(replicateTo("replica", underKey(p.replicaKey)))
+	put(t, p.c, "replica", "k", "older")
+	put(t, p.c, "source", "k", "replica")
+	put(t, p.c, "replica", "k", "newer")
+	p.replicate()
+	require.Equal(t, types.ReplicationStatusCompleted, p.status("k"))
+	require.Equal(t, "newer", get(t, p.c, "replica", "k"))
+	out, err := p.c.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: aws.String("replica")})
+	require.NoError(t, err)
+	require.Len(t, out.Versions, 3)
+	require.Equal(t, *head(t, p.c, "source", "k").VersionId, *out.Versions[1].VersionId)
+}
+
+// The file of a replica is on disk before the record that names it.
+func TestReplication_SyncsTheFiles(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "us-east-1")
+	allowSSEC(t, p.c, "source")
+	allowSSEC(t, p.c, "replica")
+	p.configure(replicateTo("replica", underKey(p.replicaKey)))
+	put(t, p.c, "source", "kms", "content")
+	put(t, p.c, "source", "customer", "content", withCustomerKey)
+	var files []string
+	p.s.s3.OnWrite(func(file string, synced bool) {
+		if synced {
+			require.Len(t, versions(t, p.c, "replica"), len(files))
+			files = append(files, file)
+		}
+	})
+	p.replicate()
+	require.Len(t, files, 2)
+	for _, key := range []string{"kms", "customer"} {
+		envelope, err := p.s.Envelope("replica", key)
+		require.NoError(t, err)
+		require.Contains(t, files, filepath.Base(envelope.Path))
+	}
+}
+
+// A version that is deleted while it is copied leaves no replica, and no file.
+func TestReplication_OfAVersionThatIsDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "us-east-1")
+	p.configure(replicateTo("replica", underKey(p.replicaKey)))
+	written := put(t, p.c, "source", "k", "content")
+	p.s.s3.OnWrite(func(_ string, synced bool) {
+		if synced {
+			_, err := p.c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("source"), Key: aws.String("k"), VersionId: written.VersionId})
+			require.NoError(t, err)
+		}
+	})
+	p.replicate()
+	require.Empty(t, versions(t, p.c, "source"))
+	require.Empty(t, versions(t, p.c, "replica"))
+	files, err := os.ReadDir(p.s.objects())
+	require.NoError(t, err)
+	require.Empty(t, files)
+}
+
+// A change of the tags while the version is copied is not lost.
+func TestReplication_OfAVersionThatIsChangedMeanwhile(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "us-east-1")
+	p.configure(replicateTo("replica", underKey(p.replicaKey)))
+	put(t, p.c, "source", "k", "content")
+	changed := false
+	p.s.s3.OnWrite(func(_ string, synced bool) {
+		if synced && !changed {
+			changed = true
+			_, err := p.c.PutObjectTagging(t.Context(), &s3.PutObjectTaggingInput{Bucket: aws.String("source"), Key: aws.String("k"), Tagging: &types.Tagging{TagSet: []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}}}})
+			require.NoError(t, err)
+		}
+	})
+	p.replicate()
+	require.True(t, changed)
+	require.Equal(t, types.ReplicationStatusPending, p.status("k"))
+	p.replicate()
+	require.Equal(t, types.ReplicationStatusCompleted, p.status("k"))
+	require.Equal(t, int32(1), *head(t, p.c, "replica", "k").TagCount)
 }
 
 // A trail that logs the destination has the record of the write, and of a refusal.
