@@ -419,6 +419,7 @@ func (c *call) completed(o *objectRecord) (*response, error) {
 		return nil, err
 	}
 	a.header = c.sseHeaders(o)
+	a.header[headerExpiration] = c.b.expirationHeader(o)
 	a.header["X-Amz-Version-Id"] = c.versionHeader(o.VersionID)
 	return a, nil
 }

@@ -156,6 +156,11 @@ func (c *call) objectHeaders(o *objectRecord) map[string]string {
 		h["X-Amz-Object-Lock-Mode"], h["X-Amz-Object-Lock-Retain-Until-Date"] = o.LockMode, o.LockUntil.UTC().Format("2006-01-02T15:04:05.000Z")
 	}
 	h["X-Amz-Object-Lock-Legal-Hold"] = o.LegalHold
+	// Rules expire the current version only. A read that names a version is not told, even
+	// if it is the current one (seen by LocalStack's authors on AWS).
+	if !c.query.Has("versionId") {
+		h[headerExpiration] = c.b.expirationHeader(o)
+	}
 	return h
 }
 

@@ -26,6 +26,7 @@ func putObject(c *call) (*response, error) {
 	}
 	a := &response{header: c.sseHeaders(o)}
 	maps.Copy(a.header, o.checksumHeaders())
+	a.header[headerExpiration] = c.b.expirationHeader(o)
 	a.header["Etag"], a.header["X-Amz-Version-Id"] = quoted(o.ETag), c.versionHeader(o.VersionID)
 	return a, nil
 }
@@ -199,6 +200,7 @@ func copyObject(c *call) (*response, error) {
 		return nil, err
 	}
 	a.header = c.sseHeaders(o)
+	a.header[headerExpiration] = c.b.expirationHeader(o)
 	a.header["X-Amz-Version-Id"], a.header["X-Amz-Copy-Source-Version-Id"] = c.versionHeader(o.VersionID), src.versionHeader(from.object.VersionID)
 	return a, nil
 }

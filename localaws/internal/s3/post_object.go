@@ -237,6 +237,7 @@ func (c *call) posted(o *objectRecord, form *postForm) (*response, error) {
 		a.status, a.xml = http.StatusCreated, x
 	}
 	maps.Copy(a.header, o.checksumHeaders())
+	a.header[headerExpiration] = c.b.expirationHeader(o)
 	a.header["Etag"], a.header["X-Amz-Version-Id"], a.header["Location"] = quoted(o.ETag), c.versionHeader(o.VersionID), location
 	target := form.fields["success_action_redirect"]
 	if target == "" {
