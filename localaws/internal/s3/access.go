@@ -212,6 +212,9 @@ func (c *call) checkBucketPolicy(p *policy.Policy) error {
 				return malformed("Policy has invalid resource")
 			}
 		}
+		if problem := checkActions(st); problem != "" {
+			return malformed(problem)
+		}
 	}
 	if key := p.UnknownKey(KnownKey); key != "" {
 		name := strings.TrimPrefix(key, "s3:")
