@@ -186,7 +186,7 @@ func TestKMS_Refuses(t *testing.T) {
 		"unknown data key spec": {"GenerateDataKey", of(`{"KeyId":"KEY","KeySpec":"AES_512"}`), "ValidationException", "AES_256"},
 		"too many bytes":        {"GenerateDataKey", of(`{"KeyId":"KEY","NumberOfBytes":1025}`), "ValidationException", "1024"},
 		"dry run":               {"GenerateDataKey", of(`{"KeyId":"KEY","NumberOfBytes":32,"DryRun":true}`), "DryRunOperationException", "would have succeeded"},
-		"random without a size": {"GenerateRandom", `{}`, "ValidationException", "numberOfBytes"},
+		"random without a size": {"GenerateRandom", `{}`, "ValidationException", "NumberOfBytes is required."},
 		"grant of nothing":      {"CreateGrant", of(`{"KeyId":"KEY","GranteePrincipal":"arn:aws:iam::123456789012:user/bob"}`), "ValidationException", "operations"},
 		"grant of a wish":       {"CreateGrant", of(`{"KeyId":"KEY","GranteePrincipal":"arn:aws:iam::123456789012:user/bob","Operations":["Fly"]}`), "ValidationException", "enum"},
 		"malformed grantee":     {"CreateGrant", of(`{"KeyId":"KEY","GranteePrincipal":"bob","Operations":["Decrypt"]}`), "InvalidArnException", "bob"},

@@ -24,7 +24,8 @@ func TestCreateBucket_Location(t *testing.T) {
 		{"elsewhere wants its own name", "eu-west-1", "eu-west-1", ""},
 		{"elsewhere refuses none", "eu-west-1", "", "IllegalLocationConstraintException"},
 		{"another Region's endpoint refuses a foreign LocationConstraint", "eu-west-1", "us-west-2", "IllegalLocationConstraintException"},
-		{"no such Region", "eu-west-1", "mars-north-1", "InvalidLocationConstraint"},
+		{"no such Region", "eu-west-1", "mars-north-1", "IllegalLocationConstraintException"},
+		{"us-east-1 knows all Regions", "us-east-1", "mars-north-1", "InvalidLocationConstraint"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -245,7 +246,7 @@ func TestBucket_SettingsComeBack(t *testing.T) {
 			AbortIncompleteMultipartUpload: &types.AbortIncompleteMultipartUpload{DaysAfterInitiation: aws.Int32(7)}},
 	}
 	policy := `{"Version":"2012-10-17","Statement":[{"Sid":"tls","Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::settings","arn:aws:s3:::settings/*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}`
-	tags := []types.Tag{{Key: aws.String("project"), Value: aws.String("cloud-kms-masterclass")}, {Key: aws.String("a&b"), Value: aws.String("<c>")}}
+	tags := []types.Tag{{Key: aws.String("project"), Value: aws.String("cloud-kms-masterclass")}, {Key: aws.String("a+b"), Value: aws.String("@c=:é")}}
 	for name, call := range map[string]func() error{
 		"versioning": func() error {
 			_, err := c.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{Bucket: b, VersioningConfiguration: &types.VersioningConfiguration{Status: "Enabled"}})

@@ -3,6 +3,7 @@ package kms
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"strconv"
 
 	bolt "go.etcd.io/bbolt"
@@ -90,8 +91,8 @@ func encrypt(c *call, in encryptInput) (any, error) {
 	if err := algorithm(in.EncryptionAlgorithm); err != nil {
 		return nil, err
 	}
-	if len(in.Plaintext) < 1 || len(in.Plaintext) > maxPlaintext {
-		return nil, kmsError("ValidationException", "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length between 1 and %d", maxPlaintext)
+	if err := checkLength("plaintext", len(in.Plaintext), maxPlaintext); err != nil {
+		return nil, err
 	}
 	blob, k, err := c.encrypt(in)
 	if err != nil {
@@ -133,8 +134,8 @@ type opened struct {
 // open decrypts a blob for operation. id is the key that it must be under;
 // empty where the caller leaves that to the blob.
 func (c *call) open(operation, id string, blob []byte, context map[string]string) (out opened, err error) {
-	if len(blob) < 1 || len(blob) > maxCiphertext {
-		return out, kmsError("ValidationException", "1 validation error detected: Value at 'ciphertextBlob' failed to satisfy constraint: Member must have length between 1 and %d", maxCiphertext)
+	if err := checkLength("ciphertextBlob", len(blob), maxCiphertext); err != nil {
+		return out, err
 	}
 	h, head, sealed, ok := readBlob(blob)
 	if !ok {
@@ -340,8 +341,8 @@ func (c *call) generate(in generateKeyInput) (k newDataKey, err error) {
 	default:
 		return k, invalid("keySpec", in.KeySpec, "satisfy enum value set: [AES_256, AES_128]")
 	}
-	if size < 1 || size > maxRandom {
-		return k, invalid("numberOfBytes", size, "have value between 1 and 1024")
+	if err := checkNumberOfBytes(size); err != nil {
+		return k, err
 	}
 	k, err = c.newDataKey(in.KeyId, size, in.EncryptionContext)
 	if err == nil && in.DryRun {
@@ -391,10 +392,10 @@ func generateRandom(c *call, in generateRandomInput) (any, error) {
 		return nil, kmsError("CustomKeyStoreNotFoundException", "Custom key store %s does not exist", in.CustomKeyStoreId)
 	}
 	if in.NumberOfBytes == nil {
-		return nil, required("numberOfBytes", "")
+		return nil, kmsError("ValidationException", "NumberOfBytes is required.")
 	}
-	if *in.NumberOfBytes < 1 || *in.NumberOfBytes > maxRandom {
-		return nil, invalid("numberOfBytes", *in.NumberOfBytes, "have value between 1 and 1024")
+	if err := checkNumberOfBytes(*in.NumberOfBytes); err != nil {
+		return nil, err
 	}
 	if err := c.authorizeOn("*", "GenerateRandom"); err != nil {
 		return nil, err
@@ -402,4 +403,30 @@ func generateRandom(c *call, in generateRandomInput) (any, error) {
 	b := make([]byte, *in.NumberOfBytes)
 	_, _ = rand.Read(b) // never fails: see crypto/rand.Read
 	return struct{ Plaintext []byte }{b}, nil
+}
+
+// checkNumberOfBytes refuses what no key or random string may have as its length.
+// Recorded: localstack tests/aws/services/kms/test_kms.snapshot.json,
+// test_generate_random_invalid_number_of_bytes.
+func checkNumberOfBytes(n int) error {
+	switch {
+	case n < 1:
+		return invalid("numberOfBytes", n, "have value greater than or equal to 1")
+	case n > maxRandom:
+		return invalid("numberOfBytes", n, fmt.Sprintf("have value less than or equal to %d", maxRandom))
+	}
+	return nil
+}
+
+// checkLength refuses a blob that is empty or too long; the message does not repeat
+// it. Recorded for plaintext: localstack tests/aws/services/kms/test_kms.snapshot.json,
+// test_plaintext_size_for_encrypt; moto tests/test_kms/test_kms_encrypt.py.
+func checkLength(name string, length, most int) error {
+	rule, limit := "greater than or equal to", 1
+	if length > most {
+		rule, limit = "less than or equal to", most
+	} else if length >= 1 {
+		return nil
+	}
+	return kmsError("ValidationException", "1 validation error detected: Value at '%s' failed to satisfy constraint: Member must have length %s %d", name, rule, limit)
 }

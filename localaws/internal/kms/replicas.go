@@ -104,7 +104,7 @@ func replicateKey(c *call, in replicateKeyInput) (any, error) {
 	var out struct {
 		ReplicaKeyMetadata keyMetadata
 		ReplicaPolicy      string
-		ReplicaTags        []tag
+		ReplicaTags        []tag `json:",omitempty"`
 	}
 	err := c.update(func(tx *bolt.Tx) error {
 		k, err := c.allowed(tx, in.KeyId, idOrARN, primaryUsable)
@@ -139,7 +139,7 @@ func replicateKey(c *call, in replicateKeyInput) (any, error) {
 		if err := saveKey(tx, replica); err != nil {
 			return err
 		}
-		out.ReplicaPolicy, out.ReplicaTags = replica.Policy, append([]tag{}, replica.Tags...)
+		out.ReplicaPolicy, out.ReplicaTags = replica.Policy, slices.Clone(replica.Tags)
 		out.ReplicaKeyMetadata, err = c.metadata(tx, replica)
 		// The replica is enabled at once here, and in AWS after a few seconds.
 		out.ReplicaKeyMetadata.KeyState, out.ReplicaKeyMetadata.Enabled = "Creating", false

@@ -51,7 +51,7 @@ func (c *call) readControlTags() error {
 		if err := c.readXML("TagResourceRequest", &in); err != nil {
 			return err
 		}
-		if err := checkTags(in.Tags, maxBucketTags); err != nil {
+		if err := checkBucketTags(in.Tags); err != nil {
 			return err
 		}
 		c.tags = in.Tags
@@ -78,7 +78,7 @@ func tagResource(c *call) (*response, error) {
 	return c.changed(http.StatusNoContent, func(b *bucketRecord) error {
 		tags := slices.DeleteFunc(slices.Clone(b.Tags), func(t s3Tag) bool { return slices.Contains(c.tagKeys, t.Key) })
 		tags = append(tags, c.tags...)
-		if err := checkTags(tags, maxBucketTags); err != nil {
+		if err := checkBucketTags(tags); err != nil {
 			return err
 		}
 		b.Tags = tags

@@ -46,11 +46,11 @@ func putAccelerate(c *call) (*response, error) {
 	if err := c.readXML("AccelerateConfiguration", &in); err != nil {
 		return nil, err
 	}
-	switch {
-	case in.Status != "Enabled" && in.Status != "Suspended":
-		return nil, errMalformedXML()
+	switch { // recorded order: localstack test_s3_api.snapshot.json, test_bucket_acceleration_configuration_exc
 	case strings.Contains(c.bucket, "."):
 		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "S3 Transfer Acceleration is not supported for buckets with periods (.) in their names")
+	case in.Status != "Enabled" && in.Status != "Suspended":
+		return nil, errMalformedXML()
 	}
 	return c.changed(http.StatusOK, func(b *bucketRecord) error { b.Acceleration = in.Status; return nil })
 }

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -284,10 +286,8 @@ func uploadPartCopy(c *call) (*response, error) {
 	defer from.close()
 	offset, length := int64(0), from.object.Size
 	if v := c.header("X-Amz-Copy-Source-Range"); v != "" {
-		var ok bool
-		offset, length, ok = parseRange(v, from.object.Size)
-		if !ok || length <= 0 {
-			return nil, errInvalidArgument("x-amz-copy-source-range", v, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy")
+		if offset, length, err = parseCopyRange(v, from.object.Size); err != nil {
+			return nil, err
 		}
 	}
 	if length > maxObject {
@@ -311,6 +311,24 @@ func uploadPartCopy(c *call) (*response, error) {
 	a.header = c.sseHeaders(&u.Object)
 	a.header["X-Amz-Copy-Source-Version-Id"] = src.versionHeader(from.object.VersionID)
 	return a, nil
+}
+
+var copyRange = regexp.MustCompile(`^bytes=[0-9]+-[0-9]+$`)
+
+// parseCopyRange reads what of a source becomes a part: unlike a range to read, both ends
+// are named, and within the source. Recorded: localstack test_s3_api.snapshot.json,
+// test_upload_part_copy_range.
+func parseCopyRange(v string, size int64) (offset, length int64, err error) {
+	offset, length, ok := parseRange(v, math.MaxInt64)
+	switch {
+	case !ok || !copyRange.MatchString(v):
+		return 0, 0, errInvalidArgument("x-amz-copy-source-range", v, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy")
+	case offset >= size:
+		return 0, 0, wire.Errf(http.StatusBadRequest, "InvalidRequest", "The specified copy range is invalid for the source object size")
+	case offset+length > size:
+		return 0, 0, errInvalidArgument("x-amz-copy-source-range", v, "Range specified is not valid for source object of size: %d", size)
+	}
+	return offset, length, nil
 }
 
 type completedPart struct {
@@ -678,10 +696,13 @@ func listMultipartUploads(c *call) (*response, error) {
 	}
 	var listed []listedUpload
 	prefixes := map[string]bool{}
+	// The next markers are the page's last upload, also on the last page; a common prefix
+	// is none. Recorded: localstack test_s3_list_operations.snapshot.json,
+	// test_list_multiparts_next_marker and test_list_multipart_uploads_marker_common_prefixes.
 	next, nextID, truncated := "", "", false
 	for _, u := range uploads[from:] {
 		p := l.commonPrefix(u.Key)
-		if p != "" && (prefixes[p] || p == marker) {
+		if p != "" && (prefixes[p] || strings.HasPrefix(marker, p)) { // listed, or before the marker
 			continue
 		}
 		if len(listed)+len(prefixes) == limit {
@@ -690,7 +711,6 @@ func listMultipartUploads(c *call) (*response, error) {
 		}
 		if p != "" {
 			prefixes[p] = true
-			next, nextID = p, ""
 			continue
 		}
 		owner := s3Owner{canonicalID(u.Account)}
@@ -700,16 +720,13 @@ func listMultipartUploads(c *call) (*response, error) {
 	for _, p := range slices.Sorted(maps.Keys(prefixes)) {
 		l.prefixes = append(l.prefixes, commonPrefix{l.encode(p)})
 	}
-	if !truncated {
-		next, nextID = "", ""
-	}
 	return xmlAnswer("ListMultipartUploadsResult", struct {
 		Bucket             string
 		KeyMarker          string
 		UploadIDMarker     string `xml:"UploadIdMarker"`
-		NextKeyMarker      string `xml:",omitempty"`
-		NextUploadIDMarker string `xml:"NextUploadIdMarker,omitempty"`
-		Prefix             string
+		NextKeyMarker      string
+		NextUploadIDMarker string `xml:"NextUploadIdMarker"`
+		Prefix             string `xml:",omitempty"`
 		Delimiter          string `xml:",omitempty"`
 		EncodingType       string `xml:",omitempty"`
 		MaxUploads         int

@@ -1,11 +1,13 @@
 package s3
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"math"
 	"net/http"
@@ -72,21 +74,43 @@ func versionKey(bucket, key string, number uint64) string {
 
 // newVersionID makes an ID that looks like S3's, 32 characters, of the version
 // with a number. A listing that continues after a version that was deleted since
-// finds its place by the number.
+// finds its place by the number. The last bytes are a checksum: like S3, localaws tells
+// an ID that it never gave to a version from the ID of a version that is no more.
 func newVersionID(number uint64) string {
 	b := make([]byte, 24)
 	_, _ = rand.Read(b) // never fails: see crypto/rand.Read
 	binary.BigEndian.PutUint64(b, number)
+	copy(b[20:], versionChecksum(b[:20]))
 	return strings.ReplaceAll(base64.RawURLEncoding.EncodeToString(b), "-", ".")
+}
+
+func versionChecksum(b []byte) []byte {
+	return binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(b))
+}
+
+// versionBytes are what a version's ID encodes; nil if it is none.
+func versionBytes(id string) []byte {
+	b, err := base64.RawURLEncoding.DecodeString(strings.ReplaceAll(id, ".", "-"))
+	if err != nil || len(b) != 24 {
+		return nil
+	}
+	return b
 }
 
 // versionNumber is the number in a version's ID; false if there is none.
 func versionNumber(id string) (uint64, bool) {
-	b, err := base64.RawURLEncoding.DecodeString(strings.ReplaceAll(id, ".", "-"))
-	if err != nil || len(b) != 24 {
+	b := versionBytes(id)
+	if b == nil {
 		return 0, false
 	}
 	return binary.BigEndian.Uint64(b), true
+}
+
+// wasVersionID reports whether newVersionID made the ID. Earlier versions of localaws gave
+// IDs without a checksum, which matters only once their versions are deleted.
+func wasVersionID(id string) bool {
+	b := versionBytes(id)
+	return b != nil && bytes.Equal(b[20:], versionChecksum(b[:20]))
 }
 
 // checkVersionID refuses what cannot be the ID of a version.
@@ -109,9 +133,6 @@ func findVersion(tx *bolt.Tx, bucket, key, versionID string) (objectRecord, erro
 
 // findRecord is findVersion with the key of the record.
 func findRecord(tx *bolt.Tx, bucket, key, versionID string) (record string, o objectRecord, err error) {
-	if err := checkVersionID("versionId", versionID); err != nil {
-		return "", o, err
-	}
 	err = store.Each(tx, ObjectBucket, versionsPrefix(bucket, key), func(k string, v objectRecord) error {
 		if versionID == "" || v.VersionID == versionID {
 			record, o = k, v
@@ -124,10 +145,11 @@ func findRecord(tx *bolt.Tx, bucket, key, versionID string) (record string, o ob
 		return record, o, nil
 	case err != nil:
 		return "", o, err
+	case versionID != "" && versionID != "null" && !wasVersionID(versionID):
+		// Recorded: localstack test_s3_api.snapshot.json, test_delete_object_versioned.
+		return "", o, errInvalidArgument("versionId", versionID, "Invalid version id specified")
 	case versionID != "":
-		e := wire.Errf(http.StatusNotFound, "NoSuchVersion", "The specified version does not exist.")
-		e.Extra = map[string]string{"Key": key, "VersionId": versionID}
-		return "", o, e
+		return "", o, errNoSuchVersion(key, versionID)
 	}
 	return "", o, errNoSuchKey(key)
 }
@@ -216,7 +238,11 @@ func (c *call) checkWriteConditions(tx *bolt.Tx) error {
 		return nil
 	}
 	if noneMatch != "" && noneMatch != "*" {
-		return wire.Errf(http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented: If-None-Match with anything but *")
+		e := wire.Errf(http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented")
+		e.Extra = map[string]string{ // recorded: localstack test_s3_api.snapshot.json, test_put_object_if_none_match_validation
+			"Header": "If-None-Match", "additionalMessage": "We don't accept the provided value of If-None-Match header for this API",
+		}
+		return e
 	}
 	if noneMatch != "" {
 		err := checkMatch(tx, c.bucket, c.key, "*")
@@ -332,16 +358,16 @@ func isPlain(value string) bool {
 // Each needs a permission of its own.
 func (c *call) describeAccess(o *objectRecord) error {
 	if v := c.header("X-Amz-Tagging"); v != "" {
+		// Recorded: localstack test_s3_api.snapshot.json, test_object_tagging_exc.
 		tags, err := url.ParseQuery(v)
-		if err != nil {
+		twice := func(values []string) bool { return len(values) > 1 }
+		if err != nil || strings.Contains(v, ",") || slices.ContainsFunc(slices.Collect(maps.Values(tags)), twice) {
 			return errInvalidArgument("x-amz-tagging", v, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.")
 		}
 		for _, k := range slices.Sorted(maps.Keys(tags)) {
-			for _, v := range tags[k] {
-				o.Tags = append(o.Tags, s3Tag{k, v})
-			}
+			o.Tags = append(o.Tags, s3Tag{k, tags.Get(k)})
 		}
-		if err := checkTags(o.Tags, maxObjectTags); err != nil {
+		if err := checkObjectTags(o.Tags); err != nil {
 			return err
 		}
 		if err := c.authorize("s3:PutObjectTagging", c.arn()); err != nil {
@@ -451,6 +477,15 @@ func (c *call) versionHeader(id string) string {
 		return ""
 	}
 	return id
+}
+
+// writtenHeader is versionHeader in the answer to an upload, which names no version
+// null. Recorded: localstack test_s3_api.snapshot.json, test_put_object_on_suspended_bucket.
+func (c *call) writtenHeader(id string) string {
+	if id == "null" {
+		return ""
+	}
+	return c.versionHeader(id)
 }
 
 // checksumHeaders are an object's checksum and its type.

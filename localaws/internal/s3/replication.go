@@ -285,7 +285,7 @@ func (rule *replicationRule) checkFilter() error {
 			return errReplication("Duplicate Tag Keys are not allowed.")
 		}
 	}
-	return checkTags(tags, len(tags))
+	return checkTags(tags, "System tags cannot be added/updated by requester")
 }
 
 // scope is what the key of an object has to begin with, and the tags that it has

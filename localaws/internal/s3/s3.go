@@ -426,6 +426,12 @@ func errNoSuchKey(key string) *wire.Error {
 	return e
 }
 
+func errNoSuchVersion(key, id string) *wire.Error {
+	e := wire.Errf(http.StatusNotFound, "NoSuchVersion", "The specified version does not exist.")
+	e.Extra = map[string]string{"Key": key, "VersionId": id}
+	return e
+}
+
 func errAccessDenied() *wire.Error {
 	return wire.Errf(http.StatusForbidden, "AccessDenied", "Access Denied")
 }
@@ -433,6 +439,13 @@ func errAccessDenied() *wire.Error {
 func errInvalidArgument(name, value, format string, args ...any) *wire.Error {
 	e := wire.Errf(http.StatusBadRequest, "InvalidArgument", format, args...)
 	e.Extra = map[string]string{"ArgumentName": name, "ArgumentValue": value}
+	return e
+}
+
+// errHeader is errInvalidArgument for a header whose value S3 does not repeat.
+func errHeader(name, format string, args ...any) *wire.Error {
+	e := errInvalidArgument(name, "", format, args...)
+	delete(e.Extra, "ArgumentValue")
 	return e
 }
 
@@ -510,8 +523,10 @@ func parseXML(body []byte, root string, v any) error {
 // s3Time is a time as S3 writes it in XML.
 type s3Time struct{ time.Time }
 
+// MarshalText has S3's precision: the milliseconds are always zero. Recorded: localstack
+// tests/aws/services/s3/test_s3_list_operations.py, test_s3_list_objects_timestamp_precision.
 func (t s3Time) MarshalText() ([]byte, error) {
-	return []byte(t.UTC().Format("2006-01-02T15:04:05.000Z")), nil
+	return []byte(t.UTC().Format("2006-01-02T15:04:05") + ".000Z"), nil
 }
 
 func (t *s3Time) UnmarshalText(b []byte) (err error) {

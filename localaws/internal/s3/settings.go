@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/xml"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -139,7 +140,7 @@ func putBucketEncryption(c *call) (*response, error) {
 		case e.Algorithm != sseS3 && e.Algorithm != sseKMS:
 			return nil, errMalformedXML()
 		case e.Algorithm == sseS3 && e.KeyID != "":
-			return nil, errInvalidArgument("KMSMasterKeyID", e.KeyID, "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms")
+			return nil, errHeader("ApplyServerSideEncryptionByDefault", "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms")
 		}
 	}
 	for _, blocked := range r.Blocked {
@@ -251,8 +252,10 @@ func putBucketVersioning(c *call) (*response, error) {
 		return nil, wire.NotImplemented("s3", "MFA delete")
 	case in.MFADelete != "" && in.MFADelete != "Disabled":
 		return nil, errMalformedXML()
-	case in.Status != "Enabled" && in.Status != "Suspended":
+	case in.Status == "":
 		return nil, wire.Errf(http.StatusBadRequest, "IllegalVersioningConfigurationException", "The Versioning element must be specified")
+	case in.Status != "Enabled" && in.Status != "Suspended": // recorded: localstack test_s3_api.snapshot.json, test_bucket_versioning_crud
+		return nil, errMalformedXML()
 	}
 	return c.changed(http.StatusOK, func(b *bucketRecord) error {
 		switch suspends := in.Status == "Suspended"; {
@@ -272,8 +275,12 @@ func putBucketVersioning(c *call) (*response, error) {
 // Object lock
 
 type objectLockConfiguration struct {
-	Enabled   string            `xml:"ObjectLockEnabled"`
-	Retention *defaultRetention `xml:"Rule>DefaultRetention"`
+	Enabled string `xml:"ObjectLockEnabled"`
+	Rule    *objectLockRule
+}
+
+type objectLockRule struct {
+	Retention *defaultRetention `xml:"DefaultRetention"`
 }
 
 // defaultRetention is what a new object of a bucket is locked with: exactly one
@@ -288,22 +295,38 @@ func getObjectLockConfiguration(c *call) (*response, error) {
 	if !c.b.ObjectLock {
 		return nil, errNotFound("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket", c)
 	}
-	return xmlAnswer("ObjectLockConfiguration", objectLockConfiguration{"Enabled", c.b.Retention})
+	out := objectLockConfiguration{Enabled: "Enabled"}
+	if c.b.Retention != nil {
+		out.Rule = &objectLockRule{c.b.Retention}
+	}
+	return xmlAnswer("ObjectLockConfiguration", out)
 }
 
 func putObjectLockConfiguration(c *call) (*response, error) {
-	var in objectLockConfiguration
-	if err := c.readXML("ObjectLockConfiguration", &in); err != nil {
+	body, err := c.readBody()
+	if err != nil {
 		return nil, err
 	}
-	if r := in.Retention; in.Enabled != "Enabled" || r != nil && !r.valid() {
+	if len(body) == 0 { // moto's AWS-verified test_put_object_lock_misconfiguration
+		return nil, wire.Errf(http.StatusBadRequest, "MissingRequestBodyError", "Request Body is empty")
+	}
+	var in objectLockConfiguration
+	if err := parseXML(body, "ObjectLockConfiguration", &in); err != nil {
+		return nil, err
+	}
+	// Recorded: localstack test_s3_api.snapshot.json, test_put_object_lock_configuration_exc.
+	if r := in.Rule; in.Enabled != "Enabled" || r != nil && (r.Retention == nil || !r.Retention.valid()) {
 		return nil, errMalformedXML()
+	}
+	var retention *defaultRetention
+	if in.Rule != nil {
+		retention = in.Rule.Retention
 	}
 	return c.changed(http.StatusOK, func(b *bucketRecord) error {
 		if b.Versioning != "Enabled" {
 			return wire.Errf(http.StatusConflict, "InvalidBucketState", "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration")
 		}
-		b.ObjectLock, b.Retention = true, in.Retention
+		b.ObjectLock, b.Retention = true, retention
 		return nil
 	})
 }
@@ -330,21 +353,44 @@ const (
 	maxObjectTags = 10
 )
 
-func checkTags(tags []s3Tag, limit int) error {
-	if len(tags) > limit {
-		return wire.Errf(http.StatusBadRequest, "BadRequest", "Tag count cannot be greater than %d", limit)
+// tagText is what keys and values of tags consist of.
+// Source: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
+var tagText = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
+
+func checkBucketTags(tags []s3Tag) error {
+	if len(tags) > maxBucketTags {
+		return wire.Errf(http.StatusBadRequest, "BadRequest", "Tag count cannot be greater than %d", maxBucketTags)
 	}
+	return checkTags(tags, "System tags cannot be added/updated by requester")
+}
+
+func checkObjectTags(tags []s3Tag) error {
+	if len(tags) > maxObjectTags { // moto's AWS-verified test_put_object_tagging_too_many_tags
+		return wire.Errf(http.StatusBadRequest, "BadRequest", "Object tags cannot be greater than %d", maxObjectTags)
+	}
+	return checkTags(tags, "Your TagKey cannot be prefixed with aws:")
+}
+
+// checkTags refuses tags that may not be; system is the answer to a key of AWS's own.
+// Recorded: localstack test_s3_api.snapshot.json, test_tagging_validation.
+func checkTags(tags []s3Tag, system string) error {
 	seen := map[string]bool{}
 	for _, t := range tags {
+		extra := map[string]string{"TagKey": t.Key}
+		message := ""
 		switch {
-		case t.Key == "" || len([]rune(t.Key)) > 128:
-			return wire.Errf(http.StatusBadRequest, "InvalidTag", "The TagKey you have provided is invalid")
-		case len([]rune(t.Value)) > 256:
-			return wire.Errf(http.StatusBadRequest, "InvalidTag", "The TagValue you have provided is invalid")
+		case t.Key == "" || len([]rune(t.Key)) > 128 || !tagText.MatchString(t.Key):
+			message = "The TagKey you have provided is invalid"
+		case len([]rune(t.Value)) > 256 || !tagText.MatchString(t.Value):
+			message = "The TagValue you have provided is invalid"
+			extra["TagValue"] = t.Value
 		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
-			return wire.Errf(http.StatusBadRequest, "InvalidTag", "System tags cannot be added/updated by requester")
+			message = system
 		case seen[t.Key]:
-			return wire.Errf(http.StatusBadRequest, "InvalidTag", "Cannot provide multiple Tags with the same key")
+			message = "Cannot provide multiple Tags with the same key"
+		}
+		if message != "" {
+			return &wire.Error{Status: http.StatusBadRequest, Code: "InvalidTag", Message: message, Extra: extra}
 		}
 		seen[t.Key] = true
 	}
@@ -363,7 +409,7 @@ func putBucketTagging(c *call) (*response, error) {
 	if err := c.readXML("Tagging", &in); err != nil {
 		return nil, err
 	}
-	if err := checkTags(in.Tags, maxBucketTags); err != nil {
+	if err := checkBucketTags(in.Tags); err != nil {
 		return nil, err
 	}
 	return c.changed(http.StatusNoContent, func(b *bucketRecord) error { b.Tags = in.Tags; return nil })

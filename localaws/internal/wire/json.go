@@ -60,7 +60,11 @@ func (s JSONService) run(r *Request) (any, error) {
 func (JSONService) Fail(r *Request, e *Error) {
 	r.W.Code = e.Code
 	r.W.Header().Set("X-Amzn-Errortype", e.Code)
-	answerJSON(r, e.Status, map[string]string{"__type": e.Code, "message": e.Message})
+	body := map[string]string{"__type": e.Code}
+	if e.Message != "" { // AWS sends no empty one
+		body["message"] = e.Message
+	}
+	answerJSON(r, e.Status, body)
 }
 
 func answerJSON(r *Request, status int, v any) {

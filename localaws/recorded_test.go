@@ -1,0 +1,253 @@
+package localaws
+
+import (
+	"encoding/xml"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/stretchr/testify/require"
+)
+
+// The expectations of this file are answers that AWS gave to others, named at each: tests/aws/services
+// of LocalStack with the recordings next to them (*.snapshot.json), and moto's tests with the mark
+// aws_verified. docs/conformance.md has the counts, and how to run all of them.
+
+// s3Error is the error that S3 answers to a request, its elements separated; empty for a success.
+func s3Error(t *testing.T, s *Server, method, path, body string, headers map[string]string) map[string]string {
+	t.Helper()
+	all := map[string]string{"Authorization": signature("alice", "us-east-1", "s3"), "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"}
+	for k, v := range headers {
+		all[k] = v
+	}
+	status, answer := send(t, s, method, path, body, all)
+	out := map[string]string{}
+	if status < 300 {
+		return out
+	}
+	var e struct {
+		Elements []struct {
+			XMLName xml.Name
+			Text    string `xml:",chardata"`
+		} `xml:",any"`
+	}
+	require.NoError(t, xml.Unmarshal([]byte(answer), &e), answer)
+	for _, e := range e.Elements {
+		if name := e.XMLName.Local; name != "RequestId" && name != "HostId" {
+			out[name] = e.Text
+		}
+	}
+	return out
+}
+
+func TestRecorded_S3ErrorsHaveEveryElement(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "plain")
+	put(t, c, "plain", "k", "0123456789")
+	versioned(t, c, "versions")
+	kept := *put(t, c, "versions", "k", "x").VersionId
+	marker, err := c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("versions"), Key: aws.String("k")})
+	require.NoError(t, err)
+	gone := *put(t, c, "versions", "gone", "x").VersionId
+	_, err = c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("versions"), Key: aws.String("gone"), VersionId: &gone})
+	require.NoError(t, err)
+	_, err = c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("locked"), ObjectLockEnabledForBucket: aws.Bool(true)})
+	require.NoError(t, err)
+	upload, err := c.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String("plain"), Key: aws.String("parts")})
+	require.NoError(t, err)
+
+	type elements = map[string]string
+	malformed := elements{"Code": "MalformedXML", "Message": "The XML you provided was not well-formed or did not validate against our published schema"}
+	invalidVersion := func(id string) elements {
+		return elements{"Code": "InvalidArgument", "Message": "Invalid version id specified", "ArgumentName": "versionId", "ArgumentValue": id}
+	}
+	onMarker := func(method string) elements {
+		return elements{"Code": "MethodNotAllowed", "Message": "The specified method is not allowed against this resource.", "Method": method, "ResourceType": "DeleteMarker"}
+	}
+	invalidTag := func(message, key string) elements {
+		return elements{"Code": "InvalidTag", "Message": message, "TagKey": key}
+	}
+	tagging := func(pairs ...string) string {
+		var b strings.Builder
+		for i := 0; i < len(pairs); i += 2 {
+			b.WriteString("<Tag><Key>" + pairs[i] + "</Key><Value>" + pairs[i+1] + "</Value></Tag>")
+		}
+		return "<Tagging><TagSet>" + b.String() + "</TagSet></Tagging>"
+	}
+	taggingHeader := func(v string) elements {
+		return elements{"Code": "InvalidArgument", "ArgumentName": "x-amz-tagging", "ArgumentValue": v,
+			"Message": "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."}
+	}
+	bypass := elements{"Code": "InvalidArgument", "ArgumentName": "x-amz-bypass-governance-retention", "Message": "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets."}
+	part := "/plain/parts?partNumber=1&uploadId=" + *upload.UploadId
+	copied := func(v string) elements { return elements{"X-Amz-Copy-Source": "plain/k", "X-Amz-Copy-Source-Range": v} }
+	wrongRange := func(v string) elements {
+		return elements{"Code": "InvalidArgument", "ArgumentName": "x-amz-copy-source-range", "ArgumentValue": v,
+			"Message": "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy"}
+	}
+	lock := func(rule string) string {
+		return "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled>" + rule + "</ObjectLockConfiguration>"
+	}
+	const never = "HPniJFCxqTsMuIH9KX8K8wEjNUgmABCD"
+	for _, row := range []struct {
+		name, method, path, body string
+		headers, want            elements
+	}{
+		// test_s3_api.py of LocalStack: test_delete_object, test_get_object_with_version_unversioned_bucket,
+		// test_delete_object_versioned
+		{"deletion of a version that never was", "DELETE", "/plain/k?versionId=" + never, "", nil, invalidVersion(never)},
+		{"reading a version that never was", "GET", "/plain/k?versionId=" + never, "", nil, invalidVersion(never)},
+		{"a version's ID that was changed", "DELETE", "/versions/k?versionId=" + kept[:28] + "ABCD", "", nil, invalidVersion(kept[:28] + "ABCD")},
+		{"reading a version that is no more", "GET", "/versions/gone?versionId=" + gone, "", nil, elements{"Code": "NoSuchVersion", "Message": "The specified version does not exist.", "Key": "gone", "VersionId": gone}},
+		{"reading a delete marker", "GET", "/versions/k?versionId=" + *marker.VersionId, "", nil, onMarker("GET")},
+		{"reading behind a delete marker", "GET", "/versions/k", "", nil, elements{"Code": "NoSuchKey", "Message": "The specified key does not exist.", "Key": "k"}},
+		// test_object_tagging_versioned, test_object_tagging_exc
+		{"tags of the latest version, a delete marker", "GET", "/versions/k?tagging", "", nil, onMarker("GET")},
+		{"tagging the latest version, a delete marker", "PUT", "/versions/k?tagging", tagging(), nil, onMarker("PUT")},
+		{"removing tags of the latest version, a delete marker", "DELETE", "/versions/k?tagging", "", nil, onMarker("DELETE")},
+		{"tags of no object", "GET", "/plain/none?tagging", "", nil, elements{"Code": "NoSuchKey", "Message": "The specified key does not exist.", "Key": "plain/none"}},
+		{"tagging no object", "PUT", "/plain/none?tagging", tagging(), nil, elements{"Code": "NoSuchKey", "Message": "The specified key does not exist.", "Key": "none"}},
+		{"two tags of one key in the header", "PUT", "/plain/t", "", elements{"X-Amz-Tagging": "key1=val1&key1=val2"}, taggingHeader("key1=val1&key1=val2")},
+		{"tags separated by a comma", "PUT", "/plain/t", "", elements{"X-Amz-Tagging": "key1=val1,key2=val2"}, taggingHeader("key1=val1,key2=val2")},
+		// test_tagging_validation; moto's test_put_object_with_tagging, test_put_object_tagging_too_many_tags
+		{"two tags of one key", "PUT", "/plain?tagging", tagging("Key1", "1", "Key1", "2"), nil, invalidTag("Cannot provide multiple Tags with the same key", "Key1")},
+		{"comma in a key", "PUT", "/plain?tagging", tagging("Key1,Key2", "1"), nil, invalidTag("The TagKey you have provided is invalid", "Key1,Key2")},
+		{"comma in a value", "PUT", "/plain?tagging", tagging("Key1", "Val1,Val2"), nil, elements{"Code": "InvalidTag", "Message": "The TagValue you have provided is invalid", "TagKey": "Key1", "TagValue": "Val1,Val2"}},
+		{"a bucket's tag of AWS", "PUT", "/plain?tagging", tagging("aws:prefixed", "1"), nil, invalidTag("System tags cannot be added/updated by requester", "aws:prefixed")},
+		{"an object's tag of AWS", "PUT", "/plain/k?tagging", tagging("aws:prefixed", "1"), nil, invalidTag("Your TagKey cannot be prefixed with aws:", "aws:prefixed")},
+		{"11 tags", "PUT", "/plain/k?tagging", tagging(strings.Split("a,1,b,1,c,1,d,1,e,1,f,1,g,1,h,1,i,1,j,1,k,1", ",")...), nil, elements{"Code": "BadRequest", "Message": "Object tags cannot be greater than 10"}},
+		// test_delete_object_with_no_locking
+		{"bypass without Object Lock", "DELETE", "/plain/k", "", elements{"X-Amz-Bypass-Governance-Retention": "true"}, bypass},
+		{"no bypass without Object Lock", "DELETE", "/plain/k", "", elements{"X-Amz-Bypass-Governance-Retention": "false"}, bypass},
+		{"bypass of many without Object Lock", "POST", "/plain?delete", "<Delete><Object><Key>k</Key></Object></Delete>", elements{"X-Amz-Bypass-Governance-Retention": "true"}, bypass},
+		// test_put_object_lock_configuration_exc; moto's test_put_object_lock_misconfiguration
+		{"lock with an empty rule", "PUT", "/locked?object-lock", lock("<Rule/>"), nil, malformed},
+		{"lock with an empty retention", "PUT", "/locked?object-lock", lock("<Rule><DefaultRetention/></Rule>"), nil, malformed},
+		{"lock for days and years", "PUT", "/locked?object-lock", lock("<Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>1</Days><Years>1</Years></DefaultRetention></Rule>"), nil, malformed},
+		{"lock without a body", "PUT", "/locked?object-lock", "", nil, elements{"Code": "MissingRequestBodyError", "Message": "Request Body is empty"}},
+		// test_upload_part_copy_range
+		{"range without a unit", "PUT", part, "", copied("0-8"), wrongRange("0-8")},
+		{"range backwards", "PUT", part, "", copied("bytes=1-0"), wrongRange("bytes=1-0")},
+		{"ranges", "PUT", part, "", copied("bytes=0-1,3-4"), wrongRange("bytes=0-1,3-4")},
+		{"range without an end", "PUT", part, "", copied("bytes=1-"), wrongRange("bytes=1-")},
+		{"range of the last bytes", "PUT", part, "", copied("bytes=-2"), wrongRange("bytes=-2")},
+		{"range that goes too far", "PUT", part, "", copied("bytes=0-100"), elements{"Code": "InvalidArgument", "ArgumentName": "x-amz-copy-source-range", "ArgumentValue": "bytes=0-100", "Message": "Range specified is not valid for source object of size: 10"}},
+		{"range behind the end", "PUT", part, "", copied("bytes=100-200"), elements{"Code": "InvalidRequest", "Message": "The specified copy range is invalid for the source object size"}},
+		// test_bucket_versioning_crud, test_s3_default_bucket_encryption_exc, test_bucket_ownership_controls_exc,
+		// test_bucket_acceleration_configuration_exc, test_put_object_if_none_match_validation,
+		// test_list_objects_v2_continuation_start_after
+		{"versioning with another status", "PUT", "/plain?versioning", "<VersioningConfiguration><Status>enabled</Status></VersioningConfiguration>", nil, malformed},
+		{"key for AES256", "PUT", "/plain?encryption", "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm><KMSMasterKeyID>k</KMSMasterKeyID></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>", nil, elements{
+			"Code": "InvalidArgument", "ArgumentName": "ApplyServerSideEncryptionByDefault", "Message": "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms"}},
+		{"another ownership", "PUT", "/new", "", elements{"X-Amz-Object-Ownership": "RandomValue"}, elements{"Code": "InvalidArgument", "ArgumentName": "x-amz-object-ownership", "Message": "Invalid x-amz-object-ownership header: RandomValue"}},
+		{"an empty ownership", "PUT", "/new", "", elements{"X-Amz-Object-Ownership": ""}, elements{"Code": "InvalidArgument", "ArgumentName": "x-amz-object-ownership", "Message": "Invalid x-amz-object-ownership header: "}},
+		{"If-None-Match with an ETag", "PUT", "/plain/k", "", elements{"If-None-Match": "x"}, elements{"Code": "NotImplemented", "Message": "A header you provided implies functionality that is not implemented", "Header": "If-None-Match", "additionalMessage": "We don't accept the provided value of If-None-Match header for this API"}},
+		{"empty continuation token", "GET", "/plain?list-type=2&continuation-token=", "", nil, elements{"Code": "InvalidArgument", "ArgumentName": "continuation-token", "Message": "The continuation token provided is incorrect"}},
+	} {
+		t.Run(row.name, func(t *testing.T) { // one bucket, one write at a time
+			require.Equal(t, row.want, s3Error(t, s, row.method, row.path, row.body, row.headers))
+		})
+	}
+}
+
+// LocalStack's test_s3_api.py: test_delete_objects, test_put_object_on_suspended_bucket.
+func TestRecorded_S3Versions(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	versioned(t, c, "versions")
+	bucket := aws.String("versions")
+	never := aws.String("HPniJFCxqTsMuIH9KX8K8wEjNUgmABCD")
+	out, err := c.DeleteObjects(t.Context(), &s3.DeleteObjectsInput{Bucket: bucket, Delete: &types.Delete{Objects: []types.ObjectIdentifier{{Key: aws.String("k"), VersionId: never}}}})
+	require.NoError(t, err)
+	require.Empty(t, out.Deleted)
+	require.Equal(t, []types.Error{{Code: aws.String("NoSuchVersion"), Key: aws.String("k"), Message: aws.String("The specified version does not exist."), VersionId: never}}, out.Errors)
+
+	setVersioning(t, c, "versions", "Suspended")
+	require.Nil(t, put(t, c, "versions", "k", "x").VersionId)
+	read, err := c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: bucket, Key: aws.String("k")})
+	require.NoError(t, err)
+	require.Equal(t, "null", *read.VersionId)
+}
+
+// LocalStack's test_s3_list_operations.py: test_list_objects_marker_common_prefixes,
+// test_list_object_versions_pagination_common_prefixes, test_list_multipart_uploads_marker_common_prefixes,
+// test_list_multiparts_next_marker, test_list_objects_v2_continuation_start_after,
+// test_s3_list_objects_timestamp_precision.
+func TestRecorded_S3Listings(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "listed")
+	bucket, one, slash, folder, below := aws.String("listed"), aws.Int32(1), aws.String("/"), aws.String("folder/"), aws.String("folder/aSubfolder/subFile1")
+	for _, k := range []string{"folder/aSubfolder/subFile1", "folder/aSubfolder/subFile2", "folder/file1", "folder/file2"} {
+		put(t, c, "listed", k, "x")
+		_, err := c.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: bucket, Key: &k})
+		require.NoError(t, err)
+	}
+	objects, err := c.ListObjects(t.Context(), &s3.ListObjectsInput{Bucket: bucket, Prefix: folder, Delimiter: slash, MaxKeys: one, Marker: below})
+	require.NoError(t, err)
+	require.Empty(t, objects.CommonPrefixes)
+	require.Equal(t, "folder/file1", *objects.Contents[0].Key)
+	require.Equal(t, "folder/file1", *objects.NextMarker)
+	require.Zero(t, objects.Contents[0].LastModified.Nanosecond())
+	versions, err := c.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: bucket, Prefix: folder, Delimiter: slash, MaxKeys: one, KeyMarker: below})
+	require.NoError(t, err)
+	require.Empty(t, versions.CommonPrefixes)
+	require.Equal(t, "folder/file1", *versions.Versions[0].Key)
+	uploads := func(limit *int32, marker *string) *s3.ListMultipartUploadsOutput {
+		out, err := c.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: bucket, Prefix: folder, Delimiter: slash, MaxUploads: limit, KeyMarker: marker})
+		require.NoError(t, err)
+		return out
+	}
+	start := uploads(one, nil)
+	require.True(t, *start.IsTruncated)
+	require.Equal(t, "folder/aSubfolder/", *start.CommonPrefixes[0].Prefix)
+	require.Empty(t, *start.NextKeyMarker, "a common prefix is no marker")
+	next := uploads(one, below)
+	require.Empty(t, next.CommonPrefixes)
+	require.Equal(t, "folder/file1", *next.Uploads[0].Key)
+	all := uploads(nil, nil)
+	require.False(t, *all.IsTruncated)
+	require.Equal(t, "folder/file2", *all.NextKeyMarker, "also on the last page")
+	require.NotEmpty(t, *all.NextUploadIdMarker)
+
+	page, err := c.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: bucket, MaxKeys: one})
+	require.NoError(t, err)
+	page, err = c.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: bucket, ContinuationToken: page.NextContinuationToken, StartAfter: aws.String("x")})
+	require.NoError(t, err)
+	require.Nil(t, page.StartAfter, "the token decides")
+	require.Len(t, page.Contents, 3)
+}
+
+// LocalStack's test_kms.py: test_generate_random_invalid_number_of_bytes, test_plaintext_size_for_encrypt,
+// test_encrypt_decrypt_encryption_context; moto's test_encrypt_key_with_empty_content.
+func TestRecorded_KMSErrors(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := kmsClient(t, s, "alice")
+	key := made(t, c)
+	for name, row := range map[string]struct{ operation, body, message string }{
+		"no number":       {"GenerateRandom", `{}`, "NumberOfBytes is required."},
+		"too few":         {"GenerateRandom", `{"NumberOfBytes":0}`, "1 validation error detected: Value '0' at 'numberOfBytes' failed to satisfy constraint: Member must have value greater than or equal to 1"},
+		"too many":        {"GenerateRandom", `{"NumberOfBytes":1025}`, "1 validation error detected: Value '1025' at 'numberOfBytes' failed to satisfy constraint: Member must have value less than or equal to 1024"},
+		"empty plaintext": {"Encrypt", `{"KeyId":"` + *key.KeyId + `","Plaintext":""}`, "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length greater than or equal to 1"},
+		"long plaintext":  {"Encrypt", `{"KeyId":"` + *key.KeyId + `","Plaintext":"` + strings.Repeat("AAAA", 1366) + `"}`, "1 validation error detected: Value at 'plaintext' failed to satisfy constraint: Member must have length less than or equal to 4096"},
+	} {
+		_, code, message := raw(s, "alice", row.operation, row.body)
+		require.Equal(t, "ValidationException", code, name)
+		require.Equal(t, row.message, message, name)
+	}
+	status, body := send(t, s, "POST", "/", `{"CiphertextBlob":"AAAA"}`, map[string]string{"X-Amz-Target": "TrentService.Decrypt", "Authorization": signature("alice", "us-east-1", "kms")})
+	require.Equal(t, 400, status)
+	require.JSONEq(t, `{"__type":"InvalidCiphertextException"}`, body, "no message is no element")
+
+	primary := made(t, c, func(in *kms.CreateKeyInput) { in.MultiRegion = aws.Bool(true) })
+	_, answer := send(t, s, "POST", "/", `{"KeyId":"`+*primary.KeyId+`","ReplicaRegion":"eu-west-1"}`, map[string]string{"X-Amz-Target": "TrentService.ReplicateKey", "Authorization": signature("alice", "us-east-1", "kms")})
+	require.NotContains(t, answer, "ReplicaTags", "test_replicate_key: a replica without tags shows none")
+}
