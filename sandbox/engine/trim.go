@@ -44,30 +44,45 @@ const (
 // copied at all; the rest is documentation, examples and its main program.
 var trimmedRoots = []string{"go.mod", "LICENSE", "internal", "names", "version", "xpprovider"}
 
-// Trim copies the Terraform AWS provider's module from src to dst, which must
-// not exist, and cuts the copy down to the services that the sandbox uses. The
-// source is not changed. It fails where the module is not laid out as expected,
-// so that another version of the provider is noticed and not half cut.
+// A Cut says what is left of the provider: services that are registered with it,
+// libraries that these import, and AWS SDK packages that kept code asks the connection for.
+type Cut struct {
+	Services, Libraries, Clients []string
+
+	// Test reports whether a test file stays, by its path in the module. With it, so do
+	// the acceptance tests' helpers and data. Without, no test stays.
+	Test func(rel string) bool
+}
+
+// Trim is [Cut.Trim] with the services that the sandbox uses.
 func Trim(src, dst string) error {
+	return Cut{Services: keptServices, Libraries: keptLibraries, Clients: keptClients}.Trim(src, dst)
+}
+
+// Trim copies the Terraform AWS provider's module from src to dst, which must
+// not exist, and cuts the copy down. The source is not changed. It fails where the
+// module is not laid out as expected, so that another version of the provider is
+// noticed and not half cut.
+func (c Cut) Trim(src, dst string) error {
 	for _, root := range trimmedRoots {
-		if err := copyKept(src, dst, root); err != nil {
+		if err := c.copyKept(src, dst, root); err != nil {
 			return fmt.Errorf("copying the provider's module from %s: %w", src, err)
 		}
 	}
-	for _, service := range slices.Concat(keptServices, keptLibraries) {
+	for _, service := range slices.Concat(c.Services, c.Libraries) {
 		if _, err := os.Stat(filepath.Join(dst, servicesDir, service)); err != nil {
 			return fmt.Errorf("the provider's module in %s has no service %q: %w", src, service, err)
 		}
 	}
-	if err := rewrite(filepath.Join(dst, servicesGenFile), cutServices); err != nil {
+	if err := rewrite(filepath.Join(dst, servicesGenFile), c.cutServices); err != nil {
 		return err
 	}
-	return rewrite(filepath.Join(dst, clientsGenFile), cutClients)
+	return rewrite(filepath.Join(dst, clientsGenFile), c.cutClients)
 }
 
-// copyKept copies one file or folder, without tests and without the services
-// that are not kept.
-func copyKept(src, dst, root string) error {
+// copyKept copies one file or folder, without the tests and the services that are
+// not kept.
+func (c Cut) copyKept(src, dst, root string) error {
 	return filepath.WalkDir(filepath.Join(src, root), func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -77,12 +92,12 @@ func copyKept(src, dst, root string) error {
 			return err
 		}
 		if d.IsDir() {
-			if dropDir(filepath.ToSlash(rel)) {
+			if c.dropDir(filepath.ToSlash(rel)) {
 				return fs.SkipDir
 			}
 			return os.MkdirAll(filepath.Join(dst, rel), 0o755)
 		}
-		if strings.HasSuffix(rel, "_test.go") {
+		if strings.HasSuffix(rel, "_test.go") && (c.Test == nil || !c.Test(filepath.ToSlash(rel))) {
 			return nil
 		}
 		data, err := os.ReadFile(name)
@@ -97,16 +112,15 @@ func copyKept(src, dst, root string) error {
 	})
 }
 
-func dropDir(rel string) bool {
-	switch path.Base(rel) {
-	case "testdata", "test-fixtures":
+func (c Cut) dropDir(rel string) bool {
+	switch {
+	case rel == "internal/generate":
 		return true
-	}
-	if rel == "internal/acctest" || rel == "internal/generate" {
-		return true
+	case rel == "internal/acctest" || path.Base(rel) == "testdata" || path.Base(rel) == "test-fixtures":
+		return c.Test == nil
 	}
 	return path.Dir(rel) == servicesDir &&
-		!slices.Contains(keptServices, path.Base(rel)) && !slices.Contains(keptLibraries, path.Base(rel))
+		!slices.Contains(c.Services, path.Base(rel)) && !slices.Contains(c.Libraries, path.Base(rel))
 }
 
 // rewrite parses a Go file, lets cut change it and writes it back. A cut that
@@ -128,8 +142,8 @@ func rewrite(file string, cut func(*ast.File) error) error {
 }
 
 // cutServices keeps, in the list of service packages, the registered ones.
-func cutServices(f *ast.File) error {
-	dropped := cutImports(f, upstreamModule+"/"+servicesDir+"/", keptServices)
+func (c Cut) cutServices(f *ast.File) error {
+	dropped := cutImports(f, upstreamModule+"/"+servicesDir+"/", c.Services)
 	if len(dropped) == 0 {
 		return errors.New("no service import found")
 	}
@@ -151,8 +165,8 @@ func cutServices(f *ast.File) error {
 }
 
 // cutClients keeps, among the connection's accessors, those for kept clients.
-func cutClients(f *ast.File) error {
-	dropped := cutImports(f, "github.com/aws/aws-sdk-go-v2/service/", keptClients)
+func (c Cut) cutClients(f *ast.File) error {
+	dropped := cutImports(f, "github.com/aws/aws-sdk-go-v2/service/", c.Clients)
 	if len(dropped) == 0 {
 		return errors.New("no client import found")
 	}
