@@ -13,7 +13,7 @@ GOTEST  := $(WITH_AWS) $(GO) test -parallel 6 -timeout 45m
 # The race detector needs a C compiler.
 RACE    := $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
 
-.PHONY: build install demo test fuzz lint bench conformance drift soak generate words pictures tidy-check oldest-go vuln release-tags clean
+.PHONY: build install demo test fuzz lint bench charts conformance drift soak generate words pictures tidy-check oldest-go vuln release-tags clean
 
 build:
 	$(GO) build -o bin/ ./verify ./sandbox
@@ -37,6 +37,7 @@ test: install
 	else echo 'sandbox/provider: not tested: the published plugin is in use'; fi
 	$(MAKE) fuzz
 	$(MAKE) -C plugin check test
+	cd e2e/charts && $(GO) test .
 
 # Briefly, in every test run; for longer, FUZZ=10m.
 fuzz:
@@ -48,12 +49,12 @@ fuzz:
 
 lint:
 	$(GO) run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 -shellcheck=
-	@for m in . plugin; do (cd $$m && $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run) || exit 1; done
+	@for m in . plugin e2e/charts; do (cd $$m && $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run) || exit 1; done
 
 # go.mod and go.sum name exactly what is used. sandbox/provider is left out: its
 # upstream module is a folder that `make install` makes.
 tidy-check:
-	@for m in . plugin plugin/java sandbox/pulumi sandbox/yaml; do echo "go mod tidy -diff: $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff) || exit 1; done
+	@for m in . plugin e2e/charts plugin/java sandbox/pulumi sandbox/yaml; do echo "go mod tidy -diff: $$m"; (cd $$m && GOWORK=off $(GO) mod tidy -diff) || exit 1; done
 
 # Importers need no newer Go than the go directive names; the toolchain directive
 # is for work on this repository.
@@ -76,6 +77,10 @@ generate:
 # document.
 bench:
 	$(GO) run ./e2e/bench $(BENCH)
+
+# The charts of docs/benchmarks.md, from the figures of make bench.
+charts:
+	cd e2e/charts && $(GO) run . ../../docs/benchmarks.json ../../docs
 
 # Does localaws answer as AWS does? PROFILE=name compares it with an AWS account,
 # ENDPOINT=url with another endpoint; nothing is called before YES=1 confirms the

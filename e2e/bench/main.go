@@ -29,18 +29,20 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // stop has nothing left to do
 }
 
-// groups lists what can be measured, in the order of the tables.
+// groups lists what can be measured, in the order of the tables. chart says what the
+// chart shows that e2e/charts draws of a group's figures, if it draws one.
 var groups = []struct {
 	name    string
+	chart   string
 	measure func(context.Context, *bench) ([]table, error)
 }{
-	{"course", measureCourse},
-	{"compile", measureCompile},
-	{"localaws", measureLocalAWS},
-	{"verify", measureVerify},
-	{"first", measureFirst},
-	{"scale", measureScale},
-	{"terraform", measureTerraform},
+	{"course", "", measureCourse},
+	{"compile", "", measureCompile},
+	{"localaws", "", measureLocalAWS},
+	{"verify", "", measureVerify},
+	{"first", "A chart of the first up: its resources and its calls", measureFirst},
+	{"scale", "A chart of the time of each operation by the number of baselines", measureScale},
+	{"terraform", "A chart of each operation by this project and by Terraform", measureTerraform},
 }
 
 // bench is one run: its flags and what all groups need.
@@ -184,6 +186,9 @@ func (b *bench) measure(ctx context.Context, chosen []string, write, figures str
 		machine := b.machine(ctx)
 		tables, err := g.measure(ctx, b)
 		var text strings.Builder
+		if figures != "" && g.chart != "" {
+			fmt.Fprintf(&text, "![%s](benchmarks-%s.svg)\n\n", g.chart, g.name)
+		}
 		for _, t := range tables {
 			fmt.Fprintf(&text, "%s\n", t)
 		}
