@@ -222,3 +222,44 @@ func TestKMS_Events_NameTheKeyMaterial(t *testing.T) {
 	require.Equal(t, first, material("Decrypt"), "of the material that the ciphertext is under")
 	require.NotEqual(t, first, material("GenerateDataKey"))
 }
+
+func TestKMS_UseAcrossAccountsIsRecordedInBoth(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, unthrottled)
+	const owner, stranger = "123456789012", "210987654321"
+	k := made(t, kmsClient(t, s, "alice"))
+	policy, _ := json.Marshal(keyPolicy(toRoot, `{"Effect":"Allow","Principal":{"AWS":"`+stranger+`"},"Action":"kms:GenerateDataKey","Resource":"*"}`))
+	_, code, message := raw(s, "alice", "PutKeyPolicy", `{"KeyId":"`+*k.KeyId+`","PolicyName":"default","Policy":`+string(policy)+`}`)
+	require.Empty(t, code, message)
+	_, code, message = raw(s, stranger, "GenerateDataKey", `{"KeyId":"`+*k.Arn+`","KeySpec":"AES_256"}`)
+	require.Empty(t, code, message)
+	_, code, _ = raw(s, stranger, "DescribeKey", `{"KeyId":"`+*k.Arn+`"}`)
+	require.Equal(t, "AccessDeniedException", code)
+
+	type record struct {
+		trailEntry
+		SharedEventID string
+	}
+	of := func(caller, operation string) (records []record) {
+		for _, e := range lookUp(t, cloudtrail.NewFromConfig(awsConfig(t, s, caller)), trailtypes.LookupAttributeKeyEventName, operation) {
+			var r record
+			require.NoError(t, json.Unmarshal([]byte(*e.CloudTrailEvent), &r))
+			records = append(records, r)
+		}
+		return records
+	}
+	mine, theirs := of("alice", "GenerateDataKey"), of(stranger, "GenerateDataKey")
+	require.Len(t, mine, 1)
+	require.Len(t, theirs, 1)
+	require.NotEmpty(t, mine[0].SharedEventID)
+	require.Equal(t, mine[0].SharedEventID, theirs[0].SharedEventID)
+	require.NotEqual(t, mine[0].EventID, theirs[0].EventID)
+	require.Equal(t, owner, mine[0].RecipientAccountID)
+	require.Equal(t, stranger, theirs[0].RecipientAccountID)
+	require.Equal(t, "AWSAccount", mine[0].UserIdentity.Type)
+	require.Equal(t, stranger, mine[0].UserIdentity.AccountID)
+	require.Empty(t, mine[0].UserIdentity.ARN, "the owner is not told who it was")
+	require.Equal(t, []trailResource{{AccountID: owner, Type: "AWS::KMS::Key", ARN: *k.Arn}}, theirs[0].Resources)
+	require.Empty(t, of("alice", "DescribeKey"), "a call that failed is the caller's alone")
+	require.Len(t, of(stranger, "DescribeKey"), 1)
+}
