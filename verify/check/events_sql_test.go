@@ -111,6 +111,9 @@ func (s *loggedStack) rows(t *testing.T) ([][]any, error) {
 	t.Helper()
 	var rows [][]any
 	for _, key := range s.list(t, "CloudTrail") {
+		if !strings.HasSuffix(key, ".json.gz") { // Trino shows no record of it
+			continue
+		}
 		f, err := s.tryRead(t, key)
 		if err != nil {
 			return nil, err
