@@ -104,6 +104,25 @@ func TestTrim_KeepsWhatTheSandboxUses(t *testing.T) {
 	}
 }
 
+func TestCut_KeepsTheTestsThatItNames(t *testing.T) {
+	t.Parallel()
+	dst := filepath.Join(t.TempDir(), "cut")
+	files := upstreamModuleFiles()
+	files["internal/service/kms/key_test.go"] = "package kms_test"
+	cut := Cut{Services: []string{"kms"}, Clients: []string{"kms"}, Test: func(rel string) bool { return rel == "internal/service/kms/key_test.go" }}
+	require.NoError(t, cut.Trim(writeTree(t, files), dst))
+	for name, kept := range map[string]bool{
+		"internal/service/kms/key_test.go":     true,
+		"internal/service/kms/testdata/key.tf": true,
+		"internal/acctest/acctest.go":          true,
+		"internal/conns/conns_test.go":         false,
+		"internal/service/s3":                  false,
+	} {
+		_, err := os.Stat(filepath.Join(dst, filepath.FromSlash(name)))
+		require.Equal(t, kept, err == nil, name)
+	}
+}
+
 func TestTrim_CutsTheGeneratedFiles(t *testing.T) {
 	t.Parallel()
 	dst := filepath.Join(t.TempDir(), "cut")
