@@ -295,6 +295,8 @@ func TestDescribeVolumes(t *testing.T) {
 	require.ElementsMatch(t, ids[1:3], describe(filter("tag:n", "1", "2")))
 	require.ElementsMatch(t, ids, describe(filter("tag-key", "?")))
 	require.ElementsMatch(t, ids, describe(filter("availability-zone", "us-*")))
+	require.ElementsMatch(t, describe(filter("availability-zone", "us-east-1a")), describe(filter("availability-zone-id", "use1-az1")))
+	require.Empty(t, describe(filter("availability-zone-id", "use1-az9")))
 	require.Empty(t, describe(filter("tag:other", "*")))
 
 	for _, tc := range []struct {

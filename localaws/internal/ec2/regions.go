@@ -78,8 +78,19 @@ func zones(region string) []string {
 	return names
 }
 
+// cutZone is the Region of a zone, and which of its zones it is.
+func cutZone(name string) (region string, n int) {
+	if name == "" { // of no volume
+		return "", 0
+	}
+	return name[:len(name)-1], int(name[len(name)-1] - 'a')
+}
+
 // zoneID makes the id of the nth zone: use1-az1.
 func zoneID(region string, n int) string {
+	if region == "" {
+		return ""
+	}
 	part := strings.SplitN(region, "-", 3)
 	short := strings.NewReplacer("north", "n", "south", "s", "east", "e", "west", "w", "central", "c").Replace(part[1])
 	return part[0] + short + part[2] + "-az" + string(rune('1'+n))

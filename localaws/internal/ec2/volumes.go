@@ -303,6 +303,9 @@ func (v volume) filter(name string) []string {
 		return []string{strconv.FormatBool(v.KeyARN != "")}
 	case "availability-zone":
 		return []string{v.Zone}
+	case "availability-zone-id":
+		region, letter := cutZone(v.Zone)
+		return []string{zoneID(region, letter)}
 	case "status":
 		return []string{"available"}
 	case "size":
