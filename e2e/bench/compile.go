@@ -53,9 +53,9 @@ func measureCompile(ctx context.Context, b *bench) ([]table, error) {
 	return []table{t}, nil
 }
 
-// compile builds the program, anew where nothing is to be found of it.
+// compile builds the program as sandbox/langhost does, anew where nothing is to be found of it.
 func (b *bench) compile(ctx context.Context, overlay, cache string) (time.Duration, error) {
-	args := []string{"build", "-o", filepath.Join(b.dir, "program")}
+	args := []string{"build", "-ldflags=-s -w", "-o", filepath.Join(b.dir, "program")}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
