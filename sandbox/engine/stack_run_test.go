@@ -88,7 +88,7 @@ func TestOpenStack_StartsNoNeedlessCommand(t *testing.T) {
 	tools, dir := *realTools(t), t.TempDir()
 	log, wrapper := filepath.Join(dir, "commands"), filepath.Join(dir, "pulumi")
 	script := fmt.Sprintf("#!/bin/sh\necho \"$2\" >> %s\nexec %s \"$@\"\n", ShellQuote(log), ShellQuote(tools.Pulumi))
-	require.NoError(t, os.WriteFile(wrapper, []byte(script), 0o700)) //nolint:gosec // a program
+	require.NoError(t, os.WriteFile(wrapper, []byte(script), 0o700))
 	tools.Pulumi = wrapper
 	for _, operation := range []func(auto.Stack) error{
 		func(s auto.Stack) error { _, err := s.Up(t.Context()); return err },

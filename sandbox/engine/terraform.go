@@ -26,8 +26,8 @@ func BuildTerraformProvider(ctx context.Context, root, dst string) error {
 	overlay := map[string]string{filepath.Join(upstream, "main.go"): filepath.Join(module, "main.go")}
 	// Go finds the copy through sandbox/provider/go.mod; where .sandbox is a link,
 	// the overlay's names go through it, too.
-	if real, err := filepath.EvalSymlinks(upstream); err == nil {
-		overlay[filepath.Join(real, "main.go")] = filepath.Join(module, "main.go")
+	if linked, err := filepath.EvalSymlinks(upstream); err == nil {
+		overlay[filepath.Join(linked, "main.go")] = filepath.Join(module, "main.go")
 	}
 	data, err := json.Marshal(map[string]map[string]string{"Replace": overlay})
 	if err != nil {
