@@ -449,67 +449,105 @@ func TestUpdateTrail_ChangesWhatItNames(t *testing.T) {
 	requireCode(t, err, "NotImplemented")
 }
 
-// StopLogging is the last event of a trail, and its log file is in one last
+// The event that ends a trail is its last one, and its log file is in one last
 // digest, which comes before the hour is over. Another start begins another chain.
-func TestTrail_LastDigestAfterStopLogging(t *testing.T) {
+func TestTrail_LastDigest(t *testing.T) {
+	t.Parallel()
+	for _, end := range []string{"StopLogging", "DeleteTrail"} {
+		t.Run(end, func(t *testing.T) {
+			t.Parallel()
+			clock := newClock()
+			s, cfg, bucket := withValidatedTrail(t, clock)
+			c, keys := cloudtrail.NewFromConfig(cfg), kms.NewFromConfig(cfg)
+			start := func() {
+				_, err := c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
+				require.NoError(t, err)
+			}
+			deliver := func(after time.Duration) {
+				clock.advance(after)
+				require.NoError(t, s.DeliverTrails())
+			}
+			type digestOf struct {
+				DigestStartTime, DigestEndTime                  time.Time
+				PreviousDigestS3Object, PreviousDigestSignature *string
+				LogFiles                                        []struct{ S3Object string }
+			}
+			digests := func() (all []digestOf) {
+				for _, key := range trailFiles(t, bucket, "CloudTrail-Digest/") {
+					out, err := bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &key})
+					require.NoError(t, err)
+					unpacked, err := gzip.NewReader(out.Body)
+					require.NoError(t, err)
+					var d digestOf
+					require.NoError(t, json.NewDecoder(unpacked).Decode(&d))
+					all = append(all, d)
+				}
+				return all
+			}
+			start()
+			deliver(time.Minute)
+			deliver(time.Hour)
+			require.Len(t, digests(), 1)
+			before, err := c.DescribeTrails(t.Context(), nil)
+			require.NoError(t, err)
+			if end == "DeleteTrail" {
+				_, err = c.DeleteTrail(t.Context(), &cloudtrail.DeleteTrailInput{Name: aws.String("audit")})
+			} else {
+				_, err = c.StopLogging(t.Context(), &cloudtrail.StopLoggingInput{Name: aws.String("audit")})
+			}
+			require.NoError(t, err)
+			_, err = keys.CreateKey(t.Context(), nil)
+			require.NoError(t, err)
+			deliver(time.Minute) // the log file
+			deliver(time.Minute) // and then the digest
+			all := digests()
+			require.Len(t, all, 2)
+			last := all[1]
+			require.Equal(t, all[0].DigestEndTime, last.DigestStartTime)
+			require.Equal(t, clock.now().UTC(), last.DigestEndTime)
+			require.NotNil(t, last.PreviousDigestSignature)
+			logs := trailFiles(t, bucket, "CloudTrail/")
+			require.Equal(t, logs[len(logs)-1], last.LogFiles[len(last.LogFiles)-1].S3Object)
+			file, err := bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &logs[len(logs)-1]})
+			require.NoError(t, err)
+			records := logRecords(t, file.Body)
+			require.Equal(t, end, records[len(records)-1].EventName)
+
+			// Nothing more after that.
+			deliver(3 * time.Hour)
+			require.Len(t, digests(), 2)
+			require.Equal(t, logs, trailFiles(t, bucket, "CloudTrail/"))
+			if end == "DeleteTrail" { // another trail with the same name
+				_, err := c.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: before.TrailList[0].S3BucketName, EnableLogFileValidation: aws.Bool(true)})
+				require.NoError(t, err)
+			}
+			start()
+			deliver(time.Hour)
+			require.Len(t, digests(), 3)
+			require.Nil(t, digests()[2].PreviousDigestS3Object)
+		})
+	}
+}
+
+// A bucket that refuses the last log file of a deleted trail gets it at no later time.
+func TestTrail_DeletedAndRefused(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
 	s, cfg, bucket := withValidatedTrail(t, clock)
-	c, keys := cloudtrail.NewFromConfig(cfg), kms.NewFromConfig(cfg)
-	start := func() {
-		_, err := c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
-		require.NoError(t, err)
-	}
-	deliver := func(after time.Duration) {
-		clock.advance(after)
-		require.NoError(t, s.DeliverTrails())
-	}
-	type digestOf struct {
-		DigestStartTime, DigestEndTime                  time.Time
-		PreviousDigestS3Object, PreviousDigestSignature *string
-		LogFiles                                        []struct{ S3Object string }
-	}
-	digests := func() (all []digestOf) {
-		for _, key := range trailFiles(t, bucket, "CloudTrail-Digest/") {
-			out, err := bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &key})
-			require.NoError(t, err)
-			unpacked, err := gzip.NewReader(out.Body)
-			require.NoError(t, err)
-			var d digestOf
-			require.NoError(t, json.NewDecoder(unpacked).Decode(&d))
-			all = append(all, d)
-		}
-		return all
-	}
-	start()
-	deliver(time.Minute)
-	deliver(time.Hour)
-	require.Len(t, digests(), 1)
-	_, err := c.StopLogging(t.Context(), &cloudtrail.StopLoggingInput{Name: aws.String("audit")})
+	c := cloudtrail.NewFromConfig(cfg)
+	_, err := c.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("audit")})
 	require.NoError(t, err)
-	_, err = keys.CreateKey(t.Context(), nil)
+	policy, err := bucket.GetBucketPolicy(t.Context(), &s3.GetBucketPolicyInput{Bucket: aws.String(logBucket)})
 	require.NoError(t, err)
-	deliver(time.Minute) // the log file
-	deliver(time.Minute) // and then the digest
-	all := digests()
-	require.Len(t, all, 2)
-	last := all[1]
-	require.Equal(t, all[0].DigestEndTime, last.DigestStartTime)
-	require.Equal(t, clock.now().UTC(), last.DigestEndTime)
-	require.NotNil(t, last.PreviousDigestSignature)
-	logs := trailFiles(t, bucket, "CloudTrail/")
-	require.Equal(t, logs[len(logs)-1], last.LogFiles[len(last.LogFiles)-1].S3Object)
-	file, err := bucket.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(logBucket), Key: &logs[len(logs)-1]})
+	_, err = bucket.DeleteBucketPolicy(t.Context(), &s3.DeleteBucketPolicyInput{Bucket: aws.String(logBucket)})
 	require.NoError(t, err)
-	records := logRecords(t, file.Body)
-	require.Equal(t, "StopLogging", records[len(records)-1].EventName)
-
-	// Nothing more while it is stopped.
-	deliver(3 * time.Hour)
-	require.Len(t, digests(), 2)
-	require.Equal(t, logs, trailFiles(t, bucket, "CloudTrail/"))
-	start()
-	deliver(time.Hour)
-	require.Len(t, digests(), 3)
-	require.Nil(t, digests()[2].PreviousDigestS3Object)
+	_, err = c.DeleteTrail(t.Context(), &cloudtrail.DeleteTrailInput{Name: aws.String("audit")})
+	require.NoError(t, err)
+	clock.advance(time.Minute)
+	require.NoError(t, s.DeliverTrails())
+	_, err = bucket.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String(logBucket), Policy: policy.Policy})
+	require.NoError(t, err)
+	clock.advance(time.Minute)
+	require.NoError(t, s.DeliverTrails())
+	require.Empty(t, trailFiles(t, bucket, "CloudTrail"))
 }

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,7 +99,11 @@ func (s *Service) Deliver(now time.Time) error {
 	s.delivering.Lock()
 	defer s.delivering.Unlock()
 	now = now.UTC()
-	for _, t := range *s.trails.Load() {
+	deleted, err := s.deletedTrails()
+	if err != nil {
+		return err
+	}
+	for _, t := range slices.Concat(*s.trails.Load(), deleted) {
 		for _, region := range t.regions() {
 			err := s.deliverDigests(t, region, now)
 			if err := s.noteDelivery(t, digestFolder, now, err); err != nil {
@@ -116,8 +121,48 @@ func (s *Service) Deliver(now time.Time) error {
 	return nil
 }
 
+// deletedTrails are the deleted trails with something left to deliver: their last
+// log files, and the digest of these. Those without are forgotten.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html
+func (s *Service) deletedTrails() (left []trailConfig, err error) {
+	var done []trailConfig
+	err = s.db.View(func(tx *bolt.Tx) error {
+		return store.Each(tx, DeletedBucket, "", func(_ string, t trailConfig) error {
+			if hasAny(tx, PendingBucket, t.ID+"/") || hasAny(tx, DigestBucket, t.ID+"/") {
+				left = append(left, t)
+			} else {
+				done = append(done, t)
+			}
+			return nil
+		})
+	})
+	if err != nil || len(done) == 0 {
+		return left, err
+	}
+	return left, s.db.Update(func(tx *bolt.Tx) error {
+		for _, t := range done {
+			if err := forget(tx, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// forget removes what is left of a deleted trail.
+func forget(tx *bolt.Tx, t trailConfig) error {
+	return errors.Join(removeAll(tx, PendingBucket, t.ID+"/"), removeAll(tx, DigestBucket, t.ID+"/"), store.Remove(tx, DeletedBucket, t.ID))
+}
+
+// hasAny reports whether a bucket has a record whose key begins with prefix.
+func hasAny(tx *bolt.Tx, bucket []byte, prefix string) bool {
+	first, _ := tx.Bucket(bucket).Cursor().Seek([]byte(prefix))
+	return strings.HasPrefix(string(first), prefix)
+}
+
 // noteDelivery keeps the outcome of an attempt for GetTrailStatus. It returns
-// errors that are localaws's own.
+// errors that are localaws's own. A deleted trail has one attempt.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
 func (s *Service) noteDelivery(t trailConfig, kind string, now time.Time, outcome error) error {
 	code := ""
 	if outcome != nil {
@@ -127,13 +172,18 @@ func (s *Service) noteDelivery(t trailConfig, kind string, now time.Time, outcom
 		}
 		code = refused.Code
 	}
-	if kind == digestFolder && code == t.LastDigestError {
+	if kind == digestFolder && code == t.LastDigestError && t.Deleted.IsZero() {
 		return nil
 	}
 	return s.db.Update(func(tx *bolt.Tx) error {
 		current, ok, err := store.Load[trailConfig](tx, TrailBucket, t.storeKey())
-		if err != nil || !ok || current.ID != t.ID {
-			return err // deleted meanwhile
+		switch deleted := !ok || current.ID != t.ID; {
+		case err != nil:
+			return err
+		case deleted && code != "": // CloudTrail tries again for trails that exist
+			return forget(tx, t)
+		case deleted:
+			return nil
 		}
 		if kind == digestFolder {
 			current.LastDigestError = code
@@ -206,6 +256,10 @@ func startChains(tx *bolt.Tx, t trailConfig, now time.Time) error {
 	return nil
 }
 
+// errChainEnded is met if UpdateTrail has ended the validation of the log files
+// meanwhile.
+var errChainEnded = errors.New("the chain of digests has ended")
+
 // deliverDigests delivers every digest that is due: one for each period, and the
 // last one of a trail that has stopped, once its log files are delivered.
 func (s *Service) deliverDigests(t trailConfig, region string, now time.Time) error {
@@ -217,9 +271,7 @@ func (s *Service) deliverDigests(t trailConfig, region string, now time.Time) er
 			if c, ok, err = store.Load[chain](tx, DigestBucket, store.Key(t.ID, region)); err != nil || !ok {
 				return err
 			}
-			prefix := store.Key(t.ID, region) + "/"
-			first, _ := tx.Bucket(PendingBucket).Cursor().Seek([]byte(prefix))
-			pending = strings.HasPrefix(string(first), prefix)
+			pending = hasAny(tx, PendingBucket, store.Key(t.ID, region)+"/")
 			key, _, err = store.Load[signer](tx, SignerBucket, t.Region)
 			return err
 		})
@@ -245,16 +297,24 @@ func (s *Service) deliverDigests(t trailConfig, region string, now time.Time) er
 			if last {
 				return store.Remove(tx, DigestBucket, at)
 			}
+			if tx.Bucket(DigestBucket).Get([]byte(at)) == nil {
+				return errChainEnded
+			}
 			current, ok, err := store.Load[trailConfig](tx, TrailBucket, t.storeKey())
-			if err != nil || !ok || current.ID != t.ID {
+			if err != nil {
 				return err
 			}
-			current.DigestDelivered = now
-			if err := store.Save(tx, TrailBucket, t.storeKey(), current); err != nil {
-				return err
+			if ok && current.ID == t.ID { // not deleted
+				current.DigestDelivered = now
+				if err := store.Save(tx, TrailBucket, t.storeKey(), current); err != nil {
+					return err
+				}
 			}
 			return store.Save(tx, DigestBucket, at, chain{From: end, Previous: &signed})
 		})
+		if errors.Is(err, errChainEnded) {
+			return nil
+		}
 		if err != nil || last {
 			return err
 		}

@@ -20,10 +20,11 @@ import (
 
 // The buckets, in the database, of trails.
 var (
-	TrailBucket   = []byte("trails")        // account/region/name
-	PendingBucket = []byte("trail-pending") // id/region/sequence: events that are not delivered yet
-	DigestBucket  = []byte("trail-digests") // id/region: the state of a chain of digests
-	SignerBucket  = []byte("trail-signers") // region: the key that signs digests
+	TrailBucket   = []byte("trails")         // account/region/name
+	DeletedBucket = []byte("trails-deleted") // id: until everything is delivered
+	PendingBucket = []byte("trail-pending")  // id/region/sequence: events that are not delivered yet
+	DigestBucket  = []byte("trail-digests")  // id/region: the state of a chain of digests
+	SignerBucket  = []byte("trail-signers")  // region: the key that signs digests
 )
 
 // maxTrails is how many trails a Region can have.
@@ -31,7 +32,7 @@ const maxTrails = 5
 
 // Buckets are all buckets of this package.
 func Buckets() [][]byte {
-	return [][]byte{Bucket, TrailBucket, PendingBucket, DigestBucket, SignerBucket}
+	return [][]byte{Bucket, TrailBucket, DeletedBucket, PendingBucket, DigestBucket, SignerBucket}
 }
 
 // trailConfig is a trail.
@@ -51,6 +52,7 @@ type trailConfig struct {
 	Objects              []string // of which S3 objects the data events are logged: beginnings of their ARNs
 	Logging              bool
 	Started, Stopped     time.Time
+	Deleted              time.Time `json:",omitzero"`
 	Delivered            time.Time // of the newest log file
 	DigestDelivered      time.Time
 	LastError            string // code of the last attempt's error
@@ -149,7 +151,8 @@ func operation[In any](s *Service, readOnly bool, resource func(*wire.Request, I
 				recorded = true
 				done := e
 				done.Response = Parameters(out)
-				if r.Operation == "StopLogging" { // the last event that its trail logs
+				// The last event that its trail logs; of DeleteTrail, [U].
+				if r.Operation == "StopLogging" || r.Operation == "DeleteTrail" {
 					if err = s.RecordIn(tx, done); err != nil {
 						return err
 					}
@@ -458,6 +461,7 @@ type trailNameInput struct{ Name string }
 
 func trailNamed(r *wire.Request, in trailNameInput) string { return named(r, in.Name) }
 
+// deleteTrail keeps a trail that has events or a digest to deliver until they are.
 func deleteTrail(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
 	t, err := findTrail(tx, r, in.Name, true)
 	if err != nil {
@@ -466,12 +470,11 @@ func deleteTrail(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
 	if err := store.Remove(tx, TrailBucket, t.storeKey()); err != nil {
 		return nil, err
 	}
-	for _, bucket := range [][]byte{PendingBucket, DigestBucket} {
-		if err := removeAll(tx, bucket, t.ID+"/"); err != nil {
-			return nil, err
-		}
+	if t.Logging {
+		t.Logging, t.Stopped = false, r.Now.UTC()
 	}
-	return struct{}{}, nil
+	t.Deleted = r.Now.UTC()
+	return struct{}{}, store.Save(tx, DeletedBucket, t.ID, t)
 }
 
 func removeAll(tx *bolt.Tx, bucket []byte, prefix string) error {
