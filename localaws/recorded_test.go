@@ -4,8 +4,10 @@ import (
 	"encoding/xml"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -250,4 +252,205 @@ func TestRecorded_KMSErrors(t *testing.T) {
 	primary := made(t, c, func(in *kms.CreateKeyInput) { in.MultiRegion = aws.Bool(true) })
 	_, answer := send(t, s, "POST", "/", `{"KeyId":"`+*primary.KeyId+`","ReplicaRegion":"eu-west-1"}`, map[string]string{"X-Amz-Target": "TrentService.ReplicateKey", "Authorization": signature("alice", "us-east-1", "kms")})
 	require.NotContains(t, answer, "ReplicaTags", "test_replicate_key: a replica without tags shows none")
+}
+
+// LocalStack's test_s3.py, at each row its test.
+func TestRecorded_S3MultipartErrors(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "parts")
+	begin := func(algorithm types.ChecksumAlgorithm) (path, id string) {
+		out, err := c.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String("parts"), Key: aws.String("k"), ChecksumAlgorithm: algorithm})
+		require.NoError(t, err)
+		_, err = c.UploadPart(t.Context(), &s3.UploadPartInput{Bucket: aws.String("parts"), Key: aws.String("k"), UploadId: out.UploadId, PartNumber: aws.Int32(1),
+			Body: strings.NewReader("data"), ChecksumAlgorithm: algorithm})
+		require.NoError(t, err)
+		return "/parts/k?uploadId=" + *out.UploadId, *out.UploadId
+	}
+	plain, plainID := begin("")
+	digests, digestsID := begin(types.ChecksumAlgorithmSha256)
+	const etag, otherETag = "8d777f385d3dfec8815d20f7496026dc", "d41d8cd98f00b204e9800998ecf8427e"
+	document := func(parts ...string) string {
+		return "<CompleteMultipartUpload>" + strings.Join(parts, "") + "</CompleteMultipartUpload>"
+	}
+	part := func(number, etag, more string) string {
+		return "<Part><PartNumber>" + number + "</PartNumber><ETag>\"" + etag + "\"</ETag>" + more + "</Part>"
+	}
+	type elements = map[string]string
+	invalidPart := func(upload, number, etag string) elements {
+		return elements{"Code": "InvalidPart", "UploadId": upload, "PartNumber": number, "ETag": etag,
+			"Message": "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."}
+	}
+	for _, row := range []struct {
+		name, path, body string
+		want             elements
+	}{
+		{"test_multipart_complete_multipart_too_small: no document", plain, "", elements{"Code": "InvalidRequest", "Message": "You must specify at least one part"}},
+		{"test_multipart_complete_multipart_wrong_part: number", plain, document(part("2", etag, "")), invalidPart(plainID, "2", etag)},
+		{"test_multipart_complete_multipart_wrong_part: ETag", plain, document(part("1", otherETag, "")), invalidPart(plainID, "1", otherETag)},
+		{"test_multipart_parts_checksum_exceptions", plain, document(part("1", etag, "<ChecksumSHA256>Om7weQ85riezG3pUsT5uZEU0MyMpUsjRpIRFbDt2AQE=</ChecksumSHA256>")), invalidPart(plainID, "1", etag)},
+		{"test_complete_multipart_parts_order", plain, document(part("1", etag, ""), part("1", etag, "")), elements{"Code": "InvalidPartOrder", "UploadId": plainID,
+			"Message": "The list of parts was not in ascending order. Parts must be ordered by part number."}},
+		{"test_complete_multipart_parts_checksum: another", digests, document(part("1", etag, "<ChecksumSHA256>mDSHbc+wXLFnpcJJU+uljErImxrfV/KPL50JrxB+6PA=</ChecksumSHA256>")), invalidPart(digestsID, "1", etag)},
+		{"test_complete_multipart_parts_checksum: none", digests, document(part("1", etag, "")), elements{"Code": "InvalidRequest",
+			"Message": "The upload was created using a sha256 checksum. The complete request must include the checksum for each part. It was missing for part 1 in the request."}},
+	} {
+		require.Equal(t, row.want, s3Error(t, s, "POST", row.path, row.body, nil), row.name)
+	}
+}
+
+// LocalStack's test_s3.py: test_get_object_attributes, test_get_object_part.
+func TestRecorded_S3Parts(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "parts")
+	in := &s3.CreateMultipartUploadInput{Bucket: aws.String("parts"), Key: aws.String("k")}
+	upload, err := c.CreateMultipartUpload(t.Context(), in)
+	require.NoError(t, err)
+	part, err := c.UploadPart(t.Context(), &s3.UploadPartInput{Bucket: in.Bucket, Key: in.Key, UploadId: upload.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("x")})
+	require.NoError(t, err)
+	_, err = c.CompleteMultipartUpload(t.Context(), &s3.CompleteMultipartUploadInput{Bucket: in.Bucket, Key: in.Key, UploadId: upload.UploadId,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: part.ETag}}}})
+	require.NoError(t, err)
+	read, err := c.GetObjectAttributes(t.Context(), &s3.GetObjectAttributesInput{Bucket: in.Bucket, Key: in.Key, ObjectAttributes: []types.ObjectAttributes{"ObjectParts"}})
+	require.NoError(t, err)
+	require.Equal(t, &types.GetObjectAttributesParts{TotalPartsCount: aws.Int32(1)}, read.ObjectParts, "parts without checksums are not listed")
+	require.Equal(t, map[string]string{"Code": "InvalidPartNumber", "Message": "The requested partnumber is not satisfiable", "ActualPartCount": "1", "PartNumberRequested": "2"},
+		s3Error(t, s, "GET", "/parts/k?partNumber=2", "", nil))
+}
+
+// LocalStack's test_s3.py: test_s3_copy_object_preconditions, test_s3_copy_object_src_not_exists,
+// test_s3_copy_object_in_place_suspended_only.
+func TestRecorded_S3Copies(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	versioned(t, c, "copies")
+	written := put(t, c, "copies", "k", "data")
+	marker, err := c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("copies"), Key: aws.String("gone")})
+	require.NoError(t, err)
+	const past, now = "Mon, 01 Jan 2024 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"
+	for condition, value := range map[string]string{"If-Match": "etag123", "If-Unmodified-Since": past, "If-None-Match": *written.ETag} {
+		require.Equal(t, map[string]string{"Code": "PreconditionFailed", "Message": "At least one of the pre-conditions you specified did not hold", "Condition": "x-amz-copy-source-" + condition},
+			s3Error(t, s, "PUT", "/copies/to", "", map[string]string{"X-Amz-Copy-Source": "copies/k", "X-Amz-Copy-Source-" + condition: value}))
+	}
+	require.Empty(t, s3Error(t, s, "PUT", "/copies/to", "", map[string]string{"X-Amz-Copy-Source": "copies/k", "X-Amz-Copy-Source-If-Modified-Since": now}), "a date in the future is none")
+	require.Equal(t, map[string]string{"Code": "InvalidRequest", "Message": "The source of a copy request may not specifically refer to a delete marker by version id."},
+		s3Error(t, s, "PUT", "/copies/to", "", map[string]string{"X-Amz-Copy-Source": "copies/gone?versionId=" + *marker.VersionId}))
+
+	setVersioning(t, c, "copies", "Suspended")
+	in := &s3.CopyObjectInput{Bucket: aws.String("copies"), Key: aws.String("to"), CopySource: aws.String("copies/k")}
+	copied, err := c.CopyObject(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, *written.VersionId, *copied.CopySourceVersionId)
+	require.Equal(t, "null", *copied.VersionId)
+	in.CopySource, in.Key = aws.String("copies/to"), aws.String("again")
+	copied, err = c.CopyObject(t.Context(), in)
+	require.NoError(t, err)
+	require.Nil(t, copied.CopySourceVersionId, "a source that is no version has no ID")
+}
+
+// LocalStack's test_s3.py: test_put_bucket_lifecycle_conf_exc.
+func TestRecorded_S3LifecycleErrors(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	makeBucket(t, s3Client(t, s, "alice"), "rules")
+	malformed := map[string]string{"Code": "MalformedXML", "Message": "The XML you provided was not well-formed or did not validate against our published schema"}
+	const days = "<Expiration><Days>7</Days></Expiration>"
+	for name, row := range map[string]struct {
+		filter, action string
+		want           map[string]string
+	}{
+		"And beside Prefix":  {"<And><Prefix>test</Prefix></And><Prefix></Prefix>", days, malformed},
+		"size beside Prefix": {"<ObjectSizeGreaterThan>500</ObjectSizeGreaterThan><Prefix></Prefix>", days, malformed},
+		"two tags of a key": {"<And><Tag><Key>k</Key><Value>a</Value></Tag><Tag><Key>k</Key><Value>b</Value></Tag></And>", days,
+			map[string]string{"Code": "InvalidRequest", "Message": "Duplicate Tag Keys are not allowed."}},
+		"not at midnight": {"", "<Expiration><Date>2023-01-01T02:02:00Z</Date></Expiration>",
+			map[string]string{"Code": "InvalidArgument", "ArgumentName": "Date", "ArgumentValue": "2023-01-01T02:02:00Z", "Message": "'Date' must be at midnight GMT"}},
+		"days and delete marker":  {"", "<Expiration><Days>1</Days><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>", malformed},
+		"two conditions in And":   {"<And><Prefix>test</Prefix><Tag><Key>k</Key><Value>a</Value></Tag></And>", days, map[string]string{}},
+		"at midnight, from there": {"", "<Expiration><Date>2023-01-01T00:00:00Z</Date></Expiration>", map[string]string{}},
+	} {
+		require.Equal(t, row.want, s3Error(t, s, "PUT", "/rules?lifecycle", "<LifecycleConfiguration><Rule><ID>r</ID><Filter>"+row.filter+"</Filter><Status>Enabled</Status>"+row.action+"</Rule></LifecycleConfiguration>", nil), name)
+	}
+}
+
+// LocalStack's test_s3.py: test_put_object_validation_sse_c, test_object_retrieval_sse_c.
+func TestRecorded_S3CustomerKeyErrors(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "customers")
+	allowSSEC(t, c, "customers")
+	put(t, c, "customers", "k", "x", withCustomerKey)
+	const prefix = "X-Amz-Server-Side-Encryption-Customer-"
+	short := map[string]string{prefix + "Algorithm": "AES256", prefix + "Key": *encoded("short"), prefix + "Key-Md5": *digest("short")}
+	require.Equal(t, map[string]string{"Code": "InvalidArgument", "ArgumentName": "x-amz-server-side-encryption", "ArgumentValue": "null", "Message": "The secret key was invalid for the specified algorithm."},
+		s3Error(t, s, "PUT", "/customers/k", "x", short))
+	require.Equal(t, "AccessDenied", s3Error(t, s, "GET", "/customers/k", "", short)["Code"], "not the object's key")
+	short[prefix+"Algorithm"] = "KMS"
+	require.Equal(t, map[string]string{"Code": "InvalidEncryptionAlgorithmError", "ArgumentName": "x-amz-server-side-encryption", "ArgumentValue": "KMS", "Message": "The Encryption request you specified is not valid. Supported value: AES256."},
+		s3Error(t, s, "PUT", "/customers/k", "x", short))
+}
+
+// LocalStack's test_s3.py, at each row its test.
+func TestRecorded_S3MoreErrors(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "plain")
+	upload, err := c.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String("plain"), Key: aws.String("k")})
+	require.NoError(t, err)
+	versioned(t, c, "versions")
+	_, err = c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("versions"), Key: aws.String("k")})
+	require.NoError(t, err)
+	west := s3Client(t, s, "alice", config.WithRegion("us-west-2"))
+	_, err = west.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("west"), CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: "us-west-2"}})
+	require.NoError(t, err)
+	_, err = c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("locked"), ObjectLockEnabledForBucket: aws.Bool(true)})
+	require.NoError(t, err)
+	put(t, c, "locked", "k", "x", func(in *s3.PutObjectInput) {
+		in.ObjectLockMode, in.ObjectLockRetainUntilDate = types.ObjectLockModeGovernance, aws.Time(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC))
+	})
+	log := func(target string) string {
+		return "<BucketLoggingStatus><LoggingEnabled><TargetBucket>" + target + "</TargetBucket><TargetPrefix>log</TargetPrefix></LoggingEnabled></BucketLoggingStatus>"
+	}
+	type elements = map[string]string
+	malformed := elements{"Code": "MalformedXML", "Message": "The XML you provided was not well-formed or did not validate against our published schema"}
+	badDigest := func(expected string) elements {
+		return elements{"Code": "BadDigest", "Message": "The Content-MD5 you specified did not match what we received.", "ExpectedDigest": expected, "CalculatedDigest": "Q3uTDbhLgHnC3YBKcZNrXw=="}
+	}
+	const otherMD5 = "CYketZBSTjX8czcs3cXVlg=="
+	for _, row := range []struct {
+		name, method, path, body string
+		headers, want            elements
+	}{
+		{"test_multipart_no_such_upload", "POST", "/plain/k?uploadId=fakeid", "", nil, elements{"Code": "NoSuchUpload", "UploadId": "fakeid",
+			"Message": "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."}},
+		{"test_s3_copy_object_wrong_format", "PUT", "/plain/k", "", elements{"X-Amz-Copy-Source": "wrongformat"}, elements{"Code": "InvalidArgument", "Message": "Invalid copy source object key",
+			"ArgumentName": "x-amz-copy-source", "ArgumentValue": "x-amz-copy-source"}},
+		{"test_s3_checksum_no_algorithm", "PUT", "/plain/k", "x", elements{"X-Amz-Checksum-Crc32": "x", "X-Amz-Checksum-Sha256": "x"}, elements{"Code": "InvalidRequest",
+			"Message": "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."}},
+		{"test_s3_invalid_content_md5: none", "PUT", "/plain/k", "something", elements{"Content-Md5": "000"}, elements{"Code": "InvalidDigest", "Message": "The Content-MD5 you specified was invalid.", "Content-MD5": "000"}},
+		{"test_s3_invalid_content_md5: object", "PUT", "/plain/k", "something", elements{"Content-Md5": otherMD5}, badDigest("09891eb590524e35fc73372cddc5d596")},
+		{"test_s3_invalid_content_md5: part", "PUT", "/plain/k?partNumber=1&uploadId=" + *upload.UploadId, "something", elements{"Content-Md5": otherMD5}, badDigest(otherMD5)},
+		{"test_post_object_with_storage_class", "PUT", "/plain/k", "", elements{"X-Amz-Storage-Class": "FakeClass"}, elements{"Code": "InvalidStorageClass", "Message": "The storage class you specified is not valid", "StorageClassRequested": "FakeClass"}},
+		{"test_put_object_acl_on_delete_marker: put", "PUT", "/versions/k?acl", "", elements{"X-Amz-Acl": "private"}, elements{"Code": "MethodNotAllowed", "Message": "The specified method is not allowed against this resource.", "Method": "PUT", "ResourceType": "DeleteMarker"}},
+		{"test_put_object_acl_on_delete_marker: get", "GET", "/versions/k?acl", "", nil, elements{"Code": "NoSuchKey", "Message": "The specified key does not exist.", "Key": "k"}},
+		{"test_put_object_legal_hold_exc", "PUT", "/plain/k?legal-hold", "<LegalHold/>", nil, malformed},
+		{"test_s3_object_retention_exc: no date", "PUT", "/locked/k?retention", "<Retention><Mode>GOVERNANCE</Mode></Retention>", nil, malformed},
+		{"test_s3_object_retention_exc: no bypass", "PUT", "/locked/k?retention", "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2024-01-01T00:00:00Z</RetainUntilDate></Retention>", nil, elements{"Code": "AccessDenied",
+			"Message": "Access Denied because object protected by object lock."}},
+		{"test_put_bucket_logging_wrong_target", "PUT", "/plain?logging", log("none"), nil, elements{"Code": "InvalidTargetBucketForLogging", "Message": "The target bucket for logging does not exist", "TargetBucket": "none"}},
+		{"test_put_bucket_logging_cross_locations", "PUT", "/plain?logging", log("west"), nil, elements{"Code": "CrossLocationLoggingProhibitted", "Message": "Cross S3 location logging not allowed. ", "TargetBucketLocation": "us-west-2"}}, //nolint:misspell // as S3 spells it
+	} {
+		require.Equal(t, row.want, s3Error(t, s, row.method, row.path, row.body, row.headers), row.name)
+	}
+
+	put(t, c, "plain", "k", "test-checksum", func(in *s3.PutObjectInput) { in.ChecksumAlgorithm = types.ChecksumAlgorithmSha1 })
+	read, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("plain"), Key: aws.String("k"), ChecksumMode: "enabled"})
+	require.NoError(t, err)
+	require.Equal(t, "jbXkHAsXUrubtL3dqDQ4w+7WXc0=", *read.ChecksumSHA1, "test_s3_get_object_checksum: the case does not matter")
 }

@@ -173,7 +173,7 @@ func TestCustomerKey_Refuses(t *testing.T) {
 	c := s3Client(t, s, "alice", noRetries)
 	makeBucket(t, c, "wrong")
 	allowSSEC(t, c, "wrong")
-	key, digest := *encoded(customerKey), *digest(customerKey)
+	key, shortDigest, digest := *encoded(customerKey), *digest("short"), *digest(customerKey)
 	const algorithm, secret, hash, sse = "X-Amz-Server-Side-Encryption-Customer-Algorithm", "X-Amz-Server-Side-Encryption-Customer-Key", "X-Amz-Server-Side-Encryption-Customer-Key-Md5", "X-Amz-Server-Side-Encryption"
 	for name, row := range map[string]struct {
 		headers       map[string]string
@@ -183,7 +183,7 @@ func TestCustomerKey_Refuses(t *testing.T) {
 		"another algorithm": {map[string]string{algorithm: "AES128", secret: key, hash: digest}, "InvalidEncryptionAlgorithmError", "Supported value: AES256."},
 		"no key":            {map[string]string{algorithm: "AES256", hash: digest}, "InvalidArgument", "must provide an appropriate secret key."},
 		"no digest":         {map[string]string{algorithm: "AES256", secret: key}, "InvalidArgument", "must provide the client calculated MD5 of the secret key."},
-		"a short key":       {map[string]string{algorithm: "AES256", secret: key[:20], hash: digest}, "InvalidArgument", "The secret key was invalid for the specified algorithm."},
+		"a short key":       {map[string]string{algorithm: "AES256", secret: *encoded("short"), hash: shortDigest}, "InvalidArgument", "The secret key was invalid for the specified algorithm."},
 		"another digest":    {map[string]string{algorithm: "AES256", secret: *encoded(anotherKey), hash: digest}, "InvalidArgument", "The calculated MD5 hash of the key did not match the hash that was provided."},
 		"SSE-KMS too":       {map[string]string{algorithm: "AES256", secret: key, hash: digest, sse: "aws:kms"}, "InvalidArgument", "is incompatible with the encryption method specified"},
 	} {

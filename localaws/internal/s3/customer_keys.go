@@ -40,6 +40,9 @@ func (c *call) chooseCustomerKey() (sseChoice, error) {
 		return sseChoice{}, errInvalidArgument(strings.ToLower(headerSSE), sse, "Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
 	}
 	key, err := c.customerKey(customerPrefix)
+	if err == nil && len(key) != 32 {
+		err = errCustomerKey("null", "The secret key was invalid for the specified algorithm.")
+	}
 	return sseChoice{algorithm: sseC, customer: key}, err
 }
 
@@ -47,35 +50,40 @@ func errSSECBlocked(bucket string) *wire.Error {
 	return wire.Errf(http.StatusForbidden, "AccessDenied", "The SSE-C encryption type is blocked for the bucket %s: its encryption configuration blocks server-side encryption with customer-provided keys.", bucket)
 }
 
-// customerKey reads the key of the request. No error repeats any part of it.
+// errCustomerKey is what is wrong with the headers of a key. S3 names none of them.
+// Recorded: localstack test_s3.snapshot.json, test_put_object_validation_sse_c.
+func errCustomerKey(algorithm, message string) *wire.Error {
+	return errInvalidArgument(strings.ToLower(headerSSE), algorithm, "%s", message)
+}
+
+// customerKey reads the key of the request. No error repeats any part of it. A key of
+// another length than AES-256 has is wrong where an object is read, as any other key that
+// is not the object's (recorded: test_object_retrieval_sse_c).
 func (c *call) customerKey(prefix string) ([]byte, error) {
 	if !c.Secure {
 		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.")
 	}
-	invalid := func(name, value, message string) error {
-		return errInvalidArgument(strings.ToLower(prefix+name), value, "%s", message)
-	}
 	const must = "Requests specifying Server Side Encryption with Customer provided keys must provide "
 	switch algorithm := c.header(prefix + "Algorithm"); {
 	case algorithm == "":
-		return nil, invalid("Algorithm", "null", must+"a valid encryption algorithm.")
+		return nil, errCustomerKey("null", must+"a valid encryption algorithm.")
 	case algorithm != sseS3:
 		e := wire.Errf(http.StatusBadRequest, "InvalidEncryptionAlgorithmError", "The Encryption request you specified is not valid. Supported value: AES256.")
-		e.Extra = map[string]string{"ArgumentName": strings.ToLower(prefix + "Algorithm"), "ArgumentValue": algorithm}
+		e.Extra = map[string]string{"ArgumentName": strings.ToLower(headerSSE), "ArgumentValue": algorithm}
 		return nil, e
 	case c.header(prefix+"Key") == "":
-		return nil, invalid("Key", "null", must+"an appropriate secret key.")
+		return nil, errCustomerKey("null", must+"an appropriate secret key.")
 	case c.header(prefix+"Key-Md5") == "":
-		return nil, invalid("Key-Md5", "null", must+"the client calculated MD5 of the secret key.")
+		return nil, errCustomerKey("null", must+"the client calculated MD5 of the secret key.")
 	}
 	key, err := base64.StdEncoding.DecodeString(c.header(prefix + "Key"))
-	if err != nil || len(key) != 32 {
-		return nil, invalid("Key", "", "The secret key was invalid for the specified algorithm.")
+	if err != nil {
+		return nil, errCustomerKey("null", "The secret key was invalid for the specified algorithm.")
 	}
 	digest := newMD5()
 	digest.Write(key) // hashes never fail
 	if sum := c.header(prefix + "Key-Md5"); sum != base64.StdEncoding.EncodeToString(digest.Sum(nil)) {
-		return nil, invalid("Key-Md5", sum, "The calculated MD5 hash of the key did not match the hash that was provided.")
+		return nil, errCustomerKey("null", "The calculated MD5 hash of the key did not match the hash that was provided.")
 	}
 	return key, nil
 }

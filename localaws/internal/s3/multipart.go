@@ -348,12 +348,22 @@ func completeMultipartUpload(c *call) (*response, error) {
 	for name := range checksums {
 		c.HTTP.Header.Del("X-Amz-Checksum-" + name)
 	}
-	if err := c.readXML("CompleteMultipartUpload", &in); err != nil {
+	body, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
+	if len(body) == 0 { // recorded: localstack test_s3.snapshot.json, test_multipart_complete_multipart_too_small
+		if _, err := c.findUpload(); err != nil {
+			return nil, err
+		}
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "You must specify at least one part")
+	}
+	if err := parseXML(body, "CompleteMultipartUpload", &in); err != nil {
 		return nil, err
 	}
 	var u uploadRecord
 	var uploaded []partRecord
-	err := c.s.db.View(func(tx *bolt.Tx) (err error) {
+	err = c.s.db.View(func(tx *bolt.Tx) (err error) {
 		if u, err = c.upload(tx); err != nil {
 			return err
 		}
@@ -377,7 +387,7 @@ func completeMultipartUpload(c *call) (*response, error) {
 		}
 		return c.completed(&u.Object)
 	}
-	parts, err := chooseParts(in.Parts, uploaded)
+	parts, err := u.chooseParts(in.Parts, uploaded)
 	if err != nil {
 		return nil, err
 	}
@@ -442,12 +452,13 @@ func (c *call) completed(o *objectRecord) (*response, error) {
 	return a, nil
 }
 
-// chooseParts finds the parts that the client lists among those uploaded.
-func chooseParts(listed []completedPart, uploaded []partRecord) ([]partRecord, error) {
+// chooseParts finds the parts that the client lists among those uploaded. Recorded:
+// localstack test_s3.snapshot.json, test_complete_multipart_parts_order,
+// test_multipart_complete_multipart_wrong_part and test_complete_multipart_parts_checksum.
+func (u *uploadRecord) chooseParts(listed []completedPart, uploaded []partRecord) ([]partRecord, error) {
 	if len(listed) == 0 {
 		return nil, errMalformedXML()
 	}
-	invalid := wire.Errf(http.StatusBadRequest, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
 	byNumber := map[int]partRecord{}
 	for _, p := range uploaded {
 		byNumber[p.Number] = p
@@ -455,7 +466,9 @@ func chooseParts(listed []completedPart, uploaded []partRecord) ([]partRecord, e
 	last := 0
 	for _, l := range listed {
 		if l.PartNumber <= last {
-			return nil, wire.Errf(http.StatusBadRequest, "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.")
+			e := wire.Errf(http.StatusBadRequest, "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.")
+			e.Extra = map[string]string{"UploadId": u.ID}
+			return nil, e
 		}
 		last = l.PartNumber
 	}
@@ -463,12 +476,15 @@ func chooseParts(listed []completedPart, uploaded []partRecord) ([]partRecord, e
 	for i, l := range listed {
 		p, ok := byNumber[l.PartNumber]
 		if !ok || strings.Trim(l.ETag, `"`) != p.ETag {
-			return nil, invalid
+			return nil, u.errInvalidPart(l)
 		}
 		for name := range checksums {
 			if v := *l.field(name); v != "" && (name != p.Algorithm || v != p.Checksum) {
-				return nil, invalid
+				return nil, u.errInvalidPart(l)
 			}
+		}
+		if u.Composite && *l.field(u.Algorithm) == "" {
+			return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "The upload was created using a %s checksum. The complete request must include the checksum for each part. It was missing for part %d in the request.", u.Algorithm, l.PartNumber)
 		}
 		if p.Size < minPart && i < len(listed)-1 {
 			e := wire.Errf(http.StatusBadRequest, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size")
@@ -478,6 +494,12 @@ func chooseParts(listed []completedPart, uploaded []partRecord) ([]partRecord, e
 		parts = append(parts, p)
 	}
 	return parts, nil
+}
+
+func (u *uploadRecord) errInvalidPart(l completedPart) *wire.Error {
+	e := wire.Errf(http.StatusBadRequest, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
+	e.Extra = map[string]string{"UploadId": u.ID, "PartNumber": strconv.Itoa(l.PartNumber), "ETag": strings.Trim(l.ETag, `"`)}
+	return e
 }
 
 // joinParts decrypts the parts and encrypts the whole, under the upload's data

@@ -154,10 +154,8 @@ func putObjectRetention(c *call) (*response, error) {
 	if err := c.readXML("Retention", &in); err != nil {
 		return nil, err
 	}
-	if in.Mode != "" {
-		if err := checkRetention(in.Mode, in.Until.Time, nil, c.Now); err != nil {
-			return nil, err
-		}
+	if (in.Mode == "") != in.Until.IsZero() { // recorded: see below
+		return nil, errMalformedXML()
 	}
 	return c.changeObject(func(o *objectRecord) error {
 		hold := o.LegalHold
@@ -165,6 +163,11 @@ func putObjectRetention(c *call) (*response, error) {
 		weaker := in.Mode == "" || in.Until.Before(o.LockUntil) || o.LockMode == "COMPLIANCE" && in.Mode != "COMPLIANCE"
 		if weaker && o.locked(c) {
 			return wire.Errf(http.StatusForbidden, "AccessDenied", "Access Denied because object protected by object lock.")
+		}
+		if in.Mode != "" { // after the lock: recorded, localstack test_s3.snapshot.json, test_s3_object_retention_exc
+			if err := checkRetention(in.Mode, in.Until.Time, nil, c.Now); err != nil {
+				return err
+			}
 		}
 		o.LegalHold, o.LockMode, o.LockUntil = hold, in.Mode, in.Until.Time
 		if in.Mode == "" {
@@ -190,15 +193,15 @@ func getObjectLegalHold(c *call) (*response, error) {
 }
 
 func putObjectLegalHold(c *call) (*response, error) {
-	if !c.b.ObjectLock {
-		return nil, errNoLock()
-	}
 	var in legalHold
 	if err := c.readXML("LegalHold", &in); err != nil {
 		return nil, err
 	}
 	if in.Status != "ON" && in.Status != "OFF" {
 		return nil, errMalformedXML()
+	}
+	if !c.b.ObjectLock { // recorded: localstack test_s3.snapshot.json, test_put_object_legal_hold_exc
+		return nil, errNoLock()
 	}
 	return c.changeObject(func(o *objectRecord) error { o.LegalHold = in.Status; return nil })
 }

@@ -327,7 +327,9 @@ func (c *call) describe(o *objectRecord) error {
 	case class == "STANDARD":
 		delete(o.Headers, "X-Amz-Storage-Class")
 	case class != "" && !slices.Contains(storageClasses, class):
-		return wire.Errf(http.StatusBadRequest, "InvalidStorageClass", "The storage class you specified is not valid")
+		e := wire.Errf(http.StatusBadRequest, "InvalidStorageClass", "The storage class you specified is not valid")
+		e.Extra = map[string]string{"StorageClassRequested": class} // recorded: localstack test_s3.snapshot.json, test_post_object_with_storage_class
+		return e
 	}
 	size := 0
 	for name, values := range c.HTTP.Header {
@@ -493,11 +495,14 @@ func (o *objectRecord) checksumHeaders() map[string]string {
 	if o.Checksum == "" {
 		return nil
 	}
-	kind := "FULL_OBJECT"
+	return map[string]string{"X-Amz-Checksum-" + o.ChecksumAlgorithm: o.Checksum, "X-Amz-Checksum-Type": o.checksumType()}
+}
+
+func (o *objectRecord) checksumType() string {
 	if strings.Contains(o.Checksum, "-") {
-		kind = "COMPOSITE"
+		return "COMPOSITE"
 	}
-	return map[string]string{"X-Amz-Checksum-" + o.ChecksumAlgorithm: o.Checksum, "X-Amz-Checksum-Type": kind}
+	return "FULL_OBJECT"
 }
 
 // intParam reads a whole number from the query.

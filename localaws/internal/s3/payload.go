@@ -54,6 +54,7 @@ type payload struct {
 	algorithm string // of checksum: "crc32"
 
 	wantMD5, wantSHA256, wantChecksum []byte // nil where the client did not say
+	shownMD5                          string // wantMD5 as S3 repeats it
 	trailer                           bool   // the checksum comes behind the body
 	open                              bool   // the length is not known before the end
 }
@@ -98,9 +99,14 @@ func (c *call) payload(limit int64) (*payload, error) {
 	if v := h.Get("Content-Md5"); v != "" {
 		want, err := base64.StdEncoding.DecodeString(v)
 		if err != nil || len(want) != md5.Size {
-			return nil, wire.Errf(http.StatusBadRequest, "InvalidDigest", "The Content-MD5 you specified was invalid.")
+			e := wire.Errf(http.StatusBadRequest, "InvalidDigest", "The Content-MD5 you specified was invalid.")
+			e.Extra = map[string]string{"Content-MD5": v}
+			return nil, e
 		}
-		p.wantMD5 = want
+		p.wantMD5, p.shownMD5 = want, hex.EncodeToString(want)
+		if c.Operation == "UploadPart" {
+			p.shownMD5 = v
+		}
 	}
 	return p, p.readChecksum(c)
 }
@@ -132,14 +138,17 @@ func (p *payload) readChecksum(c *call) error {
 		}
 		p.algorithm, p.trailer = name, true
 	}
+	var sent []string
 	for name := range checksums {
+		if c.header("X-Amz-Checksum-"+name) != "" {
+			sent = append(sent, name)
+		}
+	}
+	if len(sent) > 1 || len(sent) > 0 && p.algorithm != "" {
+		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+	}
+	for _, name := range sent {
 		v := c.header("X-Amz-Checksum-" + name)
-		if v == "" {
-			continue
-		}
-		if p.algorithm != "" {
-			return wire.Errf(http.StatusBadRequest, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
-		}
 		want, err := base64.StdEncoding.DecodeString(v)
 		if err != nil || len(want) != checksums[name]().Size() {
 			return wire.Errf(http.StatusBadRequest, "InvalidRequest", "Value for x-amz-checksum-%s header is invalid.", name)
@@ -217,7 +226,11 @@ func (p *payload) end(err error) error {
 	case p.wantSHA256 != nil && !slices.Equal(p.wantSHA256, p.sha256.Sum(nil)):
 		return wire.Errf(http.StatusBadRequest, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.")
 	case p.wantMD5 != nil && !slices.Equal(p.wantMD5, p.md5.Sum(nil)):
-		return wire.Errf(http.StatusBadRequest, "BadDigest", "The Content-MD5 you specified did not match what we received.")
+		e := wire.Errf(http.StatusBadRequest, "BadDigest", "The Content-MD5 you specified did not match what we received.")
+		e.Extra = map[string]string{ // recorded: localstack test_s3.snapshot.json, test_s3_invalid_content_md5
+			"ExpectedDigest": p.shownMD5, "CalculatedDigest": base64.StdEncoding.EncodeToString(p.md5.Sum(nil)),
+		}
+		return e
 	case p.wantChecksum != nil && !slices.Equal(p.wantChecksum, p.checksum.Sum(nil)):
 		return wire.Errf(http.StatusBadRequest, "BadDigest", "The %s you specified did not match the calculated checksum.", strings.ToUpper(p.algorithm))
 	}

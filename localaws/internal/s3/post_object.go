@@ -118,8 +118,6 @@ func (c *call) asPut(form *postForm) (*call, error) {
 				tags.Add(t.Key, t.Value)
 			}
 			h.Set("X-Amz-Tagging", tags.Encode())
-		case name == "awsaccesskeyid", name == "signature":
-			return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
 		case !put.Signed: // else a policy has to cover it
 			return nil, wire.NotImplemented("s3", "the form field "+name+" of PostObject")
 		}
@@ -135,6 +133,9 @@ func (c *call) asPut(form *postForm) (*call, error) {
 // authenticateForm finds the caller by the form's credential.
 func (c *call) authenticateForm(form *postForm) error {
 	c.Who, c.Signed = wire.Identity{}, false
+	if form.fields["awsaccesskeyid"] != "" || form.fields["signature"] != "" {
+		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+	}
 	policy, signature := form.fields["policy"], form.fields["x-amz-signature"]
 	if policy == "" && signature == "" {
 		return nil // anonymous

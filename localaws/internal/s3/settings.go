@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
 	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
@@ -488,6 +489,9 @@ func checkLifecycleRule(rule xmlNode) error {
 			if len(n.Children) == 0 {
 				return errMalformedXML()
 			}
+			if err := checkLifecycleDate(n); err != nil {
+				return err
+			}
 		default:
 			return errMalformedXML()
 		}
@@ -497,6 +501,38 @@ func checkLifecycleRule(rule xmlNode) error {
 		return errMalformedXML()
 	case actions == 0:
 		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "At least one action needs to be specified in a rule.")
+	}
+	return checkLifecycleFilter(rule.element("Filter"))
+}
+
+// checkLifecycleDate wants an action at midnight, and a delete marker to expire on its
+// own. Which form of the date S3 repeats is [U]. Recorded: localstack
+// test_s3.snapshot.json, test_put_bucket_lifecycle_conf_exc.
+func checkLifecycleDate(action xmlNode) error {
+	date, days := action.child("Date"), action.child("Days")
+	if action.child("ExpiredObjectDeleteMarker") == "true" && (date != "" || days != "") {
+		return errMalformedXML()
+	}
+	if at, err := time.Parse(time.RFC3339, date); err == nil && !at.Equal(at.UTC().Truncate(24*time.Hour)) {
+		return errInvalidArgument("Date", date, "'Date' must be at midnight GMT")
+	}
+	return nil
+}
+
+// checkLifecycleFilter wants one condition, or several in And. Recorded: see checkLifecycleDate.
+func checkLifecycleFilter(filter xmlNode) error {
+	if len(filter.Children) > 1 {
+		return errMalformedXML()
+	}
+	keys := map[string]bool{}
+	for _, n := range filter.element("And").Children {
+		if n.XMLName.Local != "Tag" {
+			continue
+		}
+		if key := n.child("Key"); keys[key] {
+			return wire.Errf(http.StatusBadRequest, "InvalidRequest", "Duplicate Tag Keys are not allowed.")
+		}
+		keys[n.child("Key")] = true
 	}
 	return nil
 }
@@ -526,6 +562,18 @@ func getBucketLogging(c *call) (*response, error) {
 	return xmlAnswer("BucketLoggingStatus", struct{}{})
 }
 
+// errCrossLocationLogging is S3's error, as S3 spells it. Recorded: localstack
+// test_s3.snapshot.json, test_put_bucket_logging_cross_locations and
+// test_put_bucket_logging_wrong_target.
+func errCrossLocationLogging(source, target string) *wire.Error {
+	e := wire.Errf(http.StatusForbidden, "CrossLocationLoggingProhibitted", "Cross S3 location logging not allowed. ") //nolint:misspell // as S3 spells it
+	e.Extra = map[string]string{"TargetBucketLocation": target}
+	if source != "us-east-1" {
+		e.Extra["SourceBucketLocation"] = source
+	}
+	return e
+}
+
 func putBucketLogging(c *call) (*response, error) {
 	var in xmlNode
 	if err := c.readXML("BucketLoggingStatus", &in); err != nil {
@@ -538,8 +586,13 @@ func putBucketLogging(c *call) (*response, error) {
 			return nil, errMalformedXML()
 		}
 		target := c.s.bucket(enabled.child("TargetBucket"))
-		if target == nil || target.Account != c.b.Account || target.Region != c.b.Region {
-			return nil, wire.Errf(http.StatusBadRequest, "InvalidTargetBucketForLogging", "The target bucket for logging does not exist")
+		if target == nil || target.Account != c.b.Account {
+			e := wire.Errf(http.StatusBadRequest, "InvalidTargetBucketForLogging", "The target bucket for logging does not exist")
+			e.Extra = map[string]string{"TargetBucket": enabled.child("TargetBucket")}
+			return nil, e
+		}
+		if target.Region != c.b.Region {
+			return nil, errCrossLocationLogging(c.b.Region, target.Region)
 		}
 		b, err := s3XML("BucketLoggingStatus", in)
 		if err != nil {
