@@ -2,6 +2,7 @@ package localaws
 
 import (
 	"encoding/xml"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -300,7 +301,8 @@ func TestRecorded_S3MultipartErrors(t *testing.T) {
 	}
 }
 
-// LocalStack's test_s3.py: test_get_object_attributes, test_get_object_part.
+// LocalStack's test_s3.py: test_get_object_attributes, test_get_object_part,
+// test_complete_multipart_parts_checksum.
 func TestRecorded_S3Parts(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -319,10 +321,23 @@ func TestRecorded_S3Parts(t *testing.T) {
 	require.Equal(t, &types.GetObjectAttributesParts{TotalPartsCount: aws.Int32(1)}, read.ObjectParts, "parts without checksums are not listed")
 	require.Equal(t, map[string]string{"Code": "InvalidPartNumber", "Message": "The requested partnumber is not satisfiable", "ActualPartCount": "1", "PartNumberRequested": "2"},
 		s3Error(t, s, "GET", "/parts/k?partNumber=2", "", nil))
+
+	in.Key, in.ChecksumAlgorithm = aws.String("digests"), types.ChecksumAlgorithmSha256
+	upload, err = c.CreateMultipartUpload(t.Context(), in)
+	require.NoError(t, err)
+	part, err = c.UploadPart(t.Context(), &s3.UploadPartInput{Bucket: in.Bucket, Key: in.Key, UploadId: upload.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("x"), ChecksumAlgorithm: in.ChecksumAlgorithm})
+	require.NoError(t, err)
+	whole, err := c.CompleteMultipartUpload(t.Context(), &s3.CompleteMultipartUploadInput{Bucket: in.Bucket, Key: in.Key, UploadId: upload.UploadId,
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: []types.CompletedPart{{PartNumber: aws.Int32(1), ETag: part.ETag, ChecksumSHA256: part.ChecksumSHA256}}}})
+	require.NoError(t, err)
+	read, err = c.GetObjectAttributes(t.Context(), &s3.GetObjectAttributesInput{Bucket: in.Bucket, Key: in.Key, ObjectAttributes: []types.ObjectAttributes{"Checksum", "ObjectParts"}})
+	require.NoError(t, err)
+	require.Equal(t, *whole.ChecksumSHA256, *read.Checksum.ChecksumSHA256+"-1", "without the number of parts")
+	require.Len(t, read.ObjectParts.Parts, 1)
 }
 
 // LocalStack's test_s3.py: test_s3_copy_object_preconditions, test_s3_copy_object_src_not_exists,
-// test_s3_copy_object_in_place_suspended_only.
+// test_s3_copy_object_in_place_suspended_only, test_copy_in_place_with_bucket_encryption, test_response_structure.
 func TestRecorded_S3Copies(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -350,6 +365,16 @@ func TestRecorded_S3Copies(t *testing.T) {
 	copied, err = c.CopyObject(t.Context(), in)
 	require.NoError(t, err)
 	require.Nil(t, copied.CopySourceVersionId, "a source that is no version has no ID")
+
+	makeBucket(t, c, "encrypted")
+	put(t, c, "encrypted", "k", "data")
+	itself := map[string]string{"X-Amz-Copy-Source": "encrypted/k"}
+	require.Equal(t, "InvalidRequest", s3Error(t, s, "PUT", "/encrypted/k", "", itself)["Code"])
+	require.Empty(t, s3Error(t, s, "PUT", "/encrypted?encryption", "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>", nil))
+	require.Empty(t, s3Error(t, s, "PUT", "/encrypted/k", "", itself), "the bucket's encryption was configured")
+	itself["X-Amz-Copy-Source"] = s.URL() + "/encrypted/k"
+	require.Empty(t, s3Error(t, s, "PUT", "/encrypted/url", "", itself), "the source is named by its URL")
+	require.Equal(t, "data", get(t, c, "encrypted", "url"))
 }
 
 // LocalStack's test_s3.py: test_put_bucket_lifecycle_conf_exc.
@@ -450,6 +475,13 @@ func TestRecorded_S3MoreErrors(t *testing.T) {
 	}
 
 	put(t, c, "plain", "k", "test-checksum", func(in *s3.PutObjectInput) { in.ChecksumAlgorithm = types.ChecksumAlgorithmSha1 })
+	list, err := http.NewRequestWithContext(t.Context(), "GET", s.URL()+"/plain?list-type=2", nil)
+	require.NoError(t, err)
+	list.Header.Set("Authorization", signature("alice", "us-east-1", "s3"))
+	listed, err := httpClient(t, s).Do(list)
+	require.NoError(t, err)
+	require.NoError(t, listed.Body.Close())
+	require.Equal(t, "us-east-1", listed.Header.Get("X-Amz-Bucket-Region"), "test_region_header_exists_outside_us_east_1")
 	read, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("plain"), Key: aws.String("k"), ChecksumMode: "enabled"})
 	require.NoError(t, err)
 	require.Equal(t, "jbXkHAsXUrubtL3dqDQ4w+7WXc0=", *read.ChecksumSHA1, "test_s3_get_object_checksum: the case does not matter")

@@ -169,6 +169,8 @@ func TestPresigned_Expires(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, status)
 	require.Equal(t, "AccessDenied", errorCode(t, body))
 	require.Contains(t, body, "Request has expired")
+	require.Contains(t, body, "<X-Amz-Expires>3600</X-Amz-Expires>") // recorded: localstack test_s3.py, test_s3_presigned_url_expired
+	require.Regexp(t, `<Expires>[^<]+Z</Expires><ServerTime>[^<]+Z</ServerTime>`, body)
 }
 
 func TestPresigned_HeadersAreTheSignedOnes(t *testing.T) {

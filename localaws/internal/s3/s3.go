@@ -210,7 +210,9 @@ func (c *call) findBucket() error {
 		e.Extra = map[string]string{"Bucket": c.bucket, "Endpoint": c.bucket + ".s3." + c.b.Region + ".amazonaws.com"}
 		return e
 	}
-	if c.Operation == "HeadBucket" { // says where the bucket is, even to those who may not read it
+	// HeadBucket says where the bucket is, even to those who may not read it; ListObjectsV2:
+	// recorded, localstack test_s3.snapshot.json, test_region_header_exists_outside_us_east_1.
+	if c.Operation == "HeadBucket" || c.Operation == "ListObjectsV2" {
 		c.W.Header().Set("X-Amz-Bucket-Region", c.b.Region)
 	}
 	return c.checkOwner("X-Amz-Expected-Bucket-Owner", c.b)

@@ -91,6 +91,8 @@ type bucketEncryption struct {
 	Algorithm string // "AES256" or "aws:kms"
 	KeyID     string // as typed; "" is the AWS-managed key
 	BucketKey bool
+	// Configured tells a configuration from what every bucket has without one.
+	Configured bool `json:",omitempty"`
 }
 
 // blocksSSEC reports whether SSE-C is refused, which it is in every new bucket.
@@ -132,7 +134,7 @@ func putBucketEncryption(c *call) (*response, error) {
 		return nil, errMalformedXML()
 	}
 	r := in.Rules[0]
-	e := bucketEncryption{Algorithm: sseS3, BucketKey: r.BucketKey}
+	e := bucketEncryption{Algorithm: sseS3, BucketKey: r.BucketKey, Configured: true}
 	if d := r.Default; d != nil {
 		e.Algorithm, e.KeyID = d.Algorithm, d.KeyID
 		switch {
