@@ -469,7 +469,7 @@ func TestRecorded_S3MoreErrors(t *testing.T) {
 		{"test_s3_object_retention_exc: no bypass", "PUT", "/locked/k?retention", "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2024-01-01T00:00:00Z</RetainUntilDate></Retention>", nil, elements{"Code": "AccessDenied",
 			"Message": "Access Denied because object protected by object lock."}},
 		{"test_put_bucket_logging_wrong_target", "PUT", "/plain?logging", log("none"), nil, elements{"Code": "InvalidTargetBucketForLogging", "Message": "The target bucket for logging does not exist", "TargetBucket": "none"}},
-		{"test_put_bucket_logging_cross_locations", "PUT", "/plain?logging", log("west"), nil, elements{"Code": "CrossLocationLoggingProhibitted", "Message": "Cross S3 location logging not allowed. ", "TargetBucketLocation": "us-west-2"}}, //nolint:misspell // as S3 spells it
+		{"test_put_bucket_logging_cross_locations", "PUT", "/plain?logging", log("west"), nil, elements{"Code": "CrossLocationLoggingProhibitted", "Message": "Cross S3 location logging not allowed. ", "TargetBucketLocation": "us-west-2"}},
 	} {
 		require.Equal(t, row.want, s3Error(t, s, row.method, row.path, row.body, row.headers), row.name)
 	}

@@ -568,7 +568,7 @@ func getBucketLogging(c *call) (*response, error) {
 // test_s3.snapshot.json, test_put_bucket_logging_cross_locations and
 // test_put_bucket_logging_wrong_target.
 func errCrossLocationLogging(source, target string) *wire.Error {
-	e := wire.Errf(http.StatusForbidden, "CrossLocationLoggingProhibitted", "Cross S3 location logging not allowed. ") //nolint:misspell // as S3 spells it
+	e := wire.Errf(http.StatusForbidden, "CrossLocationLoggingProhibitted", "Cross S3 location logging not allowed. ")
 	e.Extra = map[string]string{"TargetBucketLocation": target}
 	if source != "us-east-1" {
 		e.Extra["SourceBucketLocation"] = source
