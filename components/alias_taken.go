@@ -1,8 +1,10 @@
 package components
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/kms"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -30,8 +32,10 @@ func aliasIsFree(ctx *pulumi.Context, c pulumi.Resource, name string, aliases []
 }
 
 func aliasTaken(ctx *pulumi.Context, c pulumi.Resource, h *pulumi.ResourceHookArgs, name, alias string, taken func(kms.LookupKeyResult) bool) error {
-	key, err := kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: alias}, pulumi.Parent(c))
+	key, err := lookupInHook(ctx, c, alias)
 	switch {
+	case errors.Is(err, errNoAnswer):
+		return wrong("AliasName", "whether %s names a key already could not be found out: %w", alias, err)
 	case err != nil && noSuchAlias(err):
 		return nil
 	case err != nil: // KMS has the last word, and refuses a name that is taken
@@ -40,6 +44,31 @@ func aliasTaken(ctx *pulumi.Context, c pulumi.Resource, h *pulumi.ResourceHookAr
 		return nil
 	}
 	return checkTaken(h, name, alias, *key, taken)
+}
+
+// hookLimit bounds a call to the engine from a hook. After an interrupt the engine
+// completes the steps under way, and starts no default provider any more: a hook
+// whose call waits for one would keep the engine from ending, until a second
+// interrupt.
+const hookLimit = time.Minute
+
+var errNoAnswer = fmt.Errorf("no answer within %s; run the command again, unless it was interrupted", hookLimit)
+
+// lookupInHook is kms.LookupKey for a hook.
+func lookupInHook(ctx *pulumi.Context, c pulumi.Resource, alias string) (*kms.LookupKeyResult, error) {
+	var key *kms.LookupKeyResult
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		key, err = kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: alias}, pulumi.Parent(c))
+	}()
+	select {
+	case <-done:
+		return key, err
+	case <-time.After(hookLimit):
+		return nil, errNoAnswer
+	}
 }
 
 // noSuchAlias reports whether the provider's error is that there is no such alias.
