@@ -32,7 +32,9 @@ func aliasIsFree(ctx *pulumi.Context, c pulumi.Resource, name string, aliases []
 }
 
 func aliasTaken(ctx *pulumi.Context, c pulumi.Resource, h *pulumi.ResourceHookArgs, name, alias string, taken func(kms.LookupKeyResult) bool) error {
-	key, err := lookupInHook(ctx, c, alias)
+	key, err := answerBefore(time.After(hookLimit), func() (*kms.LookupKeyResult, error) {
+		return kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: alias}, pulumi.Parent(c))
+	})
 	switch {
 	case errors.Is(err, errNoAnswer):
 		return wrong("AliasName", "whether %s names a key already could not be found out: %w", alias, err)
@@ -54,19 +56,19 @@ const hookLimit = time.Minute
 
 var errNoAnswer = fmt.Errorf("no answer within %s; run the command again, unless it was interrupted", hookLimit)
 
-// lookupInHook is kms.LookupKey for a hook.
-func lookupInHook(ctx *pulumi.Context, c pulumi.Resource, alias string) (*kms.LookupKeyResult, error) {
-	var key *kms.LookupKeyResult
-	var err error
+// answerBefore is what lookup returns, or errNoAnswer if the limit comes first.
+func answerBefore(limit <-chan time.Time, lookup func() (*kms.LookupKeyResult, error)) (*kms.LookupKeyResult, error) {
 	done := make(chan struct{})
+	var found *kms.LookupKeyResult
+	var failed error
 	go func() {
 		defer close(done)
-		key, err = kms.LookupKey(ctx, &kms.LookupKeyArgs{KeyId: alias}, pulumi.Parent(c))
+		found, failed = lookup()
 	}()
 	select {
 	case <-done:
-		return key, err
-	case <-time.After(hookLimit):
+		return found, failed
+	case <-limit:
 		return nil, errNoAnswer
 	}
 }

@@ -1,8 +1,10 @@
 package components
 
 import (
+	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/pulumi/pulumi-aws/sdk/v6/go/aws/kms"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -81,4 +83,20 @@ func TestNoSuchAlias(t *testing.T) {
 	t.Parallel()
 	require.True(t, noSuchAlias(errors.New("invoking aws:kms/getKey:getKey: 1 error occurred:\n\t* reading KMS Key (alias/app): couldn't find resource")))
 	require.False(t, noSuchAlias(errors.New("reading KMS Key (alias/app): operation error KMS: DescribeKey, AccessDeniedException")))
+}
+
+func TestAnswerBefore(t *testing.T) {
+	t.Parallel()
+	reached := make(chan time.Time, 1)
+	reached <- time.Time{}
+	hangs := make(chan struct{})
+	defer close(hangs)
+	_, err := answerBefore(reached, func() (*kms.LookupKeyResult, error) { <-hangs; return nil, nil })
+	require.ErrorIs(t, err, errNoAnswer)
+
+	key, err := answerBefore(nil, func() (*kms.LookupKeyResult, error) { return &kms.LookupKeyResult{Arn: "a"}, nil })
+	require.NoError(t, err)
+	require.Equal(t, "a", key.Arn)
+	_, err = answerBefore(nil, func() (*kms.LookupKeyResult, error) { return nil, context.Canceled })
+	require.ErrorIs(t, err, context.Canceled)
 }

@@ -260,7 +260,7 @@ func build(ctx context.Context, dir string, info *pulumirpc.ProgramInfo) (progra
 	program = within("buildTarget")
 	if program == "" {
 		// No debugger sees a program that only this run needs. To link it without
-		// symbols takes two thirds of the time; traces of panics stay complete.
+		// symbols takes less time; traces of panics stay complete.
 		args = append(args, "-ldflags=-s -w")
 		tmp, err := os.MkdirTemp("", "pulumi-go-")
 		if err != nil {
