@@ -212,7 +212,9 @@ func (s *Server) openServices() (err error) {
 	if s.athena, err = athena.Open(s.db, s.identities, s.trail, catalog, s.s3, o.Trino, o.Now); err != nil {
 		return err
 	}
-	s.org = organizations.New(s.db, s.identities, s.trail)
+	if s.org, err = organizations.Open(s.db, s.identities, s.trail); err != nil {
+		return err
+	}
 	s.services = map[string]wire.Service{
 		"glue": catalog, "athena": s.athena, "organizations": s.org,
 		"kms": s.kms, "s3": s.s3, "ec2": ec2.New(s.db, s.identities, s.trail, s.kms), "sts": s.sts, "cloudtrail": s.trail,
@@ -251,7 +253,8 @@ type Organization = organizations.Organization
 type OrganizationAccount = organizations.Account
 
 // SetOrganization makes the organization, or replaces it. One without an ID removes
-// it. Roles in its accounts are made by [Server.SetRole].
+// it. Roles in its accounts are made by [Server.SetRole]. An organization that has a
+// trail keeps its ID and its management account.
 func (s *Server) SetOrganization(o Organization) error { return s.org.Set(o) }
 
 // EnvelopeHeader is the first line of an object's file.

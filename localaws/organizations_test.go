@@ -51,10 +51,58 @@ func TestOrganizations_ListAccounts(t *testing.T) {
 	requireCode(t, err, "InvalidInputException")
 	_, err = client(management).ListAccounts(t.Context(), &organizations.ListAccountsInput{NextToken: aws.String("x")})
 	requireCode(t, err, "InvalidInputException")
-	_, err = client(management).DescribeOrganization(t.Context(), nil)
-	requireCode(t, err, "NotImplemented")
 
 	require.Error(t, s.SetOrganization(Organization{ID: "o-a1b2c3d4e5", Management: "222222222222", Accounts: o.Accounts}))
+	require.Error(t, s.SetOrganization(Organization{ID: "o-a1b2c3d4e5", Management: management, Accounts: o.Accounts, FeatureSet: "SOME"}))
 	require.Error(t, s.SetOrganization(Organization{ID: "x", Management: management, Accounts: o.Accounts}))
 	require.Error(t, s.SetOrganization(Organization{ID: "o-a1b2c3d4e5", Management: management, Accounts: []OrganizationAccount{{ID: management, State: "GONE"}}}))
+}
+
+func TestOrganizations_TrustCloudTrail(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	const management, member = "111111111111", "111111111112"
+	client := func(account string) *organizations.Client {
+		return organizations.NewFromConfig(awsConfig(t, s, account, noRetries))
+	}
+	enable := func(account, service string) error {
+		_, err := client(account).EnableAWSServiceAccess(t.Context(), &organizations.EnableAWSServiceAccessInput{ServicePrincipal: &service})
+		return err
+	}
+	enabled := func() (names []string) {
+		t.Helper()
+		out, err := client(management).ListAWSServiceAccessForOrganization(t.Context(), nil)
+		require.NoError(t, err)
+		for _, p := range out.EnabledServicePrincipals {
+			names = append(names, *p.ServicePrincipal)
+		}
+		return names
+	}
+	o := Organization{ID: "o-a1b2c3d4e5", Management: management, Accounts: []OrganizationAccount{{ID: management}, {ID: member}}}
+	require.NoError(t, s.SetOrganization(o))
+	require.Empty(t, enabled())
+	requireCode(t, enable(member, "cloudtrail.amazonaws.com"), "AccessDeniedException")
+	requireCode(t, enable(management, "config.amazonaws.com"), "NotImplemented")
+	requireCode(t, enable("999999999999", "cloudtrail.amazonaws.com"), "AWSOrganizationsNotInUseException")
+	for range 2 {
+		require.NoError(t, enable(management, "cloudtrail.amazonaws.com"))
+		require.Equal(t, []string{"cloudtrail.amazonaws.com"}, enabled())
+	}
+	_, err := client(member).ListAWSServiceAccessForOrganization(t.Context(), nil)
+	requireCode(t, err, "AccessDeniedException")
+	for account, code := range map[string]string{management: "", member: "", "999999999999": "AWSOrganizationsNotInUseException"} {
+		out, err := client(account).DescribeOrganization(t.Context(), nil)
+		require.Equal(t, code, apiCode(err))
+		if code == "" {
+			require.Equal(t, "o-a1b2c3d4e5", *out.Organization.Id)
+			require.Equal(t, "ALL", string(out.Organization.FeatureSet))
+		}
+	}
+	// Accounts may change; another organization trusts nothing yet.
+	o.Accounts = o.Accounts[:1]
+	require.NoError(t, s.SetOrganization(o))
+	require.Len(t, enabled(), 1)
+	o.ID = "o-b1b2c3d4e5"
+	require.NoError(t, s.SetOrganization(o))
+	require.Empty(t, enabled())
 }

@@ -183,8 +183,7 @@ func TestTrail_Refusals(t *testing.T) {
 		"no global": {"InvalidParameterCombinationException", func(in *cloudtrail.CreateTrailInput) {
 			in.IsMultiRegionTrail, in.IncludeGlobalServiceEvents = aws.Bool(true), aws.Bool(false)
 		}},
-		"topic":        {"NotImplemented", func(in *cloudtrail.CreateTrailInput) { in.SnsTopicName = aws.String("topic") }},
-		"organization": {"NotImplemented", func(in *cloudtrail.CreateTrailInput) { in.IsOrganizationTrail = aws.Bool(true) }},
+		"topic": {"NotImplemented", func(in *cloudtrail.CreateTrailInput) { in.SnsTopicName = aws.String("topic") }},
 		"log group": {"NotImplemented", func(in *cloudtrail.CreateTrailInput) {
 			in.CloudWatchLogsLogGroupArn = aws.String("arn:aws:logs:us-east-1:1:log-group:a:*")
 		}},

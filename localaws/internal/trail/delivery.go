@@ -67,9 +67,20 @@ type Store interface {
 // SetStore sets where trails deliver to. It must be called before any request.
 func (s *Service) SetStore(store Store) { s.store = store }
 
-// folder is where the files of a Region are, with a slash at its end.
-func (t trailConfig) folder(kind, region string) string {
-	return path.Join(t.Prefix, "AWSLogs", t.Account, kind, region) + "/"
+// lane is the account and the Region of the events in a file: each has its own log
+// files, and its own chain of digests.
+type lane struct{ account, region string }
+
+// home is the lane of the trail's own account and Region.
+func (t trailConfig) home() lane { return lane{t.Account, t.Region} }
+
+// key is the lane of a trail in the database.
+func (l lane) key(t trailConfig) string { return store.Key(t.ID, l.account, l.region) }
+
+// folder is where the files of a lane are, with a slash at its end.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/creating-trail-organization.html
+func (t trailConfig) folder(kind string, l lane) string {
+	return path.Join(t.Prefix, "AWSLogs", t.Organization, l.account, kind, l.region) + "/"
 }
 
 func (t trailConfig) delivery(kind, key string, body []byte, now time.Time) Delivery {
@@ -104,12 +115,16 @@ func (s *Service) Deliver(now time.Time) error {
 		return err
 	}
 	for _, t := range slices.Concat(*s.trails.Load(), deleted) {
-		for _, region := range t.regions() {
-			err := s.deliverDigests(t, region, now)
+		lanes, err := s.lanes(t, now)
+		if err != nil {
+			return err
+		}
+		for _, l := range lanes {
+			err := s.deliverDigests(t, l, now)
 			if err := s.noteDelivery(t, digestFolder, now, err); err != nil {
 				return err
 			}
-			delivered, err := s.deliverLogs(t, region, now)
+			delivered, err := s.deliverLogs(t, l, now)
 			if !delivered && err == nil {
 				continue
 			}
@@ -119,6 +134,44 @@ func (s *Service) Deliver(now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// lanes are the accounts and Regions for which a trail may have something to deliver.
+// An account that has joined the trail's organization gets its chains of digests first.
+func (s *Service) lanes(t trailConfig, now time.Time) (lanes []lane, err error) {
+	joined := false
+	find := func(tx *bolt.Tx) error {
+		seen := map[lane]bool{}
+		for _, bucket := range [][]byte{DigestBucket, PendingBucket} {
+			c := tx.Bucket(bucket).Cursor()
+			for k, _ := c.Seek([]byte(t.ID + "/")); strings.HasPrefix(string(k), t.ID+"/"); {
+				part := strings.Split(string(k), "/")
+				l := lane{part[1], part[2]}
+				if !seen[l] {
+					seen[l] = true
+					lanes = append(lanes, l)
+				}
+				k, _ = c.Seek([]byte(l.key(t) + "0")) // behind all keys of the lane: 0 follows the slash
+			}
+		}
+		return nil
+	}
+	err = s.db.View(func(tx *bolt.Tx) error {
+		joined = t.Logging && t.Validation && slices.ContainsFunc(s.accounts(t), func(account string) bool {
+			return tx.Bucket(DigestBucket).Get([]byte(lane{account, t.Region}.key(t))) == nil
+		})
+		return find(tx)
+	})
+	if err != nil || !joined {
+		return lanes, err
+	}
+	lanes = nil
+	return lanes, s.db.Update(func(tx *bolt.Tx) error {
+		if err := s.startChains(tx, t, now); err != nil {
+			return err
+		}
+		return find(tx)
+	})
 }
 
 // deletedTrails are the deleted trails with something left to deliver: their last
@@ -200,7 +253,7 @@ func (s *Service) noteDelivery(t trailConfig, kind string, now time.Time, outcom
 	})
 }
 
-// chain is the state of the digests of one Region of a trail.
+// chain is the state of the digests of one lane of a trail.
 type chain struct {
 	From     time.Time // what the next digest covers begins here
 	Files    []deliveredLog
@@ -238,19 +291,20 @@ type digestFile struct {
 	LogFiles                    []deliveredLog `json:"logFiles"`
 }
 
-// startChains begins a chain of digests in every Region of the trail that has
-// none.
-func startChains(tx *bolt.Tx, t trailConfig, now time.Time) error {
+// startChains begins a chain of digests in every lane of the trail that has none.
+func (s *Service) startChains(tx *bolt.Tx, t trailConfig, now time.Time) error {
 	if _, err := signerOf(tx, t.Region, now); err != nil {
 		return err
 	}
-	for _, region := range t.regions() {
-		at := store.Key(t.ID, region)
-		if tx.Bucket(DigestBucket).Get([]byte(at)) != nil {
-			continue
-		}
-		if err := store.Save(tx, DigestBucket, at, chain{From: now.UTC().Truncate(time.Second)}); err != nil {
-			return err
+	for _, account := range s.accounts(t) {
+		for _, region := range t.regions() {
+			at := lane{account, region}.key(t)
+			if tx.Bucket(DigestBucket).Get([]byte(at)) != nil {
+				continue
+			}
+			if err := store.Save(tx, DigestBucket, at, chain{From: now.UTC().Truncate(time.Second)}); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -261,17 +315,20 @@ func startChains(tx *bolt.Tx, t trailConfig, now time.Time) error {
 var errChainEnded = errors.New("the chain of digests has ended")
 
 // deliverDigests delivers every digest that is due: one for each period, and the
-// last one of a trail that has stopped, once its log files are delivered.
-func (s *Service) deliverDigests(t trailConfig, region string, now time.Time) error {
+// last one of a trail that has stopped, once its log files are delivered. For an account
+// that has left the organization the trail has stopped; of the last digest there, [U].
+func (s *Service) deliverDigests(t trailConfig, l lane, now time.Time) error {
+	at := l.key(t)
+	stopped := !t.Logging || !t.covers(s.organization.Load(), l.account, l.region)
 	for {
 		var c chain
 		var key signer
 		ok, pending := false, false
 		err := s.db.View(func(tx *bolt.Tx) (err error) {
-			if c, ok, err = store.Load[chain](tx, DigestBucket, store.Key(t.ID, region)); err != nil || !ok {
+			if c, ok, err = store.Load[chain](tx, DigestBucket, at); err != nil || !ok {
 				return err
 			}
-			pending = hasAny(tx, PendingBucket, store.Key(t.ID, region)+"/")
+			pending = hasAny(tx, PendingBucket, at+"/")
 			key, _, err = store.Load[signer](tx, SignerBucket, t.Region)
 			return err
 		})
@@ -279,7 +336,7 @@ func (s *Service) deliverDigests(t trailConfig, region string, now time.Time) er
 			return err
 		}
 		end, last := c.From.Add(s.digests), false
-		if !t.Logging && end.After(t.Stopped) {
+		if stopped && end.After(t.Stopped) {
 			if pending {
 				return nil
 			}
@@ -288,12 +345,11 @@ func (s *Service) deliverDigests(t trailConfig, region string, now time.Time) er
 		if end.After(now) || !end.After(c.From) {
 			return nil
 		}
-		signed, err := s.deliverDigest(t, region, c, end, key, now)
+		signed, err := s.deliverDigest(t, l, c, end, key, now)
 		if err != nil {
 			return err
 		}
 		err = s.db.Update(func(tx *bolt.Tx) error {
-			at := store.Key(t.ID, region)
 			if last {
 				return store.Remove(tx, DigestBucket, at)
 			}
@@ -321,15 +377,15 @@ func (s *Service) deliverDigests(t trailConfig, region string, now time.Time) er
 	}
 }
 
-func (s *Service) deliverDigest(t trailConfig, region string, c chain, end time.Time, key signer, now time.Time) (signedDigest, error) {
+func (s *Service) deliverDigest(t trailConfig, l lane, c chain, end time.Time, key signer, now time.Time) (signedDigest, error) {
 	private, err := x509.ParsePKCS1PrivateKey(key.Private)
 	if err != nil {
 		return signedDigest{}, fmt.Errorf("the signing key of %s: %w", t.Region, err)
 	}
-	name := fmt.Sprintf("%s_%s_%s_%s_%s_%s.json.gz", t.Account, digestFolder, region, t.Name, t.Region, end.Format("20060102T150405Z"))
+	name := fmt.Sprintf("%s_%s_%s_%s_%s_%s.json.gz", l.account, digestFolder, l.region, t.Name, t.Region, end.Format("20060102T150405Z"))
 	d := digestFile{
-		AWSAccountID: t.Account, DigestStartTime: c.From, DigestEndTime: end, DigestS3Bucket: t.S3Bucket,
-		DigestS3Object:             t.folder(digestFolder, region) + end.Format("2006/01/02/") + name,
+		AWSAccountID: l.account, DigestStartTime: c.From, DigestEndTime: end, DigestS3Bucket: t.S3Bucket,
+		DigestS3Object:             t.folder(digestFolder, l) + end.Format("2006/01/02/") + name,
 		DigestPublicKeyFingerprint: key.Fingerprint, DigestSignatureAlgorithm: signing, LogFiles: c.Files,
 	}
 	if d.LogFiles == nil {
@@ -366,17 +422,17 @@ func (s *Service) deliverDigest(t trailConfig, region string, c chain, end time.
 	return signedDigest{t.S3Bucket, d.DigestS3Object, hash, hex.EncodeToString(signature)}, s.store.Deliver(out)
 }
 
-// deliverLogs delivers what is recorded for one Region, and reports whether
+// deliverLogs delivers what is recorded for one lane, and reports whether
 // there was anything. Events leave the queue in the transaction that notes their
 // file for the digest; a kill in between delivers them twice, as CloudTrail may.
-func (s *Service) deliverLogs(t trailConfig, region string, now time.Time) (delivered bool, err error) {
+func (s *Service) deliverLogs(t trailConfig, l lane, now time.Time) (delivered bool, err error) {
 	for {
 		var keys [][]byte
 		var body bytes.Buffer
 		var oldest, newest time.Time
 		body.WriteString(`{"Records":[`)
 		err := s.db.View(func(tx *bolt.Tx) error {
-			prefix := store.Key(t.ID, region) + "/"
+			prefix := l.key(t) + "/"
 			c := tx.Bucket(PendingBucket).Cursor()
 			for k, v := c.Seek([]byte(prefix)); strings.HasPrefix(string(k), prefix) && len(keys) < maxLogFile; k, v = c.Next() {
 				var event struct{ EventTime time.Time }
@@ -402,8 +458,8 @@ func (s *Service) deliverLogs(t trailConfig, region string, now time.Time) (deli
 		}
 		body.WriteString(`]}`)
 		sum := sha256.Sum256(body.Bytes())
-		name := fmt.Sprintf("%s_%s_%s_%s_%s.json.gz", t.Account, logFolder, region, now.Format("20060102T1504Z"), rand.Text()[:16])
-		file := deliveredLog{t.S3Bucket, t.folder(logFolder, region) + now.Format("2006/01/02/") + name, hex.EncodeToString(sum[:]), "SHA-256", newest, oldest}
+		name := fmt.Sprintf("%s_%s_%s_%s_%s.json.gz", l.account, logFolder, l.region, now.Format("20060102T1504Z"), rand.Text()[:16])
+		file := deliveredLog{t.S3Bucket, t.folder(logFolder, l) + now.Format("2006/01/02/") + name, hex.EncodeToString(sum[:]), "SHA-256", newest, oldest}
 		if err := s.store.Deliver(t.delivery(logFolder, file.S3Object, zip(body.Bytes()), now)); err != nil {
 			return delivered, err
 		}
@@ -414,7 +470,7 @@ func (s *Service) deliverLogs(t trailConfig, region string, now time.Time) (deli
 					return err
 				}
 			}
-			at := store.Key(t.ID, region)
+			at := l.key(t)
 			c, ok, err := store.Load[chain](tx, DigestBucket, at)
 			if err != nil || !ok {
 				return err

@@ -3,8 +3,8 @@
 // here; a change of state and its event are one transaction.
 //
 // Data events are those of S3's objects. Not served: the data events of other
-// resources, Insights, organization trails, and the events of CloudTrail's own
-// calls to KMS and S3.
+// resources, Insights, delegated administrators of organization trails, and the
+// events of CloudTrail's own calls to KMS and S3.
 package trail
 
 import (
@@ -39,10 +39,11 @@ type Service struct {
 	delay      time.Duration
 	limits     limiters
 
-	store      Store
-	trails     atomic.Pointer[[]trailConfig] // as committed, or about to be
-	delivering sync.Mutex                    // held while files are delivered
-	digests    time.Duration
+	store        Store
+	trails       atomic.Pointer[[]trailConfig] // as committed, or about to be
+	delivering   sync.Mutex                    // held while files are delivered
+	organization atomic.Pointer[Organization]
+	digests      time.Duration
 
 	mu   sync.RWMutex
 	logs map[string]trailLog // by account/region
@@ -64,23 +65,24 @@ type Options struct {
 // Open reads the event history.
 func Open(db *bolt.DB, identities *policy.Identities, o Options) (*Service, error) {
 	s := &Service{db: db, identities: identities, delay: o.Delay, digests: o.Digests, limits: limiters{rate: o.Rate}, logs: map[string]trailLog{}}
+	s.organization.Store(&Organization{})
 	s.Handlers = map[string]wire.JSONHandler{
 		"LookupEvents":      s.lookupEvents,
-		"CreateTrail":       operation(s, false, func(r *wire.Request, in createTrailInput) string { return named(r, in.Name) }, s.prepareCreate, createTrail),
-		"UpdateTrail":       operation(s, false, func(r *wire.Request, in trailSettings) string { return named(r, in.Name) }, s.prepareUpdate, updateTrail),
-		"DeleteTrail":       operation(s, false, trailNamed, nil, deleteTrail),
-		"StartLogging":      operation(s, false, trailNamed, nil, startLogging),
-		"StopLogging":       operation(s, false, trailNamed, nil, stopLogging),
-		"GetTrail":          operation(s, true, trailNamed, nil, getTrail),
-		"GetTrailStatus":    operation(s, true, trailNamed, nil, getTrailStatus),
-		"DescribeTrails":    operation(s, true, anyResource[describeTrailsInput], nil, describeTrails),
-		"ListTrails":        operation(s, true, anyResource[listTrailsInput], nil, listTrails),
-		"PutEventSelectors": operation(s, false, func(r *wire.Request, in putEventSelectorsInput) string { return named(r, in.TrailName) }, nil, putEventSelectors),
-		"GetEventSelectors": operation(s, true, func(r *wire.Request, in getEventSelectorsInput) string { return named(r, in.TrailName) }, nil, getEventSelectors),
+		"CreateTrail":       operation(s, false, func(r *wire.Request, in createTrailInput) string { return named(r, in.Name) }, s.prepareCreate, s.createTrail),
+		"UpdateTrail":       operation(s, false, func(r *wire.Request, in trailSettings) string { return named(r, in.Name) }, s.prepareUpdate, s.updateTrail),
+		"DeleteTrail":       operation(s, false, trailNamed, nil, s.deleteTrail),
+		"StartLogging":      operation(s, false, trailNamed, nil, s.startLogging),
+		"StopLogging":       operation(s, false, trailNamed, nil, s.stopLogging),
+		"GetTrail":          operation(s, true, trailNamed, nil, s.getTrail),
+		"GetTrailStatus":    operation(s, true, trailNamed, nil, s.getTrailStatus),
+		"DescribeTrails":    operation(s, true, anyResource[describeTrailsInput], nil, s.describeTrails),
+		"ListTrails":        operation(s, true, anyResource[listTrailsInput], nil, s.listTrails),
+		"PutEventSelectors": operation(s, false, func(r *wire.Request, in putEventSelectorsInput) string { return named(r, in.TrailName) }, nil, s.putEventSelectors),
+		"GetEventSelectors": operation(s, true, func(r *wire.Request, in getEventSelectorsInput) string { return named(r, in.TrailName) }, nil, s.getEventSelectors),
 		"ListPublicKeys":    operation(s, true, anyResource[listPublicKeysInput], nil, listPublicKeys),
-		"ListTags":          operation(s, true, tagsOf, nil, listTags),
-		"AddTags":           operation(s, false, tagged, nil, addTags),
-		"RemoveTags":        operation(s, false, tagged, nil, removeTags),
+		"ListTags":          operation(s, true, tagsOf, nil, s.listTags),
+		"AddTags":           operation(s, false, tagged, nil, s.addTags),
+		"RemoveTags":        operation(s, false, tagged, nil, s.removeTags),
 	}
 	if err := db.View(s.loadTrails); err != nil {
 		return nil, err
@@ -381,11 +383,12 @@ func (s *Service) write(tx *bolt.Tx, r *wire.Request, record trailRecord, summar
 
 // deliverLater keeps an event for the trails that log it.
 func (s *Service) deliverLater(tx *bolt.Tx, r *wire.Request, record trailRecord, event []byte, seq uint64) error {
+	o := s.organization.Load()
 	for _, t := range *s.trails.Load() {
-		if !t.wants(record) {
+		if !t.wants(o, record) {
 			continue
 		}
-		key := store.Key(t.ID, r.Region, fmt.Sprintf("%016x", seq))
+		key := store.Key(lane{record.RecipientAccountID, r.Region}.key(t), fmt.Sprintf("%016x", seq))
 		if err := tx.Bucket(PendingBucket).Put([]byte(key), event); err != nil {
 			return err
 		}

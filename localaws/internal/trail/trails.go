@@ -20,11 +20,11 @@ import (
 
 // The buckets, in the database, of trails.
 var (
-	TrailBucket   = []byte("trails")         // account/region/name
-	DeletedBucket = []byte("trails-deleted") // id: until everything is delivered
-	PendingBucket = []byte("trail-pending")  // id/region/sequence: events that are not delivered yet
-	DigestBucket  = []byte("trail-digests")  // id/region: the state of a chain of digests
-	SignerBucket  = []byte("trail-signers")  // region: the key that signs digests
+	TrailBucket   = []byte("trails")            // account/region/name
+	DeletedBucket = []byte("trails-deleted")    // id: until everything is delivered
+	PendingBucket = []byte("trail-undelivered") // id/account/region/sequence: events that are not delivered yet
+	DigestBucket  = []byte("trail-chains")      // id/account/region: the state of a chain of digests
+	SignerBucket  = []byte("trail-signers")     // region: the key that signs digests
 )
 
 // maxTrails is how many trails a Region can have.
@@ -43,6 +43,7 @@ type trailConfig struct {
 	S3Bucket, Prefix     string
 	GlobalEvents         bool
 	MultiRegion          bool
+	Organization         string // ID of the organization whose trail it is; empty for one account's
 	Validation           bool
 	KMSKeyARN            string
 	Tags                 []trailTag
@@ -73,15 +74,18 @@ func trailARNOf(account, region, name string) string {
 
 func (t trailConfig) storeKey() string { return store.Key(t.Account, t.Region, t.Name) }
 
-// covers reports whether the trail receives the events of a Region.
-func (t trailConfig) covers(account, region string) bool {
-	return t.Account == account && (t.MultiRegion || t.Region == region)
+// isIn reports whether the trail exists in a Region, be it as a shadow.
+func (t trailConfig) isIn(region string) bool { return t.MultiRegion || t.Region == region }
+
+// covers reports whether the trail receives the events of an account in a Region.
+func (t trailConfig) covers(o *Organization, account, region string) bool {
+	return t.isIn(region) && (t.Account == account || t.isSharedWith(o, account))
 }
 
 // wants reports whether the trail logs an event.
-func (t trailConfig) wants(record trailRecord) bool {
+func (t trailConfig) wants(o *Organization, record trailRecord) bool {
 	switch {
-	case !t.Logging || !t.covers(record.RecipientAccountID, record.AWSRegion):
+	case !t.Logging || !t.covers(o, record.RecipientAccountID, record.AWSRegion):
 		return false
 	case t.ReadWriteType == "ReadOnly" && !record.ReadOnly, t.ReadWriteType == "WriteOnly" && record.ReadOnly:
 		return false
@@ -226,9 +230,11 @@ func named(r *wire.Request, name string) string {
 	return trailARNOf(r.Who.Account, r.Region, name)
 }
 
-// findTrail finds the caller's trail by its name or ARN. home demands that the
-// request was sent to the trail's home Region.
-func findTrail(tx *bolt.Tx, r *wire.Request, name string, home bool) (trailConfig, error) {
+// findTrail finds the caller's trail by its name or ARN, and a trail of the caller's
+// organization by its ARN alone. home demands that the trail is the caller's, and the
+// Region of the request its home Region.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_GetTrailStatus.html
+func (s *Service) findTrail(tx *bolt.Tx, r *wire.Request, name string, home bool) (trailConfig, error) {
 	if err := checkTrail(name); err != nil {
 		return trailConfig{}, err
 	}
@@ -250,9 +256,12 @@ func findTrail(tx *bolt.Tx, r *wire.Request, name string, home bool) (trailConfi
 			return t, err
 		}
 	}
+	shared := t.isSharedWith(s.organization.Load(), r.Who.Account)
 	switch {
-	case !ok || t.Account != r.Who.Account || t.Region != r.Region && !t.MultiRegion:
+	case !ok || t.Account != r.Who.Account && !shared || !t.isIn(r.Region):
 		return trailConfig{}, wire.Errf(http.StatusBadRequest, "TrailNotFoundException", "Unknown trail: %s for the user: %s", arn, r.Who.Account)
+	case home && shared:
+		return trailConfig{}, errNotManagement()
 	case home && t.Region != r.Region:
 		return trailConfig{}, wire.Errf(http.StatusBadRequest, "InvalidHomeRegionException", "Trail %s must be updated from its home region: %s.", t.arn(), t.Region)
 	}
@@ -301,7 +310,7 @@ type describedTrail struct {
 }
 
 func (t trailConfig) output() trailOutput {
-	return trailOutput{t.Name, t.S3Bucket, t.Prefix, t.GlobalEvents, t.MultiRegion, t.arn(), t.Validation, t.KMSKeyARN, false}
+	return trailOutput{t.Name, t.S3Bucket, t.Prefix, t.GlobalEvents, t.MultiRegion, t.arn(), t.Validation, t.KMSKeyARN, t.Organization != ""}
 }
 
 func (t trailConfig) described() describedTrail {
@@ -310,7 +319,7 @@ func (t trailConfig) described() describedTrail {
 }
 
 // newTrail is the trail that CreateTrail would make.
-func newTrail(tx *bolt.Tx, r *wire.Request, in createTrailInput) (trailConfig, error) {
+func (s *Service) newTrail(tx *bolt.Tx, r *wire.Request, in createTrailInput) (trailConfig, error) {
 	var t trailConfig
 	if strings.HasPrefix(in.Name, "arn:") {
 		return t, wire.Errf(http.StatusBadRequest, "InvalidTrailNameException", "Trail name or ARN can only contain uppercase letters, lowercase letters, numbers, periods (.), hyphens (-), and underscores (_).")
@@ -322,9 +331,9 @@ func newTrail(tx *bolt.Tx, r *wire.Request, in createTrailInput) (trailConfig, e
 	here := 0
 	err := store.Each(tx, TrailBucket, r.Who.Account+"/", func(_ string, other trailConfig) error {
 		switch {
-		case other.Name == t.Name && other.covers(t.Account, t.Region):
+		case other.Name == t.Name && other.isIn(t.Region):
 			return wire.Errf(http.StatusBadRequest, "TrailAlreadyExistsException", "Trail %s already exists for customer: %s", t.Name, t.Account)
-		case other.covers(t.Account, t.Region):
+		case other.isIn(t.Region):
 			here++
 		}
 		return nil
@@ -335,47 +344,50 @@ func newTrail(tx *bolt.Tx, r *wire.Request, in createTrailInput) (trailConfig, e
 	if here >= maxTrails {
 		return t, wire.Errf(http.StatusBadRequest, "MaximumNumberOfTrailsExceededException", "User: %s already has %d trails in %s.", t.Account, here, t.Region)
 	}
-	return t, t.configure(r, in.trailSettings)
+	return t, s.configure(&t, r, in.trailSettings)
 }
 
 func (s *Service) prepareCreate(r *wire.Request, in *createTrailInput) error {
-	return s.prepare(r, &in.trailSettings, func(tx *bolt.Tx) (trailConfig, error) { return newTrail(tx, r, *in) })
+	return s.prepare(r, &in.trailSettings, func(tx *bolt.Tx) (trailConfig, error) { return s.newTrail(tx, r, *in) })
 }
 
-func createTrail(tx *bolt.Tx, r *wire.Request, in createTrailInput) (any, error) {
-	t, err := newTrail(tx, r, in)
+func (s *Service) createTrail(tx *bolt.Tx, r *wire.Request, in createTrailInput) (any, error) {
+	t, err := s.newTrail(tx, r, in)
 	if err != nil {
 		return nil, err
 	}
 	return t.output(), store.Save(tx, TrailBucket, t.storeKey(), t)
 }
 
-func changedTrail(tx *bolt.Tx, r *wire.Request, in trailSettings) (trailConfig, error) {
-	t, err := findTrail(tx, r, in.Name, true)
+func (s *Service) changedTrail(tx *bolt.Tx, r *wire.Request, in trailSettings) (trailConfig, error) {
+	t, err := s.findTrail(tx, r, in.Name, true)
 	if err != nil {
 		return t, err
 	}
-	return t, t.configure(r, in)
+	return t, s.configure(&t, r, in)
 }
 
 func (s *Service) prepareUpdate(r *wire.Request, in *trailSettings) error {
-	return s.prepare(r, in, func(tx *bolt.Tx) (trailConfig, error) { return changedTrail(tx, r, *in) })
+	return s.prepare(r, in, func(tx *bolt.Tx) (trailConfig, error) { return s.changedTrail(tx, r, *in) })
 }
 
-func updateTrail(tx *bolt.Tx, r *wire.Request, in trailSettings) (any, error) {
-	before, err := findTrail(tx, r, in.Name, true)
+func (s *Service) updateTrail(tx *bolt.Tx, r *wire.Request, in trailSettings) (any, error) {
+	before, err := s.findTrail(tx, r, in.Name, true)
 	if err != nil {
 		return nil, err
 	}
-	t, err := changedTrail(tx, r, in)
+	t, err := s.changedTrail(tx, r, in)
 	if err != nil {
 		return nil, err
 	}
 	if before.MultiRegion && !t.MultiRegion {
 		return nil, wire.NotImplemented(r.Service, "changing IsMultiRegionTrail from true to false with UpdateTrail")
 	}
+	if before.Organization != t.Organization && hasAny(tx, DigestBucket, t.ID+"/") {
+		return nil, wire.NotImplemented(r.Service, "changing IsOrganizationTrail with UpdateTrail while a digest file is due")
+	}
 	if t.Logging && t.Validation {
-		if err := startChains(tx, t, r.Now); err != nil {
+		if err := s.startChains(tx, t, r.Now); err != nil {
 			return nil, err
 		}
 	}
@@ -389,6 +401,7 @@ func updateTrail(tx *bolt.Tx, r *wire.Request, in trailSettings) (any, error) {
 
 // prepare checks that the trail that of returns for the settings can deliver, and
 // replaces the name of its key by the key's ARN.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-create-and-update-an-organizational-trail-by-using-the-aws-cli.html
 func (s *Service) prepare(r *wire.Request, in *trailSettings, of func(*bolt.Tx) (trailConfig, error)) error {
 	var t trailConfig
 	if err := s.db.View(func(tx *bolt.Tx) (err error) { t, err = of(tx); return err }); err != nil {
@@ -408,13 +421,21 @@ func (s *Service) prepare(r *wire.Request, in *trailSettings, of func(*bolt.Tx) 
 		}
 		in.KmsKeyId, t.KMSKeyARN = &arn, arn
 	}
+	checked := []trailConfig{t}
+	if t.Organization != "" { // also as the trail of one account that it may become
+		alone := t
+		alone.Organization = ""
+		checked = append(checked, alone)
+	}
 	var noKey error
-	for _, kind := range []string{logFolder, digestFolder} {
-		noAccess, err := s.store.CheckDelivery(t.delivery(kind, t.folder(kind, t.Region)+"check", nil, r.Now))
-		if noAccess != nil {
-			return wire.Errf(http.StatusBadRequest, "InsufficientS3BucketPolicyException", "Incorrect S3 bucket policy is detected for bucket: %s", t.S3Bucket)
+	for _, c := range checked {
+		for _, kind := range []string{logFolder, digestFolder} {
+			noAccess, err := s.store.CheckDelivery(c.delivery(kind, c.folder(kind, c.home())+"check", nil, r.Now))
+			if noAccess != nil {
+				return wire.Errf(http.StatusBadRequest, "InsufficientS3BucketPolicyException", "Incorrect S3 bucket policy is detected for bucket: %s", t.S3Bucket)
+			}
+			noKey = cmp.Or(noKey, err)
 		}
-		noKey = cmp.Or(noKey, err)
 	}
 	if noKey != nil {
 		return wire.Errf(http.StatusBadRequest, "InsufficientEncryptionPolicyException", "Insufficient permissions to access S3 bucket %s or KMS key %s.", t.S3Bucket, cmp.Or(t.KMSKeyARN, "of the bucket"))
@@ -423,14 +444,14 @@ func (s *Service) prepare(r *wire.Request, in *trailSettings, of func(*bolt.Tx) 
 }
 
 // configure applies settings to a trail.
-func (t *trailConfig) configure(r *wire.Request, in trailSettings) error {
+func (s *Service) configure(t *trailConfig, r *wire.Request, in trailSettings) error {
 	for name, value := range map[string]*string{"SnsTopicName": in.SnsTopicName, "CloudWatchLogsLogGroupArn": in.CloudWatchLogsLogGroupArn, "CloudWatchLogsRoleArn": in.CloudWatchLogsRoleArn} {
 		if value != nil && *value != "" {
 			return wire.NotImplemented(r.Service, "the parameter "+name+" of "+r.Operation)
 		}
 	}
-	if in.IsOrganizationTrail != nil && *in.IsOrganizationTrail {
-		return wire.NotImplemented(r.Service, "the value true of IsOrganizationTrail of "+r.Operation)
+	if err := s.setOrganization(t, r, in.IsOrganizationTrail); err != nil {
+		return err
 	}
 	set(&t.S3Bucket, in.S3BucketName)
 	set(&t.Prefix, in.S3KeyPrefix)
@@ -462,8 +483,8 @@ type trailNameInput struct{ Name string }
 func trailNamed(r *wire.Request, in trailNameInput) string { return named(r, in.Name) }
 
 // deleteTrail keeps a trail that has events or a digest to deliver until they are.
-func deleteTrail(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
-	t, err := findTrail(tx, r, in.Name, true)
+func (s *Service) deleteTrail(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
+	t, err := s.findTrail(tx, r, in.Name, true)
 	if err != nil {
 		return nil, err
 	}
@@ -491,14 +512,14 @@ func removeAll(tx *bolt.Tx, bucket []byte, prefix string) error {
 	return nil
 }
 
-func startLogging(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
-	t, err := findTrail(tx, r, in.Name, true)
+func (s *Service) startLogging(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
+	t, err := s.findTrail(tx, r, in.Name, true)
 	if err != nil || t.Logging {
 		return struct{}{}, err
 	}
 	t.Logging, t.Started = true, r.Now.UTC()
 	if t.Validation {
-		if err := startChains(tx, t, r.Now); err != nil {
+		if err := s.startChains(tx, t, r.Now); err != nil {
 			return nil, err
 		}
 	}
@@ -508,8 +529,8 @@ func startLogging(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) 
 // stopLogging leaves what is recorded to be delivered, StopLogging included, with
 // one last digest.
 // Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html
-func stopLogging(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
-	t, err := findTrail(tx, r, in.Name, true)
+func (s *Service) stopLogging(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
+	t, err := s.findTrail(tx, r, in.Name, true)
 	if err != nil || !t.Logging {
 		return struct{}{}, err
 	}
@@ -523,7 +544,7 @@ type describeTrailsInput struct {
 }
 
 // describeTrails leaves out the names that it does not find.
-func describeTrails(tx *bolt.Tx, r *wire.Request, in describeTrailsInput) (any, error) {
+func (s *Service) describeTrails(tx *bolt.Tx, r *wire.Request, in describeTrailsInput) (any, error) {
 	for _, name := range in.TrailNameList {
 		if err := checkTrail(name); err != nil {
 			return nil, err
@@ -531,9 +552,11 @@ func describeTrails(tx *bolt.Tx, r *wire.Request, in describeTrailsInput) (any, 
 	}
 	shadows := in.IncludeShadowTrails == nil || *in.IncludeShadowTrails
 	list := []describedTrail{}
-	err := store.Each(tx, TrailBucket, r.Who.Account+"/", func(_ string, t trailConfig) error {
-		wanted := len(in.TrailNameList) == 0 || slices.Contains(in.TrailNameList, t.Name) || slices.Contains(in.TrailNameList, t.arn())
-		if wanted && (t.Region == r.Region || t.MultiRegion && shadows) {
+	err := store.Each(tx, TrailBucket, "", func(_ string, t trailConfig) error {
+		own := t.Account == r.Who.Account
+		wanted := len(in.TrailNameList) == 0 || own && slices.Contains(in.TrailNameList, t.Name) || slices.Contains(in.TrailNameList, t.arn())
+		shadow := shadows && t.isIn(r.Region) && (own || t.isSharedWith(s.organization.Load(), r.Who.Account))
+		if wanted && (own && t.Region == r.Region || shadow) {
 			list = append(list, t.described())
 		}
 		return nil
@@ -543,20 +566,26 @@ func describeTrails(tx *bolt.Tx, r *wire.Request, in describeTrailsInput) (any, 
 
 type listTrailsInput struct{ NextToken string }
 
-func listTrails(tx *bolt.Tx, r *wire.Request, in listTrailsInput) (any, error) {
+func (s *Service) listTrails(tx *bolt.Tx, r *wire.Request, in listTrailsInput) (any, error) {
 	if in.NextToken != "" {
 		return nil, wire.Errf(http.StatusBadRequest, "InvalidNextTokenException", "The token is not valid.")
 	}
 	list := []map[string]string{}
-	err := store.Each(tx, TrailBucket, r.Who.Account+"/", func(_ string, t trailConfig) error {
+	err := store.Each(tx, TrailBucket, "", func(_ string, t trailConfig) error {
+		switch {
+		case t.isSharedWith(s.organization.Load(), r.Who.Account): // whether it is listed is not documented
+			return wire.NotImplemented(r.Service, "ListTrails in a member account of an organization that has a trail")
+		case t.Account != r.Who.Account:
+			return nil
+		}
 		list = append(list, map[string]string{"TrailARN": t.arn(), "Name": t.Name, "HomeRegion": t.Region})
 		return nil
 	})
 	return map[string]any{"Trails": list}, err
 }
 
-func getTrail(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
-	t, err := findTrail(tx, r, in.Name, false)
+func (s *Service) getTrail(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
+	t, err := s.findTrail(tx, r, in.Name, false)
 	if err != nil {
 		return nil, err
 	}
@@ -579,8 +608,8 @@ type trailStatus struct {
 	LatestNotificationAttemptSucceeded string
 }
 
-func getTrailStatus(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
-	t, err := findTrail(tx, r, in.Name, false)
+func (s *Service) getTrailStatus(tx *bolt.Tx, r *wire.Request, in trailNameInput) (any, error) {
+	t, err := s.findTrail(tx, r, in.Name, false)
 	if err != nil {
 		return nil, err
 	}
@@ -628,8 +657,8 @@ type getEventSelectorsInput struct{ TrailName string }
 // putEventSelectors serves one selector: of management events, of the data events
 // of S3's objects, or of both.
 // Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_PutEventSelectors.html
-func putEventSelectors(tx *bolt.Tx, r *wire.Request, in putEventSelectorsInput) (any, error) {
-	t, err := findTrail(tx, r, in.TrailName, true)
+func (s *Service) putEventSelectors(tx *bolt.Tx, r *wire.Request, in putEventSelectorsInput) (any, error) {
+	t, err := s.findTrail(tx, r, in.TrailName, true)
 	if err != nil {
 		return nil, err
 	}
@@ -695,8 +724,8 @@ func (e eventSelector) objects(r *wire.Request) ([]string, error) {
 	return objects, nil
 }
 
-func getEventSelectors(tx *bolt.Tx, r *wire.Request, in getEventSelectorsInput) (any, error) {
-	t, err := findTrail(tx, r, in.TrailName, false)
+func (s *Service) getEventSelectors(tx *bolt.Tx, r *wire.Request, in getEventSelectorsInput) (any, error) {
+	t, err := s.findTrail(tx, r, in.TrailName, false)
 	if err != nil {
 		return nil, err
 	}
@@ -726,13 +755,13 @@ func tagsOf(_ *wire.Request, in listTagsInput) string {
 	return "*"
 }
 
-func listTags(tx *bolt.Tx, r *wire.Request, in listTagsInput) (any, error) {
+func (s *Service) listTags(tx *bolt.Tx, r *wire.Request, in listTagsInput) (any, error) {
 	list := []any{}
 	for _, arn := range in.ResourceIdList {
-		if !strings.HasPrefix(arn, "arn:") {
-			return nil, wire.Errf(http.StatusBadRequest, "CloudTrailARNInvalidException", "%s is not the ARN of a trail.", arn)
+		if err := checkTagged(r, arn); err != nil {
+			return nil, err
 		}
-		t, err := findTrail(tx, r, arn, false)
+		t, err := s.findTrail(tx, r, arn, false)
 		if err != nil {
 			return nil, err
 		}
@@ -746,6 +775,18 @@ type changeTagsInput struct {
 	TagsList   []trailTag
 }
 
+// checkTagged refuses what is not the ARN of a trail of the caller's account: a member of
+// an organization does not see the tags of its trails.
+func checkTagged(r *wire.Request, arn string) error {
+	if !trailARN.MatchString(arn) {
+		return wire.Errf(http.StatusBadRequest, "CloudTrailARNInvalidException", "%s is not the ARN of a trail.", arn)
+	}
+	if strings.Split(arn, ":")[4] != r.Who.Account {
+		return wire.Errf(http.StatusBadRequest, "CloudTrailARNInvalidException", "AccountID in ARN is wrong, you can only access resources with AccountID %s.", r.Who.Account)
+	}
+	return nil
+}
+
 func tagged(_ *wire.Request, in changeTagsInput) string { return in.ResourceId }
 
 // maxTags is how many tags a trail can have.
@@ -753,22 +794,22 @@ const maxTags = 50
 
 // addTags adds tags, or changes their values.
 // Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_AddTags.html
-func addTags(tx *bolt.Tx, r *wire.Request, in changeTagsInput) (any, error) {
-	return changeTags(tx, r, in, func(tags []trailTag, tag trailTag) []trailTag { return append(tags, tag) })
+func (s *Service) addTags(tx *bolt.Tx, r *wire.Request, in changeTagsInput) (any, error) {
+	return s.changeTags(tx, r, in, func(tags []trailTag, tag trailTag) []trailTag { return append(tags, tag) })
 }
 
 // removeTags removes the tags whose keys are in the list; a key that the trail
 // does not have is no error.
-func removeTags(tx *bolt.Tx, r *wire.Request, in changeTagsInput) (any, error) {
-	return changeTags(tx, r, in, func(tags []trailTag, _ trailTag) []trailTag { return tags })
+func (s *Service) removeTags(tx *bolt.Tx, r *wire.Request, in changeTagsInput) (any, error) {
+	return s.changeTags(tx, r, in, func(tags []trailTag, _ trailTag) []trailTag { return tags })
 }
 
 // changeTags takes each tag away, and lets put add it again.
-func changeTags(tx *bolt.Tx, r *wire.Request, in changeTagsInput, put func([]trailTag, trailTag) []trailTag) (any, error) {
-	if !strings.HasPrefix(in.ResourceId, "arn:") {
-		return nil, wire.Errf(http.StatusBadRequest, "CloudTrailARNInvalidException", "%s is not the ARN of a trail.", in.ResourceId)
+func (s *Service) changeTags(tx *bolt.Tx, r *wire.Request, in changeTagsInput, put func([]trailTag, trailTag) []trailTag) (any, error) {
+	if err := checkTagged(r, in.ResourceId); err != nil {
+		return nil, err
 	}
-	t, err := findTrail(tx, r, in.ResourceId, true)
+	t, err := s.findTrail(tx, r, in.ResourceId, true)
 	if err != nil {
 		return nil, err
 	}
