@@ -85,8 +85,8 @@ func checkEvents(value string) error {
 type search struct {
 	wants []*want
 	uses  map[string]report.KeyUse // of the wants' keys, by event ID
-	// placements are looked for by a source of log files only; nil where
-	// bucket.foreign-keys does not need them.
+	// placements are looked for by the sources of log files only, with a table or
+	// without; nil where bucket.foreign-keys does not need them.
 	placements *placements
 }
 

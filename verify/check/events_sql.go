@@ -88,11 +88,13 @@ type sqlRow struct {
 	path string // s3://BUCKET/KEY, if the engine and the table are right
 }
 
-// claim is a want with the rows that settle it once a validated log file has them.
+// claim is a want with the rows that settle it once a validated log file has them. That
+// of the search's placements has a want without an event: all its rows count.
 type claim struct {
 	*want
-	rows []sqlRow
-	near map[string]int // why the other rows are not it
+	placements *placements // nil for another claim
+	rows       []sqlRow
+	near       map[string]int // why the other rows are not it
 }
 
 // find implements [eventSource]: one query for all wants, and then the log files that
@@ -105,12 +107,15 @@ func (s *sqlEvents) find(ctx context.Context, search *search) error {
 }
 
 func (s *sqlEvents) prove(ctx context.Context, search *search) error {
-	claims, failed := s.claims(ctx, search.pending())
+	claims, failed := s.claims(ctx, search.pending(), search.placements)
 	if failed != nil && !errors.As(failed, new(*sqlError)) || len(claims) == 0 && !s.r.selected["trail.integrity"] {
 		return failed
 	}
 	if err := s.locate(ctx, claims); err != nil || s.files == nil {
 		return cmp.Or(failed, err)
+	}
+	if search.placements != nil {
+		search.placements.newest = map[version]sighting{}
 	}
 	p := &proof{files: s.files, known: map[[2]string]proven{}, read: map[string]bool{}}
 	if s.files.err = p.of(ctx, search, claims); s.files.err != nil {
@@ -124,10 +129,10 @@ func (s *sqlEvents) prove(ctx context.Context, search *search) error {
 	return failed
 }
 
-// claims asks for the rows that concern some wants, and sorts them. They are there
-// beside the error of a query too.
-func (s *sqlEvents) claims(ctx context.Context, wants []*want) (claims []*claim, err error) {
-	if len(wants) == 0 {
+// claims asks for the rows that concern some wants, and placements unless they are nil,
+// and sorts them. They are there beside the error of a query too.
+func (s *sqlEvents) claims(ctx context.Context, wants []*want, placed *placements) (claims []*claim, err error) {
+	if len(wants) == 0 && placed == nil {
 		return nil, nil
 	}
 	if s.shape == nil {
@@ -142,8 +147,10 @@ func (s *sqlEvents) claims(ctx context.Context, wants []*want) (claims []*claim,
 		probes[i].found = nil
 		claims = append(claims, &claim{want: w})
 	}
+	now := s.r.now()
+	placing := &claim{want: &want{from: now.Add(-s.r.cfg.Since), to: now}, placements: placed}
 	rows, unread := 0, 0
-	_, err = s.query(ctx, s.shape.query(s.table, wants), func(values []string) {
+	_, err = s.query(ctx, s.shape.query(s.table, wants, placing), func(values []string) {
 		rows++
 		row, ok := readSQLRow(values)
 		if !ok {
@@ -155,8 +162,20 @@ func (s *sqlEvents) claims(ctx context.Context, wants []*want) (claims []*claim,
 				claims[i].rows = append(claims[i].rows, row)
 			}
 		}
+		if placed.matches(row.trailRecord) {
+			placing.rows = append(placing.rows, row)
+		}
 	})
-	now := s.r.now()
+	limits := ""
+	switch {
+	case err != nil:
+		limits = "the query failed"
+	case rows >= maxSQLRows:
+		limits = fmt.Sprintf("the query has more than %d rows, and the others were not examined", maxSQLRows)
+	case unread > 0:
+		limits = count(unread, "event") + " that may concern it could not be read"
+	}
+	const unknown = "SQL does not show that no log file is missing"
 	digested := now.Add(-digestedAfter)
 	for i, c := range claims {
 		// Newest first, after those that a digest file vouches for already.
@@ -167,17 +186,19 @@ func (s *sqlEvents) claims(ctx context.Context, wants []*want) (claims []*claim,
 			return b.EventTime.Compare(a.EventTime)
 		})
 		c.near = probes[i].near
-		c.uncovered = "SQL does not show that no log file is missing"
-		switch {
-		case err != nil:
-			c.uncovered = "the query failed"
-		case rows >= maxSQLRows:
-			c.uncovered = fmt.Sprintf("the query has more than %d rows, and the others were not examined", maxSQLRows)
-		case unread > 0:
-			c.uncovered = count(unread, "event") + " that may concern it could not be read"
-		case c.to.After(now.Add(-deliveryDelay)):
+		c.uncovered = cmp.Or(limits, unknown)
+		if limits == "" && c.to.After(now.Add(-deliveryDelay)) {
 			c.uncovered = "CloudTrail may not have delivered the events of the last hour yet"
 		}
+	}
+	if placed != nil {
+		placed.reset()
+		placed.newest = nil // until the trail is known
+		placed.unread, placed.uncovered = unread, cmp.Or(limits, unknown)
+		if rows >= maxSQLRows {
+			placed.more++ // at least
+		}
+		claims = append(claims, placing)
 	}
 	return claims, err
 }
@@ -230,6 +251,9 @@ func (s *sqlEvents) locate(ctx context.Context, claims []*claim) error {
 	case len(here) == 0:
 		for _, c := range claims {
 			c.gone, c.uncovered = true, unknownTrail
+			if c.placements != nil {
+				c.placements.uncovered = unknownTrail
+			}
 		}
 		return nil
 	}
@@ -254,8 +278,9 @@ type proven struct {
 
 // of reads the log files that the rows name. For a want with [want.whole] it reads all
 // log files of the want's time: another event there may contradict what was found. For
-// the others it reads the file of the first row, and those of the other rows if that
-// one proves nothing. With the check trail.integrity it reads all of them.
+// placements it reads those of all rows. For the other claims it reads the file of the
+// first row, and those of the other rows if that one proves nothing. With the check
+// trail.integrity it reads all log files.
 func (p *proof) of(ctx context.Context, s *search, claims []*claim) error {
 	if err := p.files.begin(ctx); err != nil {
 		return err
@@ -265,7 +290,7 @@ func (p *proof) of(ctx context.Context, s *search, claims []*claim) error {
 	}
 	part := func(from, to int) (part []*claim) {
 		for _, c := range claims {
-			if !c.whole && c.pending() && from < len(c.rows) {
+			if !c.whole && c.placements == nil && c.pending() && from < len(c.rows) {
 				part = append(part, &claim{want: c.want, rows: c.rows[from:min(to, len(c.rows))]})
 			}
 		}
@@ -273,7 +298,7 @@ func (p *proof) of(ctx context.Context, s *search, claims []*claim) error {
 	}
 	first := part(0, 1)
 	for _, c := range claims {
-		if c.whole {
+		if c.whole || c.placements != nil {
 			first = append(first, c)
 		}
 	}
@@ -290,7 +315,9 @@ func (p *proof) look(ctx context.Context, s *search, claims []*claim) error {
 	var wants []*want
 	var spans []logfiles.Span
 	for _, c := range claims {
-		wants = append(wants, c.want)
+		if c.placements == nil {
+			wants = append(wants, c.want)
+		}
 		if c.whole {
 			spans = append(spans, logfiles.Span{From: c.from, To: c.to})
 		}
@@ -367,7 +394,7 @@ func (p *proof) explain(claims []*claim) {
 			case !ok || !reflect.DeepEqual(rec.trailRecord, row.trailRecord):
 				why = "that SQL finds in " + row.path + ", which does not have it so"
 				lies[fmt.Sprintf("SQL shows another event than the log file: %s: the event %s", row.path, row.EventID)] = true
-			case rec.unproven != "" && !c.whole:
+			case rec.unproven != "" && !c.whole && c.placements == nil:
 				why = rec.unproven
 			}
 			if why == "" {
@@ -379,6 +406,9 @@ func (p *proof) explain(claims []*claim) {
 			near[why]++
 		}
 		c.want.near = near
+		if c.placements != nil && len(near) > 0 {
+			c.placements.uncovered = "without proof: " + nearest(near)
+		}
 	}
 	p.files.lies = slices.Sorted(maps.Keys(lies))
 }
@@ -442,15 +472,21 @@ func (s *sqlEvents) describe(ctx context.Context) (*sqlShape, error) {
 	return shape, nil
 }
 
-// query is one scan for all wants.
-func (sh *sqlShape) query(t sqlTable, wants []*want) string {
+// keyInResponse is where S3's response to a write names the key.
+const keyInResponse = `$["x-amz-server-side-encryption-aws-kms-key-id"]`
+
+// query is one scan for all wants, and for the placements of a claim that has them.
+func (sh *sqlShape) query(t sqlTable, wants []*want, placing *claim) string {
 	var names, resources, regions []string
 	add := func(list *[]string, v string) {
 		if v != "" && !slices.Contains(*list, v) {
 			*list = append(*list, v)
 		}
 	}
-	from, to := wants[0].from, wants[0].to
+	var from, to time.Time // of all that is asked
+	if len(wants) > 0 {
+		from, to = wants[0].from, wants[0].to
+	}
 	seen := map[string]bool{}
 	for _, w := range wants {
 		from, to = times.Earlier(from, w.from), times.Later(to, w.to)
@@ -471,13 +507,27 @@ func (sh *sqlShape) query(t sqlTable, wants []*want) string {
 		// A row in a row, so that the record is one column, whatever its fields.
 		r, source = "r.", source+" CROSS JOIN UNNEST(transform(records, x -> ROW(x))) AS t(r)"
 	}
-	where := []string{
-		r + "eventsource IN ('kms.amazonaws.com', 's3.amazonaws.com')",
-		r + "eventname IN (" + sqlTexts(names) + ")",
-		// Whole seconds: text of one length compares as time does.
-		r + "eventtime BETWEEN " + sqlText(from.UTC().Format(time.RFC3339)) + " AND " + sqlText(to.UTC().Add(time.Second).Format(time.RFC3339)),
-		"any_match(" + r + "resources, x -> x.arn IN (" + sqlTexts(resources) + "))",
+	// Whole seconds: text of one length compares as time does.
+	between := func(from, to time.Time) string {
+		return r + "eventtime BETWEEN " + sqlText(from.UTC().Format(time.RFC3339)) + " AND " + sqlText(to.UTC().Add(time.Second).Format(time.RFC3339))
 	}
+	var either []string
+	if len(wants) > 0 {
+		either = append(either, r+"eventname IN ("+sqlTexts(names)+") AND "+between(from, to)+" AND any_match("+r+"resources, x -> x.arn IN ("+sqlTexts(resources)+"))")
+	}
+	if p := placing.placements; p != nil {
+		// A response that is no object is shown too, so that it counts as unread.
+		response := r + "responseelements"
+		other := "(json_extract_scalar(" + response + ", " + sqlText(keyInResponse) + ") <> " + sqlText(p.key) + " OR NOT starts_with(" + response + ", '{'))"
+		either = append(either, between(placing.from, placing.to)+" AND coalesce("+r+"errorcode, '') = '' AND any_match("+r+"resources, x -> starts_with(x.arn, "+sqlText(p.bucket+"/")+"))"+
+			" AND ("+r+"eventname IN ("+sqlTexts(rekeyings)+") OR "+r+"eventname IN ("+sqlTexts(writes)+") AND "+other+")")
+		add(&regions, regionOf(p.key))
+		if len(wants) == 0 {
+			from, to = placing.from, placing.to
+		}
+		from, to = times.Earlier(from, placing.from), times.Later(to, placing.to)
+	}
+	where := []string{r + "eventsource IN ('kms.amazonaws.com', 's3.amazonaws.com')", "((" + strings.Join(either, ") OR (") + "))"}
 	if sh.region != "" && len(regions) > 0 {
 		where = append(where, identifier(sh.region)+" IN ("+sqlTexts(regions)+")")
 	}

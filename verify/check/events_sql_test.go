@@ -25,7 +25,7 @@ func TestSQL_NoObjectKeyLeavesItsQuotation(t *testing.T) {
 	t.Parallel()
 	const evil = `arn:aws:s3:::b/x') OR 1=1 --\'" ; DROP TABLE t`
 	sh := &sqlShape{nested: true, region: "region", day: "day", dayLayout: "2006/01/02"}
-	q := sh.query(sqlTable{"c", `d"; DROP`, "t"}, []*want{sqlWant("arn:aws:kms:us-east-1:1:key/k", evil)})
+	q := sh.query(sqlTable{"c", `d"; DROP`, "t"}, []*want{sqlWant("arn:aws:kms:us-east-1:1:key/k", evil)}, &claim{want: &want{}, placements: &placements{bucket: evil, key: evil}})
 	require.Contains(t, q, `'arn:aws:s3:::b/x'') OR 1=1 --\''" ; DROP TABLE t'`)
 	require.Contains(t, q, `"c"."d""; DROP"."t"`)
 	requireEvilQuoted(t, q)
@@ -54,7 +54,7 @@ func requireEvilQuoted(t *testing.T, q string) {
 func TestSQL_OneScanOfTheDaysAndRegionsOfAllKeys(t *testing.T) {
 	t.Parallel()
 	wants := []*want{sqlWant("arn:aws:kms:us-east-1:1:key/a", ""), sqlWant("arn:aws:kms:eu-west-1:1:key/b", "")}
-	q := (&sqlShape{nested: true, region: "region", day: "day", dayLayout: "2006/01/02"}).query(sqlTable{"c", "d", "t"}, wants)
+	q := (&sqlShape{nested: true, region: "region", day: "day", dayLayout: "2006/01/02"}).query(sqlTable{"c", "d", "t"}, wants, &claim{})
 	require.Contains(t, q, `"region" IN ('us-east-1', 'eu-west-1')`)
 	require.Contains(t, q, `"day" BETWEEN '2026/11/23' AND '2026/11/24'`)
 	require.Equal(t, 1, strings.Count(q, "FROM"))

@@ -28,6 +28,7 @@ const (
 	onKeyThroughS3              // the named keys, used by S3 for the caller
 	onBucket
 	onObjects
+	onEveryObject // of the bucket, also where Config names some
 	onCanary
 	onLogBucket       // the bucket of the trail that Config.Events names
 	onLogFiles        // its log files and digest files
@@ -36,7 +37,7 @@ const (
 
 var scopeNames = map[scope]string{
 	onAnything: "Account", onKey: "Key", onAnyKey: "AnyKey", onKeyThroughS3: "KeyThroughS3",
-	onBucket: "Bucket", onObjects: "Objects", onCanary: "Canary", onLogBucket: "LogBucket", onLogFiles: "LogFiles", onLogKeyThroughS3: "LogKeyThroughS3",
+	onBucket: "Bucket", onObjects: "Objects", onEveryObject: "EveryObject", onCanary: "Canary", onLogBucket: "LogBucket", onLogFiles: "LogFiles", onLogKeyThroughS3: "LogKeyThroughS3",
 }
 
 type iamPolicy struct {
@@ -95,7 +96,8 @@ func Policy(cfg Config) ([]byte, error) {
 		actions[onObjects] = append(actions[onObjects], "s3:GetObjectVersion")
 		actions[onBucket] = append(actions[onBucket], "s3:ListBucketVersions")
 	}
-	if readsFiles(cfg.Events) && selected["bucket.foreign-keys"] {
+	if cfg.Events != lookup && selected["bucket.foreign-keys"] {
+		asksEvents = true
 		for _, p := range append(slices.Clone(filesNeed), placementNeeds...) {
 			actions[p.On] = append(actions[p.On], p.Action)
 		}
@@ -216,6 +218,8 @@ func (c Config) resources(on scope) []string {
 		return []string{"arn:" + part + ":kms:" + region + ":*:key/*"} // the response may name a key of another account
 	case onBucket:
 		return []string{s3}
+	case onEveryObject:
+		return []string{s3 + "/*"}
 	case onCanary:
 		return []string{s3 + "/" + CanaryPrefix + "*"}
 	case onLogBucket:

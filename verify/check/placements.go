@@ -20,7 +20,7 @@ import (
 const maxPlacements = 1000
 
 // placementNeeds are the permissions to look at these versions.
-var placementNeeds = []Permission{{"s3:GetObject", onObjects}, {"s3:GetObjectVersion", onObjects}, {"s3:ListBucketVersions", onBucket}}
+var placementNeeds = []Permission{{"s3:GetObject", onEveryObject}, {"s3:GetObjectVersion", onEveryObject}, {"s3:ListBucketVersions", onBucket}}
 
 // placements are the data events of S3 that may have placed objects of a bucket
 // under another key than the run's.
@@ -81,13 +81,17 @@ func (p *placements) see(rec sighting) {
 // with what the trail's data events show: a version that was placed under another
 // key, and is under it still, fails the check.
 func (r *run) withPlacements(ctx context.Context, x report.Result) report.Result {
-	if !readsFiles(r.cfg.Events) {
+	if r.cfg.Events == lookup {
 		return x
 	}
 	f := r.events()
 	p := f.placements
 	if p == nil || p.newest == nil {
-		x.Actual += "; the trail's data events were not examined: " + Reason(f.err)
+		why := Reason(f.err)
+		if f.err == nil {
+			why = p.uncovered
+		}
+		x.Actual += "; the trail's data events were not examined: " + why
 		return x
 	}
 	versions := make([]version, 0, len(p.newest))

@@ -28,6 +28,7 @@ func TestSQL_OverARealEngine(t *testing.T) {
 	t.Run("JudgesALiveInventory", s.judgesLive)
 	t.Run("JudgesAReportOfS3Inventory", s.judgesReport)
 	t.Run("NeedsThePermissionsThatIAMPrints", s.permissions)
+	t.Run("FindsThePlacementsThatTheFilesProve", s.findsPlacements)
 	t.Run("CancelledRunStopsAthenasQuery", s.stopsQuery)
 }
 

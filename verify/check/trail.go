@@ -314,7 +314,7 @@ func (r *run) followTrail(ctx context.Context) trailFindings {
 	}
 
 	s := &search{wants: slices.Concat(f.writes, f.reads, f.canaryWrite, f.canaryRead, f.keys), uses: map[string]report.KeyUse{}}
-	if r.selected["bucket.foreign-keys"] && readsFiles(r.cfg.Events) && r.cfg.Bucket != "" && key != "" {
+	if r.selected["bucket.foreign-keys"] && r.cfg.Events != lookup && r.cfg.Bucket != "" && key != "" {
 		s.placements = &placements{bucket: bucketARN(r.cfg), key: key}
 		f.placements = s.placements
 	}
