@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -37,6 +38,7 @@ type inventory struct {
 	live   bool // S3 Metadata's live inventory table; else a table of S3 Inventory
 	has    map[string]bool
 	report string // the newest report of S3 Inventory, as its partition is named
+	csv    bool   // the report is in CSV files
 }
 
 // inventoryDelays are how long a change may take to be in an inventory, and how old
@@ -137,11 +139,11 @@ func (v *inventory) rows(where string) string {
 	} else if v.has["bucket_key_status"] {
 		bucketKey = "CASE " + identifier("bucket_key_status") + " WHEN 'ENABLED' THEN 'true' WHEN 'DISABLED' THEN 'false' ELSE '' END"
 	}
-	q := "SELECT " + identifier("key") + " AS key, " + column("version_id", "null") + " AS version, " + column("encryption_status", "") + " AS status, " +
+	q := "SELECT " + v.name() + " AS key, " + column("version_id", "null") + " AS version, " + column("encryption_status", "") + " AS status, " +
 		column("kms_key_arn", "") + " AS kms, " + bucketKey + " AS bucket_key, " + column("is_delete_marker", "false") + " = 'true' AS marker, " + latest + " AS latest" +
 		" FROM " + identifiers(v.table[:]) + " WHERE " + identifier("bucket") + " = " + sqlText(v.r.cfg.Bucket)
 	if p := aws.ToString(v.r.cfg.Prefix); p != "" {
-		q += " AND starts_with(" + identifier("key") + ", " + sqlText(p) + ")"
+		q += " AND starts_with(" + v.name() + ", " + sqlText(p) + ")"
 	}
 	if !v.live {
 		q += " AND " + identifier("dt") + " = " + sqlText(v.report)
@@ -155,6 +157,14 @@ func (v *inventory) selected() string {
 		return " WHERE NOT marker"
 	}
 	return " WHERE NOT marker AND latest"
+}
+
+// name is the SQL of an object's name.
+func (v *inventory) name() string {
+	if v.csv {
+		return "url_decode(" + identifier("key") + ")"
+	}
+	return identifier("key")
 }
 
 // isUnderKey reports whether an inventory has a row as under the key; what the
@@ -186,6 +196,20 @@ func (v *inventory) time(ctx context.Context) (at time.Time, err error) {
 	return at, err
 }
 
+// isCSV reports whether the newest report is in CSV files as S3 Inventory names them.
+// These have the names of objects in URL encoding, with + for a space, and files of its
+// other formats do not. For a row of unknown origin, as that of a view, it reports false.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory.html
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html
+func (v *inventory) isCSV(ctx context.Context) (bool, error) {
+	path := ""
+	_, err := v.query(ctx, "SELECT "+sqlPath+" FROM "+identifiers(v.table[:])+" WHERE "+identifier("dt")+" = "+sqlText(v.report)+" LIMIT 1", func(row []string) { path = row[0] })
+	if errors.As(err, new(*sqlError)) {
+		return false, nil // another query shows what else may be wrong with the table
+	}
+	return strings.HasSuffix(path, ".csv.gz"), err
+}
+
 // read asks the inventory for everything but the sample.
 func (v *inventory) read(ctx context.Context) (f inventoryFindings, err error) {
 	if err = v.describe(ctx); err != nil {
@@ -197,6 +221,11 @@ func (v *inventory) read(ctx context.Context) (f inventoryFindings, err error) {
 	if f.at.IsZero() {
 		f.problems = append(f.problems, "the inventory is empty")
 		return f, nil
+	}
+	if !v.live {
+		if v.csv, err = v.isCSV(ctx); err != nil {
+			return f, err
+		}
 	}
 	id, err := v.query(ctx, "SELECT status, kms, bucket_key, CAST(latest AS varchar), CAST(count(*) AS varchar) FROM "+v.rows("")+" WHERE NOT marker GROUP BY 1, 2, 3, 4 ORDER BY count(*) DESC, 1, 2, 3, 4"+fmt.Sprintf(" LIMIT %d", maxGroups), func(row []string) {
 		n, _ := strconv.Atoi(row[4]) // count(*) is a number
@@ -263,7 +292,7 @@ func (v *inventory) lookup(ctx context.Context, sample []version) (map[version]i
 			size += len(sqlText(sample[0].key)) + 2
 			sample = sample[1:]
 		}
-		_, err := v.query(ctx, "SELECT key, version, status, kms FROM "+v.rows(" AND "+identifier("key")+" IN ("+sqlTexts(names)+")")+v.selected(), func(row []string) {
+		_, err := v.query(ctx, "SELECT key, version, status, kms FROM "+v.rows(" AND "+v.name()+" IN ("+sqlTexts(names)+")")+v.selected(), func(row []string) {
 			w := inventoryRow{row[0], row[1], row[2], row[3]}
 			id := ""
 			if v.r.cfg.Versions {

@@ -1,9 +1,12 @@
 package check
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -25,10 +28,11 @@ func TestSQL_OverARealEngine(t *testing.T) {
 	s := newSQLStack(t)
 	t.Run("FindsTheEventsThatTheFilesProve", s.findsEvents)
 	t.Run("TamperedFilesGiveTheVerdictsOfFiles", s.findsTampering)
+	t.Run("FindsThePlacementsThatTheFilesProve", s.findsPlacements)
 	t.Run("JudgesALiveInventory", s.judgesLive)
 	t.Run("JudgesAReportOfS3Inventory", s.judgesReport)
+	t.Run("DecodesNamesInCSVReports", s.decodesNames)
 	t.Run("NeedsThePermissionsThatIAMPrints", s.permissions)
-	t.Run("FindsThePlacementsThatTheFilesProve", s.findsPlacements)
 	t.Run("CancelledRunStopsAthenasQuery", s.stopsQuery)
 }
 
@@ -229,6 +233,43 @@ func (s *sqlStack) judgesReport(t *testing.T) {
 		require.Contains(t, x.Actual, "S3 Inventory does not name the keys")
 		require.Equal(t, "1 object: SSE-KMS, with an S3 Bucket Key", x.Evidence[1].Detail)
 		require.Equal(t, "1 older version: SSE-S3, without an S3 Bucket Key", x.Evidence[2].Detail)
+	}
+}
+
+// A report in CSV has the names in URL encoding: an offender is found by its name, and
+// fails the check. In files of other names nothing is decoded, and no name is found.
+func (s *sqlStack) decodesNames(t *testing.T) {
+	const name = "report/a b+c%20d, é.txt"
+	_, err := s.files.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String(name), ServerSideEncryption: s3types.ServerSideEncryptionAes256})
+	require.NoError(t, err) // judgesLive has removed the bucket's policy
+	// An object is to be in a report of two days later.
+	at := s.clock.now().Add(49 * time.Hour)
+	newest := at.UTC().Format("2006-01-02-15-04")
+	for table, file := range map[string]string{"csv_report": "data.csv.gz", "copied_report": "data.gz"} {
+		s.glue(t, "CreateTable", `{"DatabaseName":"audit","TableInput":{"Name":"`+table+`","TableType":"EXTERNAL_TABLE",
+"Parameters":{"EXTERNAL":"TRUE","projection.enabled":"true","projection.dt.type":"enum","projection.dt.values":"`+newest+`","storage.location.template":"s3://`+logsBucket+`/`+table+`/dt=${dt}"},
+"PartitionKeys":[{"Name":"dt","Type":"string"}],
+"StorageDescriptor":{"Location":"s3://`+logsBucket+`/`+table+`/","InputFormat":"org.apache.hadoop.mapred.TextInputFormat","OutputFormat":"org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+	"SerdeInfo":{"SerializationLibrary":"org.apache.hadoop.hive.serde2.OpenCSVSerde"},
+	"Columns":[{"Name":"bucket","Type":"string"},{"Name":"key","Type":"string"},{"Name":"encryption_status","Type":"string"}]}}}`)
+		var b bytes.Buffer
+		zip := gzip.NewWriter(&b)
+		_, err := fmt.Fprintf(zip, "%q,%q,%q\n", bucket, strings.ReplaceAll(url.QueryEscape(name), "%2F", "/"), "SSE-S3")
+		require.NoError(t, err)
+		require.NoError(t, zip.Close())
+		_, err = s.files.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(logsBucket), Key: aws.String(table + "/dt=" + newest + "/" + file), Body: &b})
+		require.NoError(t, err)
+		c := s.config
+		c.Only, c.Objects, c.Prefix = []string{"object"}, nil, aws.String("report/a b")
+		c.Now = func() time.Time { return at.Add(time.Hour) }
+		c.Inventory = "athena:" + workgroup + "/audit." + table
+		rep, err := Run(t.Context(), c)
+		require.NoError(t, err)
+		x := result(t, rep, "object.encryption")
+		require.Equal(t, report.Fail, x.Status, x.Actual) // HeadObject shows the sample, too
+		has := map[string]string{"csv_report": "has 1 object, 1 not under the key; S3 lists 1", "copied_report": "has 0 objects, 0 not under the key; S3 lists 1"}[table]
+		require.Contains(t, x.Actual, has)
+		require.Equal(t, table == "copied_report", strings.Contains(x.Actual, "the inventory lacks 1 of 1 sampled objects"), x.Actual)
 	}
 }
 
