@@ -53,7 +53,7 @@ func (p bucketPolicy) document(bucketARN string, key keyARN) (string, error) {
 			"StringNotEquals": {keyID: {key.arn}},
 		})
 		deny("DenyCustomerProvidedKey", "s3:PutObject", []string{objects}, conditions{"Null": {customer: {"false"}}})
-		// Both choose a key that no documented condition key holds: replication
+		// Both choose a key that no condition key is documented to hold: replication
 		// takes it from the source's rule, UpdateObjectEncryption from its body.
 		// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/update-sse-encryption.html
 		var others conditions

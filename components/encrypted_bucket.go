@@ -88,8 +88,8 @@ type EncryptedBucketArgs struct {
 	// ReencryptionPrincipals are the ARNs of the IAM roles and users that may
 	// replicate objects into the bucket (s3:ReplicateObject) or change the key of
 	// an object in place (s3:UpdateObjectEncryption). DenyForeignKeys denies both
-	// to everyone else, because no condition key is documented for the key that
-	// they choose. The default is none.
+	// to everyone else, because no condition key is documented to hold the key
+	// that they choose. The default is none.
 	ReencryptionPrincipals pulumi.StringArrayInput `pulumi:"reencryptionPrincipals,optional"`
 	// SSES3Services are the service principals that may upload objects under SSE-S3
 	// although DenyForeignKeys denies that to every other caller. CloudTrail needs

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -65,7 +66,7 @@ type demo struct {
 	look   *clients
 	key    string // ARN
 	bucket string
-	prover string // the verify command, once it is built
+	prover func() (string, error) // builds the verify command once, and returns its path
 
 	steps  []string // one line each, for the summary
 	failed int
@@ -99,6 +100,9 @@ func (d *demo) play(ctx context.Context, tools *engine.Tools, paths engine.Paths
 		return err
 	}
 	fmt.Fprintf(d.out, "localaws, an AWS of your own, answers at %s\n", d.aws.URL())
+	d.prover = sync.OnceValues(func() (string, error) { return buildVerify(ctx, d.root, d.progress) })
+	go func() { _, _ = d.prover() }()    // now, because the first step mostly waits
+	defer func() { _, _ = d.prover() }() // a build outlives a failed first step
 
 	for i, step := range []struct {
 		title string
@@ -309,17 +313,14 @@ func (d *demo) verify(ctx context.Context) (string, error) {
 	return "every check passes", err
 }
 
-// runVerify runs the real command, which the first run builds.
+// runVerify runs the real command.
 func (d *demo) runVerify(ctx context.Context, args ...string) error {
-	if d.prover == "" {
-		program, err := buildVerify(ctx, d.root, d.progress)
-		if err != nil {
-			return err
-		}
-		d.prover = program
+	prover, err := d.prover()
+	if err != nil {
+		return err
 	}
 	fmt.Fprintf(d.out, "$ verify %s\n", strings.Join(args, " "))
-	cmd := exec.CommandContext(ctx, d.prover, args...)
+	cmd := exec.CommandContext(ctx, prover, args...)
 	cmd.Env = d.env.Environ(os.Environ())
 	cmd.Stdout, cmd.Stderr = d.out, d.progress
 	// A canceled canary removes what it has written before it ends.

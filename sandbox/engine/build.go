@@ -36,9 +36,34 @@ func (c *buildCount) text(elapsed time.Duration) string {
 	case c.built == 0:
 		return fmt.Sprintf("0 of %d packages compiled", c.total)
 	}
+	return fmt.Sprintf("%d of %d packages compiled, about %s left", c.built, c.total, c.left(elapsed))
+}
+
+// left estimates the time that the build still takes, in steps of ten seconds.
+func (c *buildCount) left(elapsed time.Duration) time.Duration {
 	left := elapsed * time.Duration(c.total-c.built) / time.Duration(c.built)
 	const step = 10 * time.Second
-	return fmt.Sprintf("%d of %d packages compiled, about %s left", c.built, c.total, (left + step - 1).Truncate(step))
+	return (left + step - 1).Truncate(step)
+}
+
+// bar draws the part of the packages that is compiled, and the time left. It is empty
+// before the number of packages is known.
+func (c *buildCount) bar() string {
+	if c == nil {
+		return ""
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.total == 0 {
+		return ""
+	}
+	const width = 10
+	done := width * min(c.built, c.total) / c.total
+	bar := "[" + strings.Repeat("#", done) + strings.Repeat(".", width-done) + "]"
+	if c.built > 0 && c.built < c.total {
+		bar += " " + c.left(time.Since(c.began)).String()
+	}
+	return bar
 }
 
 // Write counts the packages that `go build -v` names, one in a line.

@@ -14,13 +14,17 @@ func TestBuildCount_StatesWhatIsLeft(t *testing.T) {
 	require.Empty(t, (*buildCount)(nil).String())
 	c := &buildCount{}
 	require.Empty(t, c.String(), "the number of packages is not known yet")
+	require.Empty(t, c.bar())
 	c.total = 4
 	require.Equal(t, "0 of 4 packages compiled", c.text(time.Minute))
 	_, err := c.Write([]byte("errors\ngo: downloading example.com/x v1.0.0\ninternal/abi\n"))
 	require.NoError(t, err)
 	require.Equal(t, "2 of 4 packages compiled, about 1m0s left", c.text(time.Minute))
 	require.Equal(t, "2 of 4 packages compiled, about 10s left", c.text(time.Second), "rounded up: the last packages are the large ones")
+	c.began = time.Now().Add(-9 * time.Second)
+	require.Equal(t, "[#####.....] 10s", c.bar())
 	_, _ = c.Write([]byte("a\nb\n"))
+	require.Equal(t, "[##########]", c.bar())
 	require.Equal(t, "all 4 packages compiled, linking", c.text(time.Minute))
 }
 
