@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -85,19 +86,41 @@ func OpenStack(ctx context.Context, o StackOptions) (auto.Stack, error) {
 		auto.Stacks(map[string]workspace.ProjectStack{o.Stack: *settings}),
 		auto.Pulumi(cli),
 	}
+	program := onOwnCallStack(o.Program)
 	var stack auto.Stack
 	made := false
 	if !cli.exists() { // nothing to select, which would be one start of the CLI more
-		stack, err = auto.NewStackInlineSource(ctx, o.Stack, project.Name.String(), o.Program, options...)
+		stack, err = auto.NewStackInlineSource(ctx, o.Stack, project.Name.String(), program, options...)
 		made = !auto.IsCreateStack409Error(err) // otherwise another process has just made it
 	}
 	if !made {
-		stack, err = auto.UpsertStackInlineSource(ctx, o.Stack, project.Name.String(), o.Program, options...)
+		stack, err = auto.UpsertStackInlineSource(ctx, o.Stack, project.Name.String(), program, options...)
 	}
 	if err != nil {
 		return auto.Stack{}, fmt.Errorf("opening the stack %s: %w", o.Stack, err)
 	}
 	return stack, nil
+}
+
+// onOwnCallStack runs a program in a goroutine of its own. The SDK sends its call
+// stack with each resource, and the engine keeps it in the state, which it writes at
+// each step: the frames below the program, those of the automation API's server and
+// of gRPC, would be a third of the state.
+func onOwnCallStack(program pulumi.RunFunc) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error {
+		ended := make(chan error, 1)
+		go func() {
+			err := errors.New("the program ended without returning") // runtime.Goexit
+			defer func() {
+				if r := recover(); r != nil {
+					err = fmt.Errorf("the program panicked: %v\n%s", r, debug.Stack())
+				}
+				ended <- err
+			}()
+			err = program(ctx)
+		}()
+		return <-ended
+	}
 }
 
 func (o StackOptions) project() (*workspace.Project, error) {

@@ -106,6 +106,31 @@ func TestOpenStack_StartsNoNeedlessCommand(t *testing.T) {
 	require.Equal(t, "stack\nup\ndestroy\n", string(started))
 }
 
+// TestOpenStack_KeepsTheServersFramesOutOfTheState: the engine records the call stack
+// of each resource, and writes it at each step.
+func TestOpenStack_KeepsTheServersFramesOutOfTheState(t *testing.T) {
+	t.Parallel()
+	stack := open(t, t.TempDir(), func(ctx *pulumi.Context) error {
+		var component struct{ pulumi.ResourceState }
+		return ctx.RegisterComponentResource("test:index:Component", "one", &component)
+	})
+	_, err := stack.Up(t.Context())
+	require.NoError(t, err)
+	state, err := stack.Export(t.Context())
+	require.NoError(t, err)
+	_, component, found := strings.Cut(string(state.Deployment), "test:index:Component::one")
+	require.True(t, found)
+	require.Contains(t, component, "sourcePosition")
+	require.NotContains(t, component, "grpc")
+}
+
+func TestOpenStack_ReportsAPanicOfTheProgram(t *testing.T) {
+	t.Parallel()
+	stack := open(t, t.TempDir(), func(*pulumi.Context) error { panic("a nil map") })
+	_, err := stack.Up(t.Context())
+	require.ErrorContains(t, err, "the program panicked: a nil map")
+}
+
 func TestOpenStack_ReportsTheProgramsError(t *testing.T) {
 	t.Parallel()
 	stack := open(t, t.TempDir(), func(*pulumi.Context) error { return fmt.Errorf("a setting is missing") })
