@@ -25,6 +25,7 @@ install:
 
 # The course's whole day, with no AWS account.
 demo:
+	@[ -d .sandbox ] || echo 'the first run compiles the sandbox before it prints more: a minute or two'
 	$(GO) run ./sandbox demo
 
 test: install

@@ -187,7 +187,7 @@ func (b *bench) measure(ctx context.Context, chosen []string, write, figures str
 		tables, err := g.measure(ctx, b)
 		var text strings.Builder
 		if figures != "" && g.chart != "" {
-			fmt.Fprintf(&text, "![%s](benchmarks-%s.svg)\n\n", g.chart, g.name)
+			fmt.Fprintf(&text, "![%s](benchmarks-%s.png)\n\n", g.chart, g.name)
 		}
 		for _, t := range tables {
 			fmt.Fprintf(&text, "%s\n", t)

@@ -26,6 +26,10 @@ import (
 // and the provider are.
 const scaleStep = "scale-step"
 
+// parallel is how many resources are worked on at a time: Terraform's default, where
+// Pulumi's is four for each core.
+const parallel = 10
+
 var scaleOperations = []string{"up", "preview --refresh", "destroy"}
 
 // measureScale grows a stack.
@@ -108,12 +112,12 @@ func runScaleStep(ctx context.Context, args []string, stdout, stderr io.Writer) 
 		steps := make(chan events.EngineEvent)
 		var recorded errgroup.Group
 		recorded.Go(func() error { return recordSteps(steps, filepath.Join(dir, stepTimes)) })
-		_, err = s.Up(ctx, optup.ProgressStreams(stdout), optup.ErrorProgressStreams(stderr), optup.EventStreams(steps))
+		_, err = s.Up(ctx, optup.Parallel(parallel), optup.ProgressStreams(stdout), optup.ErrorProgressStreams(stderr), optup.EventStreams(steps))
 		err = errors.Join(err, recorded.Wait())
 	case "preview --refresh":
-		_, err = s.Preview(ctx, optpreview.Refresh(), optpreview.ExpectNoChanges(), optpreview.ProgressStreams(stdout), optpreview.ErrorProgressStreams(stderr))
+		_, err = s.Preview(ctx, optpreview.Parallel(parallel), optpreview.Refresh(), optpreview.ExpectNoChanges(), optpreview.ProgressStreams(stdout), optpreview.ErrorProgressStreams(stderr))
 	case "destroy":
-		_, err = s.Destroy(ctx, optdestroy.ProgressStreams(stdout), optdestroy.ErrorProgressStreams(stderr))
+		_, err = s.Destroy(ctx, optdestroy.Parallel(parallel), optdestroy.ProgressStreams(stdout), optdestroy.ErrorProgressStreams(stderr))
 	default:
 		err = fmt.Errorf("there is no operation %q", operation)
 	}

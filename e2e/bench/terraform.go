@@ -90,7 +90,7 @@ func measureTerraform(ctx context.Context, b *bench) ([]table, error) {
 		}
 	}
 	t.notes = []string{fmt.Sprintf("Medians of the rounds, in turns. Terraform %s with the provider built from the source of the sandbox's provider, and the same resources, "+
-		"whose calls that change something are compared. Both run with their own settings: Terraform with 10 operations at a time, this project as the sandbox runs it.", version)}
+		"whose calls that change something are compared. Both work on %d resources at a time.", version, parallel)}
 	return []table{t}, nil
 }
 

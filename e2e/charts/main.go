@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
 )
 
 // figures are what e2e/bench writes.
@@ -55,6 +57,7 @@ var (
 )
 
 func main() {
+	plot.DefaultFont.Typeface, plot.DefaultFont.Variant = "Liberation", "Sans"
 	if len(os.Args) != 3 {
 		fmt.Fprintln(os.Stderr, "usage: charts FIGURES FOLDER")
 		os.Exit(2)
@@ -82,13 +85,25 @@ func run(file, folder string) error {
 			continue
 		}
 		if err == nil {
-			err = p.Save(20*vg.Centimeter, height, filepath.Join(folder, "benchmarks-"+name+".svg"))
+			err = save(p, height, filepath.Join(folder, "benchmarks-"+name+".png"))
 		}
 		if err != nil {
 			return fmt.Errorf("the chart %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// save draws a chart, with twice the pixels of an ordinary screen. An SVG would name
+// a font that its reader may not have, and the words would not fit.
+func save(p *plot.Plot, height vg.Length, file string) error {
+	canvas := vgimg.NewWith(vgimg.UseWH(20*vg.Centimeter, height), vgimg.UseDPI(192))
+	p.Draw(draw.New(canvas))
+	var picture bytes.Buffer
+	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&picture); err != nil {
+		return err
+	}
+	return os.WriteFile(file, picture.Bytes(), 0o644)
 }
 
 // errNone is the error of a chart whose figures were not measured.
@@ -183,8 +198,8 @@ func firstUp(f figures) (*plot.Plot, vg.Length, error) {
 		p.Legend.Add(l.name, &plotter.Line{LineStyle: draw.LineStyle{Color: l.color, Width: vg.Points(8)}})
 	}
 	p.NominalY(labels...)
-	p.X.Max = f.FirstUp.Total
-	p.Y.Label.Text = " " // room for the longest name
+	p.X.Max = 1.3 * f.FirstUp.Total // room for the legend
+	p.Y.Label.Text = " "            // room for the longest name
 	return p, 3*vg.Centimeter + vg.Length(len(lanes))*0.6*vg.Centimeter, nil
 }
 
@@ -214,6 +229,7 @@ func scale(f figures) (*plot.Plot, vg.Length, error) {
 		p.Add(line, points)
 		p.Legend.Add(name, line, points)
 	}
+	p.X.Max *= 1.03 // room for the last number
 	p.Legend.Left = true
 	return p, 10 * vg.Centimeter, nil
 }
