@@ -26,9 +26,9 @@ import (
 // AuditTrailType is the type token of [AuditTrail].
 const AuditTrailType = "kms-baseline:index:AuditTrail"
 
-// AuditTrail is a multi-Region trail of one account: a key, a bucket for the log
-// files, the trail with log file validation, and an Athena workgroup and a Glue
-// table to query them. Trails of an organization are not supported.
+// AuditTrail is a multi-Region trail of one account, or of an organization: a key, a
+// bucket for the log files, the trail with log file validation, and an Athena workgroup
+// and a Glue table to query them.
 //
 // All its resources are protected: destroy, and an up that would delete or replace
 // one of them, fail and delete none of them, because an account without its trail is
@@ -69,6 +69,17 @@ type AuditTrailArgs struct { //nolint:revive // every component's arguments are 
 	// The default is the component's name.
 	// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-trail-naming-requirements.html
 	TrailName string `pulumi:"trailName,optional"`
+	// OrganizationID is the ID of the organization whose trail it is, as in "o-a1b2c3d4e5".
+	// The trail then logs all its active accounts, also those that join later, which see
+	// the trail and cannot change it. The program must run in the organization's management
+	// account; the organization must have all features, and trust CloudTrail as with "aws
+	// organizations enable-aws-service-access --service-principal cloudtrail.amazonaws.com".
+	// Each account has a folder of its own in the bucket, which only the management account
+	// can read unless Bucket.Statements and Key allow more. The table has the partition key
+	// account, for which a query must name values: WHERE account = '111122223333'. The
+	// default is a trail of the program's account alone.
+	// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/creating-an-organizational-trail-prepare.html
+	OrganizationID pulumi.StringInput `pulumi:"organizationId,optional"`
 	// Key are arguments of the key. CloudTrail is added to its Services, unless Policy
 	// is the whole policy. The default is a new key without further arguments. Key
 	// and KmsKeyArn exclude each other.
@@ -232,8 +243,9 @@ func (c *AuditTrail) createBuckets(ctx *pulumi.Context, name string, args *Audit
 }
 
 // bucket are the arguments of the bucket with the log files, with the statements
-// that AWS documents for a trail.
+// that AWS documents for a trail, and for that of an organization.
 // Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-create-and-update-an-organizational-trail-by-using-the-aws-cli.html
 func (a *AuditTrailArgs) bucket(name string, key pulumi.StringOutput) components.EncryptedBucketArgs {
 	var b components.EncryptedBucketArgs
 	if a.Bucket != nil {
@@ -252,6 +264,14 @@ func (a *AuditTrailArgs) bucket(name string, key pulumi.StringOutput) components
 		return "arn:" + partition + ":cloudtrail:" + region + ":" + account + ":trail/" + a.trailName(name)
 	})
 	services := pulumi.StringArray{pulumi.String(service)}
+	write := func(sid string, objects pulumi.StringArray) components.PolicyStatement {
+		return components.PolicyStatement{
+			Sid: sid, Services: services, Actions: pulumi.ToStringArray([]string{"s3:PutObject"}), Objects: objects,
+			Conditions: map[string]map[string]pulumi.StringArrayInput{"StringEquals": {
+				"aws:SourceArn": trail, "s3:x-amz-acl": pulumi.StringArray{pulumi.String("bucket-owner-full-control")},
+			}},
+		}
+	}
 	b.KmsKeyArn = key
 	b.SSES3Services = append(slices.Clone(b.SSES3Services), service) // CloudTrail names SSE-S3 for digest files
 	b.Statements = append(
@@ -260,14 +280,11 @@ func (a *AuditTrailArgs) bucket(name string, key pulumi.StringOutput) components
 			Sid: "AWSCloudTrailAclCheck", Services: services, Actions: pulumi.ToStringArray([]string{"s3:GetBucketAcl"}),
 			Conditions: map[string]map[string]pulumi.StringArrayInput{"StringEquals": {"aws:SourceArn": trail}},
 		},
-		components.PolicyStatement{
-			Sid: "AWSCloudTrailWrite", Services: services, Actions: pulumi.ToStringArray([]string{"s3:PutObject"}),
-			Objects: of(func(_, _, account string) string { return "AWSLogs/" + account + "/*" }),
-			Conditions: map[string]map[string]pulumi.StringArrayInput{"StringEquals": {
-				"aws:SourceArn": trail, "s3:x-amz-acl": pulumi.StringArray{pulumi.String("bucket-owner-full-control")},
-			}},
-		},
+		write("AWSCloudTrailWrite", of(func(_, _, account string) string { return "AWSLogs/" + account + "/*" })),
 	)
+	if a.OrganizationID != nil { // beside the statement for the account, without which AWS refuses the bucket
+		b.Statements = append(b.Statements, write("AWSCloudTrailOrganizationWrite", pulumi.StringArray{pulumi.Sprintf("AWSLogs/%s/*", a.organizationID())}))
+	}
 	if b.Tags == nil {
 		b.Tags = a.Tags
 	}
@@ -287,7 +304,7 @@ func (c *AuditTrail) createTrail(ctx *pulumi.Context, name string, args *AuditTr
 		EnableLogFileValidation:    pulumi.Bool(true),
 		IncludeGlobalServiceEvents: pulumi.Bool(true),
 		IsMultiRegionTrail:         pulumi.Bool(true),
-		IsOrganizationTrail:        pulumi.Bool(false),
+		IsOrganizationTrail:        pulumi.Bool(args.OrganizationID != nil),
 		Tags:                       args.Tags,
 	}
 	if args.DataEventBuckets != nil {
@@ -366,8 +383,13 @@ func (c *AuditTrail) createTable(ctx *pulumi.Context, name string, args *AuditTr
 		account := strings.Split(v[1].(string), ":")[4]
 		return "s3://" + v[0].(string) + "/AWSLogs/" + account + "/CloudTrail/"
 	}).(pulumi.StringOutput)
+	if args.OrganizationID != nil {
+		location = pulumi.All(c.BucketName, args.organizationID(), c.TrailArn).ApplyT(func(v []any) string {
+			return "s3://" + v[0].(string) + "/AWSLogs/" + v[1].(string) + "/"
+		}).(pulumi.StringOutput)
+	}
 	var keys glue.CatalogTablePartitionKeyArray
-	for _, k := range partitionKeys {
+	for _, k := range args.partitionKeys() {
 		keys = append(keys, glue.CatalogTablePartitionKeyArgs{Name: pulumi.String(k), Type: pulumi.String("string")})
 	}
 	table, err := glue.NewCatalogTable(ctx, name+"-table", &glue.CatalogTableArgs{
@@ -416,6 +438,7 @@ func (c *AuditTrail) createWorkgroup(ctx *pulumi.Context, name string, args *Aud
 var (
 	trailNamePattern = regexp.MustCompile(`^[a-zA-Z0-9]+([._-][a-zA-Z0-9]+)*$`)
 	bucketName       = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	organizationID   = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
 	regionName       = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-\d$`)
 	notInDatabase    = regexp.MustCompile(`[^a-z0-9_]`)
 )
@@ -431,6 +454,21 @@ func (a *AuditTrailArgs) trailName(name string) string {
 		return a.TrailName
 	}
 	return name
+}
+
+// organizationID is OrganizationID, checked also where it is not known before anything
+// runs.
+func (a *AuditTrailArgs) organizationID() pulumi.StringOutput {
+	return a.OrganizationID.ToStringOutput().ApplyT(func(id string) (string, error) {
+		return id, checkOrganization(id)
+	}).(pulumi.StringOutput)
+}
+
+func checkOrganization(id string) error {
+	if organizationID.MatchString(id) {
+		return nil
+	}
+	return wrong("OrganizationID", id, `it must be the ID of an organization, as in "o-a1b2c3d4e5"`)
 }
 
 func (a *AuditTrailArgs) cutoff() int {
@@ -452,6 +490,9 @@ func (a *AuditTrailArgs) validate(name string) error {
 	add := func(argument, value, expectation string) { errs = append(errs, wrong(argument, value, expectation)) }
 	if n := a.trailName(name); len(n) < 3 || len(n) > 128 || !trailNamePattern.MatchString(n) {
 		add("TrailName", n, `it must have 3 to 128 letters, digits, ".", "_" and "-", begin and end with a letter or a digit, and have no two of the others in a row`)
+	}
+	if id, ok := a.OrganizationID.(pulumi.String); ok {
+		errs = append(errs, checkOrganization(string(id)))
 	}
 	if a.Key != nil && a.KmsKeyArn != nil {
 		add("Key", "", "and KmsKeyArn exclude each other: give one or the other")

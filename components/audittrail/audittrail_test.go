@@ -1,6 +1,7 @@
 package audittrail
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"regexp"
@@ -64,36 +65,41 @@ func least() *AuditTrailArgs {
 	return &AuditTrailArgs{Regions: []string{"us-east-1", "eu-west-1"}, Since: "2026-01-01"}
 }
 
-// The table is the one that `verify athena ddl` prints. verify does not import the
+// The tables are those that `verify athena ddl` prints. verify does not import the
 // components, nor they verify; docs/scale.md has verify's DDL, and a test of verify
 // sees to that.
 func TestTable_IsTheOneOfVerifyAthenaDDL(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/scale.md")
 	require.NoError(t, err)
-	_, ddl, _ := strings.Cut(string(page), "```sql\nCREATE EXTERNAL TABLE ")
-	ddl, _, ok := strings.Cut(ddl, "```")
-	require.True(t, ok)
-	find := func(pattern string) string {
-		found := regexp.MustCompile(`(?s)` + pattern).FindStringSubmatch(ddl)
-		require.Len(t, found, 2, pattern)
-		return found[1]
+	tables := strings.Split(string(page), "```sql\nCREATE EXTERNAL TABLE ")[1:]
+	require.Len(t, tables, 2)
+	organization := least()
+	organization.OrganizationID = pulumi.String("o-a1b2c3d4e5")
+	for i, args := range []*AuditTrailArgs{least(), organization} {
+		ddl, _, ok := strings.Cut(tables[i], "```")
+		require.True(t, ok)
+		find := func(pattern string) string {
+			found := regexp.MustCompile(`(?s)` + pattern).FindStringSubmatch(ddl)
+			require.Len(t, found, 2, pattern)
+			return found[1]
+		}
+		withoutSpace := func(s string) string { return strings.Join(strings.Fields(s), "") }
+		require.Equal(t, tableName, find(`^(\w+) \(`))
+		require.Equal(t, recordsType, withoutSpace(find(`records (array<.*>)\)\s+PARTITIONED`)))
+		var keys []string
+		for _, k := range args.partitionKeys() {
+			keys = append(keys, k+" string")
+		}
+		require.Equal(t, strings.Join(keys, ", "), find(`PARTITIONED BY \(([^)]*)\)`))
+		require.Equal(t, serDe, find(`SERDE '([^']*)'`))
+		location := find(`LOCATION '([^']*)'`)
+		want := map[string]string{"EXTERNAL": "TRUE"} // what EXTERNAL in the DDL means
+		for _, p := range regexp.MustCompile(`'([^']*)'='([^']*)'`).FindAllStringSubmatch(ddl, -1) {
+			want[p[1]] = p[2]
+		}
+		require.Equal(t, want, args.tableParameters(location))
 	}
-	withoutSpace := func(s string) string { return strings.Join(strings.Fields(s), "") }
-	require.Equal(t, tableName, find(`^(\w+) \(`))
-	require.Equal(t, recordsType, withoutSpace(find(`records (array<.*>)\)\s+PARTITIONED`)))
-	var keys []string
-	for _, k := range partitionKeys {
-		keys = append(keys, k+" string")
-	}
-	require.Equal(t, strings.Join(keys, ", "), find(`PARTITIONED BY \(([^)]*)\)`))
-	require.Equal(t, serDe, find(`SERDE '([^']*)'`))
-	location := find(`LOCATION '([^']*)'`)
-	want := map[string]string{"EXTERNAL": "TRUE"} // what EXTERNAL in the DDL means
-	for _, p := range regexp.MustCompile(`'([^']*)'='([^']*)'`).FindAllStringSubmatch(ddl, -1) {
-		want[p[1]] = p[2]
-	}
-	require.Equal(t, want, least().tableParameters(location))
 }
 
 func TestAuditTrail_IsSecureByDefault(t *testing.T) {
@@ -167,6 +173,53 @@ func TestAuditTrail_LogsDataEventsOfTheBuckets(t *testing.T) {
 	require.ErrorContains(t, err, "the trail's own bucket")
 }
 
+// An organization's trail differs by the trail's flag, one statement of the bucket policy
+// and the table's partition key; the ID may be known only once something else is made.
+func TestAuditTrail_OfAnOrganization(t *testing.T) {
+	t.Parallel()
+	statements := func(resources map[string]pulumi.MockResourceArgs) (byID map[string]any) {
+		var policy struct{ Statement []map[string]any }
+		require.NoError(t, json.Unmarshal([]byte(resources["aws:s3/bucketPolicy:BucketPolicy audit-policy"].Inputs.Mappable()["policy"].(string)), &policy))
+		byID = map[string]any{}
+		for _, s := range policy.Statement {
+			byID[s["Sid"].(string)] = s
+		}
+		return byID
+	}
+	one, err := run(t, least())
+	require.NoError(t, err)
+	for _, id := range []pulumi.StringInput{pulumi.String("o-a1b2c3d4e5"), pulumi.String("o-a1b2c3d4e5").ToStringOutput()} {
+		args := least()
+		args.OrganizationID = id
+		resources, err := run(t, args)
+		require.NoError(t, err)
+		trail := resources["aws:cloudtrail/trail:Trail audit-trail"].Inputs.Mappable()
+		require.Equal(t, true, trail["isOrganizationTrail"])
+		require.Equal(t, true, trail["isMultiRegionTrail"])
+
+		got, want := statements(resources), statements(one)
+		added := got["AWSCloudTrailOrganizationWrite"]
+		delete(got, "AWSCloudTrailOrganizationWrite")
+		require.Equal(t, want, got)
+		written := maps.Clone(want["AWSCloudTrailWrite"].(map[string]any))
+		require.Equal(t, "arn:aws:s3:::audit-bucket/AWSLogs/111122223333/*", written["Resource"])
+		written["Sid"], written["Resource"] = "AWSCloudTrailOrganizationWrite", "arn:aws:s3:::audit-bucket/AWSLogs/o-a1b2c3d4e5/*"
+		require.Equal(t, written, added)
+		const keyPolicy = "aws:kms/keyPolicy:KeyPolicy audit-key-policy"
+		require.Equal(t, one[keyPolicy].Inputs["policy"], resources[keyPolicy].Inputs["policy"], "the trail is the management account's")
+
+		table := resources["aws:glue/catalogTable:CatalogTable audit-table"].Inputs.Mappable()
+		require.Equal(t, "s3://audit-bucket/AWSLogs/o-a1b2c3d4e5/", table["storageDescriptor"].(map[string]any)["location"])
+		parameters := table["parameters"].(map[string]any)
+		require.Equal(t, "injected", parameters["projection.account.type"])
+		require.Equal(t, "s3://audit-bucket/AWSLogs/o-a1b2c3d4e5/${account}/CloudTrail/${region}/${day}", parameters["storage.location.template"])
+	}
+	args := least()
+	args.OrganizationID = pulumi.String("r-1").ToStringOutput()
+	_, err = run(t, args)
+	require.ErrorContains(t, err, "the ID of an organization")
+}
+
 func TestAuditTrail_TakesAnExistingKey(t *testing.T) {
 	t.Parallel()
 	const key = "arn:aws:kms:us-east-1:111122223333:key/ffffffff-12ab-34cd-56ef-1234567890ab"
@@ -182,6 +235,7 @@ func TestAuditTrail_RefusesArguments(t *testing.T) {
 	t.Parallel()
 	for argument, change := range map[string]func(*AuditTrailArgs){
 		"TrailName":              func(a *AuditTrailArgs) { a.TrailName = "a..b" },
+		"OrganizationID":         func(a *AuditTrailArgs) { a.OrganizationID = pulumi.String("111122223333") },
 		"Key":                    func(a *AuditTrailArgs) { a.Key, a.KmsKeyArn = &components.CustomerKeyArgs{}, pulumi.String("x") },
 		"Bucket.KmsKeyArn":       func(a *AuditTrailArgs) { a.Bucket = &components.EncryptedBucketArgs{KmsKeyArn: pulumi.String("x")} },
 		"Bucket.DenyForeignKeys": func(a *AuditTrailArgs) { a.Bucket = &components.EncryptedBucketArgs{DenyForeignKeys: new(bool)} },

@@ -25,13 +25,21 @@ const (
 	outputFormat = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"
 )
 
-var partitionKeys = []string{"region", "day"}
+// partitionKeys are account, where there are several, region and day.
+func (a *AuditTrailArgs) partitionKeys() []string {
+	if a.OrganizationID != nil {
+		return []string{"account", "region", "day"}
+	}
+	return []string{"region", "day"}
+}
 
 // tableParameters are the properties of the table: its partitions are projected, so
-// that none has to be added later. location ends in a slash.
+// that none has to be added later, not even for an account that joins the organization.
+// location ends in a slash.
+// Source: https://docs.aws.amazon.com/athena/latest/ug/partition-projection-dynamic-id-partitioning.html
 func (a *AuditTrailArgs) tableParameters(location string) map[string]string {
 	since, _ := time.Parse(time.DateOnly, a.Since) // validate has parsed it
-	return map[string]string{
+	parameters := map[string]string{
 		"EXTERNAL":                     "TRUE",
 		"projection.enabled":           "true",
 		"projection.region.type":       "enum",
@@ -43,4 +51,9 @@ func (a *AuditTrailArgs) tableParameters(location string) map[string]string {
 		"projection.day.interval.unit": "DAYS",
 		"storage.location.template":    location + "${region}/${day}",
 	}
+	if a.OrganizationID != nil {
+		parameters["projection.account.type"] = "injected"
+		parameters["storage.location.template"] = location + "${account}/CloudTrail/${region}/${day}"
+	}
+	return parameters
 }
