@@ -16,6 +16,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/securethecloud/kms-baseline/verify/internal/times"
@@ -213,18 +214,22 @@ func (l *logFiles) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		files := l.bucketClient(ctx)
 		home := aws.ToString(l.trail.HomeRegion)
 		reader := &logfiles.Reader{
-			S3: files, Location: l.location, Trail: aws.ToString(l.trail.Name), HomeRegion: home,
+			S3: l.bucketClient(ctx), Location: l.location, Trail: aws.ToString(l.trail.Name), HomeRegion: home,
 			PublicKeys: cloudtrail.NewFromConfig(l.r.cfg.AWS, func(o *cloudtrail.Options) { o.Region = home }),
 			Account:    account, Region: l.r.cfg.AWS.Region, Concurrency: min(l.r.cfg.Concurrency, 64), Now: l.r.now,
 		}
-		if aws.ToBool(l.trail.IsOrganizationTrail) {
-			l.source = "s3:ListObjectsV2"
-			if reader.Organization, err = organizationAt(ctx, files, l.location); err != nil {
+		if aws.ToBool(l.trail.IsOrganizationTrail) { // of the caller's organization, or it would not be described
+			l.source = "organizations:DescribeOrganization"
+			out, err := organizations.NewFromConfig(l.r.cfg.AWS).DescribeOrganization(ctx, &organizations.DescribeOrganizationInput{})
+			if err != nil {
 				return err
 			}
+			if out.Organization == nil || !strings.HasPrefix(aws.ToString(out.Organization.Id), "o-") {
+				return &noTrailError{"DescribeOrganization returned no organization, although the trail is one of an organization"}
+			}
+			reader.Organization = *out.Organization.Id
 		}
 		l.reader = reader
 	}
@@ -267,19 +272,6 @@ func trailAt(trails []types.Trail, at logfiles.Location) (types.Trail, error) {
 		return types.Trail{}, &noTrailError{fmt.Sprintf("no trail delivers to %s: the Region has no trail", at)}
 	}
 	return types.Trail{}, &noTrailError{fmt.Sprintf("no trail delivers to %s: %s", at, strings.Join(all, ", "))}
-}
-
-// organizationAt is the ID in the names of an organization trail's files.
-func organizationAt(ctx context.Context, client *s3.Client, at logfiles.Location) (string, error) {
-	folder := strings.TrimPrefix(at.Prefix+"/AWSLogs/", "/")
-	out, err := client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &at.Bucket, Prefix: aws.String(folder + "o-"), Delimiter: aws.String("/")})
-	if err != nil {
-		return "", err
-	}
-	if len(out.CommonPrefixes) != 1 || aws.ToBool(out.IsTruncated) {
-		return "", &noTrailError{fmt.Sprintf("%s has the folders of %d organizations, not of one", at, len(out.CommonPrefixes))}
-	}
-	return strings.Trim(strings.TrimPrefix(aws.ToString(out.CommonPrefixes[0].Prefix), folder), "/"), nil
 }
 
 // bucketClient is a client for the Region of the trail's bucket.

@@ -416,6 +416,7 @@ func (p *proof) explain(claims []*claim) {
 // sqlShape is how a table's records are reached.
 type sqlShape struct {
 	nested    bool   // one column, records, has a log file's array
+	account   string // of the events, where the table has the partition key account
 	region    string // partition keys; empty for none
 	day       string
 	dayLayout string
@@ -444,6 +445,10 @@ func (s *sqlEvents) describe(ctx context.Context) (*sqlShape, error) {
 	shape := &sqlShape{}
 	for _, p := range partitions {
 		switch p {
+		case "account":
+			if shape.account, err = s.r.owner(); err != nil {
+				return nil, err
+			}
 		case "region":
 			shape.region = p
 		case "day", "date", "timestamp":
@@ -528,6 +533,9 @@ func (sh *sqlShape) query(t sqlTable, wants []*want, placing *claim) string {
 		from, to = times.Earlier(from, placing.from), times.Later(to, placing.to)
 	}
 	where := []string{r + "eventsource IN ('kms.amazonaws.com', 's3.amazonaws.com')", "((" + strings.Join(either, ") OR (") + "))"}
+	if sh.account != "" {
+		where = append(where, identifier("account")+" = "+sqlText(sh.account))
+	}
 	if sh.region != "" && len(regions) > 0 {
 		where = append(where, identifier(sh.region)+" IN ("+sqlTexts(regions)+")")
 	}

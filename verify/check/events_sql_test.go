@@ -58,6 +58,9 @@ func TestSQL_OneScanOfTheDaysAndRegionsOfAllKeys(t *testing.T) {
 	require.Contains(t, q, `"region" IN ('us-east-1', 'eu-west-1')`)
 	require.Contains(t, q, `"day" BETWEEN '2026/11/23' AND '2026/11/24'`)
 	require.Equal(t, 1, strings.Count(q, "FROM"))
+	require.NotContains(t, q, `"account"`)
+	q = (&sqlShape{nested: true, account: owner}).query(sqlTable{"c", "d", "t"}, wants, &claim{})
+	require.Contains(t, q, `"account" = '`+owner+`'`)
 }
 
 // fakeTrino answers each statement by what it begins with.

@@ -56,9 +56,10 @@ type iamStatement struct {
 var lookupNeed = Permission{"cloudtrail:LookupEvents", onAnything}
 
 // filesNeed are the permissions that a trail's log files take, in place of
-// cloudtrail:LookupEvents.
+// cloudtrail:LookupEvents. The folders of an organization's trail have its ID.
 var filesNeed = []Permission{
 	{"cloudtrail:DescribeTrails", onAnything}, {"cloudtrail:GetTrailStatus", onAnything}, {"cloudtrail:ListPublicKeys", onAnything},
+	{"organizations:DescribeOrganization", onAnything},
 	{"s3:ListBucket", onLogBucket}, {"s3:GetObject", onLogFiles}, {"kms:Decrypt", onLogKeyThroughS3},
 }
 

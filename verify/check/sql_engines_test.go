@@ -44,6 +44,16 @@ const (
 	"Columns":[{"Name":"records","Type":"array<struct<eventversion:string,useridentity:struct<type:string,principalid:string,arn:string,accountid:string,invokedby:string,sessioncontext:struct<sessionissuer:struct<type:string,principalid:string,arn:string,accountid:string,username:string>>>,eventtime:string,eventsource:string,eventname:string,awsregion:string,errorcode:string,requestparameters:string,responseelements:string,eventid:string,resources:array<struct<arn:string,accountid:string,type:string>>>>"}]}}}`
 )
 
+// organizationTable is what verify athena ddl prints with --organization, over the folders
+// of a trail of one account.
+var organizationTable = strings.NewReplacer(
+	`"Name":"cloudtrail","TableType"`, `"Name":"organization","TableType"`,
+	`"projection.enabled":"true",`, `"projection.enabled":"true","projection.account.type":"injected",`,
+	`AWSLogs/`+owner+`/CloudTrail/${region}`, `AWSLogs/${account}/CloudTrail/${region}`,
+	`AWSLogs/`+owner+`/CloudTrail/"`, `AWSLogs/"`,
+	`"PartitionKeys":[`, `"PartitionKeys":[{"Name":"account","Type":"string"},`,
+).Replace(trailTable)
+
 // newSQLStack starts a Trino.
 func newSQLStack(t *testing.T) *sqlStack {
 	t.Helper()
@@ -54,6 +64,7 @@ func newSQLStack(t *testing.T) *sqlStack {
 	s.config.Since += time.Hour // the clock goes on while Trino starts
 	s.glue(t, "CreateDatabase", `{"DatabaseInput":{"Name":"audit"}}`)
 	s.glue(t, "CreateTable", trailTable)
+	s.glue(t, "CreateTable", organizationTable)
 	_, err = s.athena().CreateWorkGroup(t.Context(), &athena.CreateWorkGroupInput{Name: aws.String(workgroup), Configuration: &types.WorkGroupConfiguration{
 		ResultConfiguration: &types.ResultConfiguration{OutputLocation: aws.String("s3://" + logsBucket + "/results/")},
 	}})

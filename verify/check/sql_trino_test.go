@@ -38,7 +38,10 @@ func TestSQL_OverARealEngine(t *testing.T) {
 
 func (s *sqlStack) findsEvents(t *testing.T) {
 	files := s.run(t)
-	for _, events := range []string{"athena:" + workgroup + "/audit.cloudtrail", "trino:" + s.trino.URL + "/awsdatacatalog.audit.cloudtrail"} {
+	for _, events := range []string{
+		"athena:" + workgroup + "/audit.cloudtrail", "trino:" + s.trino.URL + "/awsdatacatalog.audit.cloudtrail",
+		"athena:" + workgroup + "/audit.organization", "trino:" + s.trino.URL + "/awsdatacatalog.audit.organization",
+	} {
 		c := s.config
 		c.Events = events
 		rep, err := Run(t.Context(), c)

@@ -36,6 +36,7 @@ var trailLoggingChecks = []Check{
 // trailVerdict is what stands against one trail.
 type trailVerdict struct {
 	name     string
+	owner    string   // account of an organization's trail, where it is another one
 	lacks    []string // what it is shown not to have
 	unclear  []string // what cannot be told
 	err      error    // of a call about it
@@ -62,7 +63,7 @@ func trailLogging(ctx context.Context, r *run) report.Result {
 	}
 	for _, t := range trails {
 		if len(t.lacks) == 0 && len(t.unclear) == 0 && t.err == nil {
-			return pass("the trail "+t.name+" does; "+t.dataNote, t.evidence)
+			return pass("the trail "+t.name+t.whose()+" does; "+t.dataNote, t.evidence)
 		}
 	}
 	for _, t := range trails {
@@ -77,15 +78,46 @@ func trailLogging(ctx context.Context, r *run) report.Result {
 	})
 	what := fmt.Sprintf("none of %s: %s ", count(len(trails), "trail"), best.name)
 	if len(best.lacks) == 0 {
-		return inconclusive(what+strings.Join(best.unclear, ", "), "aws cloudtrail get-event-selectors --trail-name "+quote(best.name), best.evidence)
+		remedy := "aws cloudtrail get-event-selectors --trail-name " + quote(best.name)
+		if best.owner != "" {
+			remedy = "run verify --account-wide --only trail.logging in the account " + best.owner + ", whose trail it is, or let this account describe the trail's key"
+		}
+		return inconclusive(what+strings.Join(best.unclear, ", "), remedy, best.evidence)
 	}
 	return fail(what+strings.Join(best.lacks, ", "), "aws cloudtrail describe-trails", best.evidence)
 }
 
-// judgeTrail compares one trail with what is expected.
+// whose tells an organization's trail from one of the examined account.
+func (v trailVerdict) whose() string {
+	if v.owner == "" {
+		return ""
+	}
+	return ", which the account " + v.owner + " has for the organization,"
+}
+
+// refuses notes the error of a call about the trail. AWS does not document that a member
+// of an organization gets every answer about its trail: that CloudTrail does not know the
+// trail there is no error of this run.
+func (v *trailVerdict) refuses(source string, err error) {
+	if v.owner != "" && hasCode(err, "TrailNotFoundException", "CloudTrailARNInvalidException") {
+		v.unclear = append(v.unclear, "is not shown to this member of the organization: "+source+" answered "+Reason(err))
+		return
+	}
+	v.err, v.source = err, source
+}
+
+// judgeTrail compares one trail with what is expected. It asks by the trail's ARN,
+// without which CloudTrail does not find a trail of another Region, or of the
+// organization.
+// Source: https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_GetTrailStatus.html
 func (r *run) judgeTrail(ctx context.Context, client *cloudtrail.Client, t types.Trail) trailVerdict {
 	arn := aws.ToString(t.TrailARN)
 	v := trailVerdict{name: arn}
+	if aws.ToBool(t.IsOrganizationTrail) {
+		if own, err := r.owner(); err != nil || own != accountOf(arn) {
+			v.owner = accountOf(arn)
+		}
+	}
 	if !aws.ToBool(t.IsMultiRegionTrail) {
 		v.lacks = append(v.lacks, "covers one Region only")
 	}
@@ -101,7 +133,7 @@ func (r *run) judgeTrail(ctx context.Context, client *cloudtrail.Client, t types
 	}
 	status, err := client.GetTrailStatus(ctx, &cloudtrail.GetTrailStatusInput{Name: &arn})
 	if err != nil {
-		v.err, v.source = err, "cloudtrail:GetTrailStatus"
+		v.refuses("cloudtrail:GetTrailStatus", err)
 		return v
 	}
 	switch {
@@ -114,7 +146,7 @@ func (r *run) judgeTrail(ctx context.Context, client *cloudtrail.Client, t types
 	}
 	selectors, err := client.GetEventSelectors(ctx, &cloudtrail.GetEventSelectorsInput{TrailName: &arn})
 	if err != nil {
-		v.err, v.source = err, "cloudtrail:GetEventSelectors"
+		v.refuses("cloudtrail:GetEventSelectors", err)
 		return v
 	}
 	management, data := no, no
