@@ -431,7 +431,7 @@ func TestDrift_KeyScheduledForDeletion(t *testing.T) {
 	d.change(t, rescues(t, said, "waiting to be deleted", `aws kms cancel-key-deletion --key-id \S+`, `aws kms enable-key --key-id \S+`)...)
 	said, err = d.stack.TryUp(t.Context(), optup.Refresh())
 	require.Error(t, err)
-	d.importKey(t, rescues(t, said, "names "+d.variables["KEY"]+" already", `pulumi import [^`+"`"+`]+`)[0])
+	d.importResource(t, rescues(t, said, "names "+d.variables["KEY"]+" already", `pulumi import [^`+"`"+`]+`)[0])
 	said, err = d.stack.TryUp(t.Context(), optup.Refresh())
 	require.NoError(t, err, said)
 	require.Equal(t, d.before, d.clients.account(t, d.variables), "AWS shows what it showed before")
@@ -451,9 +451,9 @@ func rescues(t *testing.T, said, text string, patterns ...string) (commands []st
 	return commands
 }
 
-// importKey runs a pulumi import as it was printed. A Go program's language host
+// importResource runs a pulumi import as it is printed. A Go program's language host
 // comes with the official CLI; one for YAML does here.
-func (d *drifting) importKey(t *testing.T, command string) {
+func (d *drifting) importResource(t *testing.T, command string) {
 	t.Helper()
 	host, err := engine.InstallYAMLHost(t.Context(), d.lab.Root, io.Discard)
 	require.NoError(t, err)

@@ -25,6 +25,7 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto/optup"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
 
 	"github.com/securethecloud/kms-baseline/e2e/lab"
@@ -66,6 +67,13 @@ var interruptions = []interruption{
 	{name: "provider killed", act: func(i *interrupted) { i.kill("provider") }},
 	{name: "engine killed", act: func(i *interrupted) { i.kill("engine") }},
 	{name: "engine and provider killed", act: func(i *interrupted) { i.kill("provider", "engine") }},
+}
+
+func interruptionNamed(t *testing.T, name string) interruption {
+	t.Helper()
+	n := slices.IndexFunc(interruptions, func(i interruption) bool { return i.name == name })
+	require.GreaterOrEqual(t, n, 0, name)
+	return interruptions[n]
 }
 
 // point is a call to AWS: the first of an operation, or the nth of all.
@@ -112,17 +120,17 @@ func newInterrupted(t *testing.T, how interruption) *interrupted {
 	tools := *i.lab.Tools
 	tools.Pulumi = wrapped
 	i.lab.Tools = &tools
-	i.open(t, how.maxRetries)
+	i.open(t, stack.Deploy)
 	return i
 }
 
-func (i *interrupted) open(t *testing.T, maxRetries string) {
+func (i *interrupted) open(t *testing.T, program pulumi.RunFunc) {
 	t.Helper()
 	settings := map[string]string{}
-	if maxRetries != "" {
-		settings["aws:maxRetries"] = maxRetries
+	if i.how.maxRetries != "" {
+		settings["aws:maxRetries"] = i.how.maxRetries
 	}
-	i.stack = i.lab.Stack(t, "sandbox", stack.Deploy, settings)
+	i.stack = i.lab.Stack(t, "sandbox", program, settings)
 }
 
 // called is told of every call to AWS that was carried out, before its answer.
@@ -287,8 +295,8 @@ func TestInterruptChild(t *testing.T) {
 	require.NoError(t, err)
 	l.Root = root
 	l.Env = engine.Env(l.Tools, l.Paths, args.URL, args.CAFile)
-	i := interrupted{lab: l}
-	i.open(t, args.MaxRetries)
+	i := interrupted{lab: l, how: interruption{maxRetries: args.MaxRetries}}
+	i.open(t, stack.Deploy)
 	if args.Operation == "up" {
 		i.stack.Up(t)
 	} else {
@@ -371,9 +379,8 @@ func (i *interrupted) protected(t *testing.T, ebsWasOn bool) {
 // names takes the key's and the bucket's name from the outputs.
 func (i *interrupted) names(t *testing.T) {
 	t.Helper()
-	outputs, err := i.stack.Outputs(t.Context())
-	require.NoError(t, err)
-	i.key, i.bucket = outputs["keyId"].Value.(string), outputs["bucketName"].Value.(string)
+	outputs := i.stack.Values(t)
+	i.key, i.bucket = outputs["keyId"].(string), outputs["bucketName"].(string)
 }
 
 // left is the account as it is, in words that two accounts made alike share,
@@ -450,13 +457,7 @@ func (i *interrupted) halfMade(what string) bool {
 // orphans prints.
 func (i *interrupted) removeOrphans(t *testing.T) {
 	t.Helper()
-	outputs, err := i.stack.Outputs(t.Context())
-	require.NoError(t, err)
-	values := map[string]any{}
-	for name, o := range outputs {
-		values[name] = o.Value
-	}
-	text, err := json.Marshal(values)
+	text, err := json.Marshal(i.stack.Values(t))
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "outputs.json")
 	require.NoError(t, os.WriteFile(file, text, 0o600))
@@ -498,7 +499,7 @@ func once(t *testing.T, u undisturbed, how interruption, up, down point) (residu
 		want      string
 	}{{"up", up, u.up}, {"destroy", down, u.down}} {
 		i.residues = nil
-		i.open(t, how.maxRetries)
+		i.open(t, stack.Deploy)
 		wasOn, _ := i.clients.ebs(t)
 		met, out, err := i.run(t, leg.operation, leg.at)
 		if !met { // reads that wait for AWS are not always as many
@@ -558,9 +559,7 @@ func TestInterrupt(t *testing.T) {
 	} {
 		t.Run(c.how+" at "+c.up+" and "+c.down, func(t *testing.T) {
 			t.Parallel()
-			how := slices.IndexFunc(interruptions, func(i interruption) bool { return i.name == c.how })
-			require.GreaterOrEqual(t, how, 0)
-			once(t, u, interruptions[how], point{operation: c.up}, point{operation: c.down})
+			once(t, u, interruptionNamed(t, c.how), point{operation: c.up}, point{operation: c.down})
 		})
 	}
 }

@@ -20,16 +20,21 @@ import (
 	"github.com/securethecloud/kms-baseline/stack"
 )
 
-// urnOf is the URN of the stack's resource of this type.
-func urnOf(t *testing.T, s *lab.Stack, kind string) string {
+// resourceOf is the stack's resource of this type, as its state has it.
+func resourceOf(t *testing.T, s *lab.Stack, kind string) apitype.ResourceV3 {
 	t.Helper()
 	for _, r := range resources(t, s) {
 		if string(r.Type) == kind {
-			return string(r.URN)
+			return r
 		}
 	}
 	t.Fatalf("the stack has no %s", kind)
-	return ""
+	return apitype.ResourceV3{}
+}
+
+func urnOf(t *testing.T, s *lab.Stack, kind string) string {
+	t.Helper()
+	return string(resourceOf(t, s, kind).URN)
 }
 
 // An up of the key alone leaves the rest to come.

@@ -104,6 +104,12 @@ func (s *Stack) Up(t testing.TB, opts ...optup.Option) map[string]any {
 	t.Helper()
 	out, err := s.TryUp(t.Context(), opts...)
 	require.NoError(t, err, out)
+	return s.Values(t)
+}
+
+// Values are the outputs of the last up.
+func (s *Stack) Values(t testing.TB) map[string]any {
+	t.Helper()
 	outputs, err := s.Outputs(t.Context())
 	require.NoError(t, err)
 	values := map[string]any{}
