@@ -63,7 +63,8 @@ type EBSDefaultEncryptionArgs struct {
 	TakeOver bool `pulumi:"takeOver,optional"`
 	// OnDestroy is what destroy leaves: "keepOn" (encryption on, under the
 	// AWS-managed key), "switchOff", or "restore" (the settings before the first
-	// up). For "restore" a Go program must call ebsrestore.Register first, and
+	// up; the AWS-managed key if the default was a key of this stack, which destroy
+	// deletes). For "restore" a Go program must call ebsrestore.Register first, and
 	// destroy needs --run-program; without it, destroy stops before it has deleted
 	// anything. The default is "keepOn".
 	OnDestroy string `pulumi:"onDestroy,optional"`
@@ -265,6 +266,14 @@ func (c *EBSDefaultEncryption) newRestorePoint(ctx *pulumi.Context, name string,
 	_, err := pulumi.NewStash(ctx, name+restorePointSuffix, &pulumi.StashArgs{
 		Input: pulumi.All(current, before.Output, keyArn, account).ApplyT(func(v []any) (map[string]any, error) {
 			before, err := recorded(v[1])
+			// As where the key was imported, or the component was renamed. A key that
+			// destroy deletes must not stay the default: no volume could be created.
+			if err == nil && before.KmsKeyArn == v[2] {
+				var ours bool
+				if ours, err = madeByStack(ctx, args.KmsKeyArn); ours {
+					before.KmsKeyArn = "alias/aws/ebs"
+				}
+			}
 			return map[string]any{"region": v[0].(ebsNow).region, "enabled": before.Enabled, "kmsKeyArn": before.KmsKeyArn, "ownKmsKeyArn": v[2], "account": v[3]}, err
 		}),
 	}, opts...)
@@ -272,6 +281,27 @@ func (c *EBSDefaultEncryption) newRestorePoint(ctx *pulumi.Context, name string,
 		return fmt.Errorf("recording how to restore the EBS defaults of %s: %w", name, err)
 	}
 	return nil
+}
+
+// madeByStack reports whether the key with this ARN is a resource of the stack. In
+// a plugin the ARN may depend on the component instead.
+func madeByStack(ctx *pulumi.Context, keyArn pulumi.StringInput) (bool, error) {
+	arn, err := internals.UnsafeAwaitOutput(ctx.Context(), keyArn.ToStringOutput())
+	if err != nil {
+		return false, err
+	}
+	for _, r := range arn.Dependencies {
+		urn, err := internals.UnsafeAwaitOutput(ctx.Context(), r.URN())
+		if err != nil {
+			return false, err
+		}
+		for _, kind := range []string{"aws:kms/key:Key", "aws:kms/replicaKey:ReplicaKey", CustomerKeyType, ReplicaKeyType} {
+			if u, _ := urn.Value.(pulumi.URN); strings.Contains(string(u), kind+"::") {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 func readRestorePoint(v any) (restorePoint, error) {

@@ -107,6 +107,34 @@ func TestEBSDefaultEncryption_OnDestroy(t *testing.T) {
 	}
 }
 
+// TestEBSDefaultEncryption_RestoresNoKeyOfTheStack: a key that destroy deletes does
+// not stay the default, where it was that before the first up.
+func TestEBSDefaultEncryption_RestoresNoKeyOfTheStack(t *testing.T) {
+	t.Parallel()
+	for want, keyArn := range map[string]func(*pulumi.Context) pulumi.StringInput{
+		"alias/aws/ebs": func(ctx *pulumi.Context) pulumi.StringInput {
+			key, err := NewCustomerKey(ctx, "app", nil)
+			require.NoError(t, err)
+			return key.KeyArn
+		},
+		ownKey: func(ctx *pulumi.Context) pulumi.StringInput {
+			key, err := LookupCustomerKey(ctx, "app", &ExistingKey{KeyArn: pulumi.String(ownKey)})
+			require.NoError(t, err)
+			return key.KeyArn
+		},
+	} {
+		m := newMock()
+		m.ebs = EBSSettings{Enabled: true, KmsKeyArn: ownKey}
+		m.addKey(ownKey, nil)
+		require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+			require.NoError(t, UseEBSRestorer(ctx, func(context.Context, string, string, EBSSettings) error { return nil }))
+			_, err := NewEBSDefaultEncryption(ctx, "app", &EBSDefaultEncryptionArgs{KmsKeyArn: keyArn(ctx), OnDestroy: EBSRestore})
+			return err
+		}))
+		require.Equal(t, want, m.get(t, stashType, "app-restore-point").input("input").(map[string]any)["kmsKeyArn"])
+	}
+}
+
 // TestEBSDefaultEncryption_TakeOver: a default key of another owner is not replaced
 // silently, and other keys are replaced without a question.
 func TestEBSDefaultEncryption_TakeOver(t *testing.T) {

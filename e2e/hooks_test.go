@@ -176,9 +176,16 @@ func TestHooks_RestoringEBSDefaultsCanBeRemoved(t *testing.T) {
 			switch name {
 			case "enabled, disabled, removed":
 				require.NotEqual(t, ours, now)
-			case "enabled, disabled", "enabled, renamed":
+			case "enabled, disabled":
 				require.Equal(t, ours, now)
 				require.True(t, s.Preview(t).Clean())
+			case "enabled, renamed":
+				require.Equal(t, ours, now)
+				require.True(t, s.Preview(t).Clean())
+				s.Destroy(t, optdestroy.RunProgram(true))
+				enabled, now = look(t, l).ebs(t)
+				require.True(t, enabled, "as it was when the renamed component began")
+				require.NotEqual(t, ours, now, "a key that is pending deletion is not left as the default")
 			default:
 				require.Equal(t, theirs, now)
 			}
