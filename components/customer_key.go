@@ -109,8 +109,10 @@ type CustomerKeyArgs struct {
 	// GuardDeletion refuses to delete the key while EBS volumes, snapshots, the
 	// Region's EBS default or a bucket's default encryption outside the stack use
 	// it; the error names them. The preview of an up or a destroy asks, so that
-	// nothing is deleted, and so does the deletion of the key itself. Objects are
-	// not looked for: a bucket that has encrypted with the key and no longer does
+	// nothing is deleted, and so does the deletion of the key itself: without a
+	// preview (--skip-preview, the Automation API), the aliases, the bucket and what
+	// else depends on the key are deleted by then, and only the key is kept. Objects
+	// are not looked for: a bucket that has encrypted with the key and no longer does
 	// is not found. A Go program must call keyguard.Register first. destroy then
 	// needs --run-program, and without it stops before it has deleted anything.
 	// The default is false.

@@ -47,12 +47,27 @@ func TestGuard_DestroyKeepsAKeyThatIsUsed(t *testing.T) {
 	require.ErrorContains(t, err, "--skip-preview")
 	require.Equal(t, before, account(t, l, ""))
 
-	t.Log("without a preview, the deletion of the key itself is refused")
+	t.Log("without a preview, the deletion of the key itself is refused, and this is what it keeps")
+	names := map[string]string{"KEY": key, "ALIAS": outputs["aliasName"].(string), "BUCKET": bucket, "OBJECT": outputs["objectKey"].(string)}
+	had := c.account(t, names)
 	out, err = s.TryDestroy(t.Context(), optdestroy.RunProgram(true))
 	require.Error(t, err)
 	require.Contains(t, out, "still encrypts 1 resource outside this stack: volume "+*volume.VolumeId)
 	require.NotContains(t, out, "bucket "+bucket, "what was the stack's own is no reason")
 	require.Equal(t, kmstypes.KeyStateEnabled, state())
+	has := c.account(t, names)
+	var kept []string
+	for name, shown := range had {
+		if has[name] == shown {
+			kept = append(kept, name)
+		}
+	}
+	require.ElementsMatch(t, []string{"key", "key policy", "key rotation", "key tags", "key grants", "EBS switch"}, kept)
+	require.Equal(t, "NotFoundException", has["alias"])
+	require.Equal(t, "NoSuchBucket", has["bucket encryption"])
+	require.NotContains(t, has["EBS default key"], key)
+	require.Equal(t, key, s.Up(t)["keyArn"], "up creates the rest again, for the same key")
+	require.True(t, s.Preview(t).Clean())
 
 	_, err = c.ec2.DeleteVolume(t.Context(), &ec2.DeleteVolumeInput{VolumeId: volume.VolumeId})
 	require.NoError(t, err)
