@@ -99,15 +99,17 @@ func begin(ctx *pulumi.Context) error {
 	return nil
 }
 
-// awaitRegistration waits until the engine has the hook. The SDK registers in the
-// background and waits for it only where a resource is given the hook; a program
-// from which the last such resource is removed could end first.
+// awaitRegistration waits until the engine has the hook, and returns why it has
+// not. The SDK registers in the background; a program from which the last resource
+// with the hook is removed could end first.
+//
+// The field is not exported. The SDK (3.259) itself waits only where a resource is
+// registered with the hook, and drops the error there.
 func awaitRegistration(ctx context.Context, hook *pulumi.ResourceHook) error {
 	field := reflect.ValueOf(hook).Elem().FieldByName("registered")
 	if !field.IsValid() {
 		return nil
 	}
-	// The field is not exported.
 	done, ok := reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(*promise.Promise[struct{}]) //nolint:gosec // as said above
 	if !ok {
 		return nil
