@@ -365,9 +365,12 @@ func (c *EncryptedBucket) create(ctx *pulumi.Context, name string, args *Encrypt
 	if err != nil {
 		return err
 	}
+	// A bucket that is not empty fails to be deleted, and so keeps what it depends on:
+	// the key, without which its objects cannot be read.
+	key := keyArn.ApplyT(func(string) []pulumi.Resource { return nil }).(pulumi.ResourceArrayOutput)
 	// A bucket with data in it is not replaced because a prefix has changed, or
 	// is not known yet.
-	bucket, err := s3.NewBucketV2(ctx, name+"-bucket", bucketArgs, child(c, tagged,
+	bucket, err := s3.NewBucketV2(ctx, name+"-bucket", bucketArgs, child(c, tagged, pulumi.DependsOnInputs(key),
 		pulumi.IgnoreChanges([]string{"bucketPrefix"}),
 		// The provider reads the settings back into the bucket as well; each is
 		// shown once, by the resource that sets it.

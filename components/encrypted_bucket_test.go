@@ -60,6 +60,24 @@ func TestEncryptedBucket_Defaults(t *testing.T) {
 	}
 }
 
+// TestEncryptedBucket_DependsOnItsKey: whatever the bucket is called, one that is not
+// empty keeps its key.
+func TestEncryptedBucket_DependsOnItsKey(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string]EncryptedBucketArgs{
+		"default": {}, "named": {BucketName: pulumi.String("my-bucket")}, "prefixed": {BucketPrefix: pulumi.String("my-")},
+	} {
+		m := newMock()
+		require.NoError(t, m.run(func(ctx *pulumi.Context) error {
+			key, err := NewCustomerKey(ctx, "app", nil)
+			require.NoError(t, err)
+			args.KmsKeyArn = key.KeyArn
+			return newBucket(args)(ctx)
+		}))
+		require.Equal(t, []string{m.get(t, "aws:kms/key:Key", "app-key").urn}, m.get(t, bucketType, "app-bucket").rpc.GetDependencies(), name)
+	}
+}
+
 // everySetting are the arguments that make all settings of a bucket.
 func everySetting() EncryptedBucketArgs {
 	return EncryptedBucketArgs{

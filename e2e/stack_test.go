@@ -135,8 +135,21 @@ func TestStack_FromUpToDestroyAndUpAgain(t *testing.T) {
 // A bucket that is not empty has to stay, and stays as protected as it was.
 func TestStack_DestroyOfAFullBucketTakesNothingFromIt(t *testing.T) {
 	t.Parallel()
+	for name, settings := range map[string]map[string]string{
+		"a name of the provider's": nil,
+		"a name of the program's":  {"bucketName": "named-by-the-program"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireFullBucketKept(t, settings)
+		})
+	}
+}
+
+func requireFullBucketKept(t *testing.T, settings map[string]string) {
+	t.Helper()
 	l := lab.New(t)
-	s := l.Stack(t, "sandbox", stack.Deploy, nil)
+	s := l.Stack(t, "sandbox", stack.Deploy, settings)
 	c := look(t, l)
 	bucket := s.Up(t)["bucketName"].(string)
 	_, err := c.s3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: aws.String("other"), Body: strings.NewReader("data")})
