@@ -170,6 +170,19 @@ func TestAWSCLI_LargeFile(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(content, back))
 	require.Equal(t, `"aws:kms"`, aws.run("s3api", "head-object", "--bucket", "large-files", "--key", "large", "--query", "ServerSideEncryption"))
+
+	// Under keys of the customer's, and from one to another.
+	for name, key := range map[string]string{"first.key": customerKey, "second.key": anotherKey} {
+		require.NoError(t, os.WriteFile(filepath.Join(aws.dir, name), []byte(key), 0o600))
+	}
+	require.Contains(t, aws.fails("s3", "cp", "large", "s3://large-files/first", "--sse-c", "AES256", "--sse-c-key", "fileb://first.key"), "this bucket has blocked upload requests")
+	aws.run("s3api", "put-bucket-encryption", "--bucket", "large-files", "--server-side-encryption-configuration", `{"Rules":[{"BlockedEncryptionTypes":{"EncryptionType":["NONE"]}}]}`)
+	aws.run("s3", "cp", "large", "s3://large-files/first", "--sse-c", "AES256", "--sse-c-key", "fileb://first.key")
+	aws.run("s3", "cp", "s3://large-files/first", "s3://large-files/second", "--sse-c", "AES256", "--sse-c-key", "fileb://second.key", "--sse-c-copy-source", "AES256", "--sse-c-copy-source-key", "fileb://first.key")
+	aws.run("s3", "cp", "s3://large-files/second", "again", "--sse-c", "AES256", "--sse-c-key", "fileb://second.key")
+	again, err := os.ReadFile(filepath.Join(aws.dir, "again"))
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(content, again))
 }
 
 func TestAWSCLI_Errors(t *testing.T) {

@@ -402,7 +402,8 @@ func TestRecorded_S3LifecycleErrors(t *testing.T) {
 	}
 }
 
-// LocalStack's test_s3.py: test_put_object_validation_sse_c, test_object_retrieval_sse_c.
+// LocalStack's test_s3.py: test_put_object_validation_sse_c, test_object_retrieval_sse_c,
+// test_multipart_upload_sse_c_validation.
 func TestRecorded_S3CustomerKeyErrors(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -415,6 +416,21 @@ func TestRecorded_S3CustomerKeyErrors(t *testing.T) {
 	require.Equal(t, map[string]string{"Code": "InvalidArgument", "ArgumentName": "x-amz-server-side-encryption", "ArgumentValue": "null", "Message": "The secret key was invalid for the specified algorithm."},
 		s3Error(t, s, "PUT", "/customers/k", "x", short))
 	require.Equal(t, "AccessDenied", s3Error(t, s, "GET", "/customers/k", "", short)["Code"], "not the object's key")
+	begin := func(f func(*s3.CreateMultipartUploadInput)) string {
+		in := &s3.CreateMultipartUploadInput{Bucket: aws.String("customers"), Key: aws.String("m")}
+		f(in)
+		out, err := c.CreateMultipartUpload(t.Context(), in)
+		require.NoError(t, err)
+		return "/customers/m?partNumber=1&uploadId=" + *out.UploadId
+	}
+	const missing = "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters."
+	key := map[string]string{prefix + "Algorithm": "AES256", prefix + "Key": *encoded(customerKey), prefix + "Key-Md5": *digest(customerKey)}
+	another := map[string]string{prefix + "Algorithm": "AES256", prefix + "Key": *encoded(anotherKey), prefix + "Key-Md5": *digest(anotherKey)}
+	plain, encrypted := begin(func(*s3.CreateMultipartUploadInput) {}), begin(uploadWithCustomerKey)
+	require.Equal(t, map[string]string{"Code": "InvalidRequest", "Message": missing}, s3Error(t, s, "PUT", plain, "x", key), "test_multipart_upload_sse_c_validation")
+	require.Equal(t, map[string]string{"Code": "InvalidRequest", "Message": missing}, s3Error(t, s, "PUT", encrypted, "x", nil))
+	require.Equal(t, map[string]string{"Code": "InvalidRequest", "Message": "The provided encryption parameters did not match the ones used originally."},
+		s3Error(t, s, "PUT", encrypted, "x", another))
 	short[prefix+"Algorithm"] = "KMS"
 	require.Equal(t, map[string]string{"Code": "InvalidEncryptionAlgorithmError", "ArgumentName": "x-amz-server-side-encryption", "ArgumentValue": "KMS", "Message": "The Encryption request you specified is not valid. Supported value: AES256."},
 		s3Error(t, s, "PUT", "/customers/k", "x", short))

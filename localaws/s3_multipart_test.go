@@ -27,7 +27,8 @@ func uploadParts(t *testing.T, c *s3.Client, bucket, key string, body []byte, f 
 	for n := int32(1); len(body) > 0; n++ {
 		size := min(minPart, len(body))
 		p, err := c.UploadPart(t.Context(), &s3.UploadPartInput{Bucket: &bucket, Key: &key, UploadId: up.UploadId, PartNumber: &n,
-			Body: bytes.NewReader(body[:size]), ChecksumAlgorithm: in.ChecksumAlgorithm})
+			Body: bytes.NewReader(body[:size]), ChecksumAlgorithm: in.ChecksumAlgorithm,
+			SSECustomerAlgorithm: in.SSECustomerAlgorithm, SSECustomerKey: in.SSECustomerKey, SSECustomerKeyMD5: in.SSECustomerKeyMD5})
 		require.NoError(t, err)
 		done.MultipartUpload.Parts = append(done.MultipartUpload.Parts, types.CompletedPart{PartNumber: &n, ETag: p.ETag,
 			ChecksumCRC32: p.ChecksumCRC32, ChecksumCRC32C: p.ChecksumCRC32C, ChecksumCRC64NVME: p.ChecksumCRC64NVME, ChecksumSHA1: p.ChecksumSHA1, ChecksumSHA256: p.ChecksumSHA256})

@@ -463,6 +463,14 @@ func TestReplication_CustomerKeys(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "content", string(body))
 	require.Equal(t, types.ReplicationStatusReplica, out.ReplicationStatus)
+
+	parts := []byte(strings.Repeat("parts", minPart/4))
+	_, err = p.c.CompleteMultipartUpload(t.Context(), uploadParts(t, p.c, "source", "parts", parts, uploadWithCustomerKey))
+	require.NoError(t, err)
+	p.replicate()
+	got, err := getCustomers(t, p.c, "replica", "parts", customerKey, func(*s3.GetObjectInput) {})
+	require.NoError(t, err)
+	require.True(t, string(parts) == string(got))
 }
 
 func TestReplication_TagsAndLocks(t *testing.T) {

@@ -34,7 +34,7 @@ func (c *call) hasCustomerKey(prefix string) bool {
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/blocking-unblocking-s3-c-encryption-gpb.html
 func (c *call) chooseCustomerKey() (sseChoice, error) {
 	if c.b.blocksSSEC() {
-		return sseChoice{}, errSSECBlocked(c.bucket)
+		return sseChoice{}, c.errSSECBlocked()
 	}
 	if sse := c.header(headerSSE); sse != "" {
 		return sseChoice{}, errInvalidArgument(strings.ToLower(headerSSE), sse, "Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
@@ -46,8 +46,41 @@ func (c *call) chooseCustomerKey() (sseChoice, error) {
 	return sseChoice{algorithm: sseC, customer: key}, err
 }
 
-func errSSECBlocked(bucket string) *wire.Error {
-	return wire.Errf(http.StatusForbidden, "AccessDenied", "The SSE-C encryption type is blocked for the bucket %s: its encryption configuration blocks server-side encryption with customer-provided keys.", bucket)
+// errSSECBlocked names s3:CopyObject, which is no action, as S3 does:
+// https://github.com/DataDog/stratus-red-team/issues/946.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
+func (c *call) errSSECBlocked() *wire.Error {
+	action := "s3:PutObject"
+	if c.Operation == "CopyObject" {
+		action = "s3:CopyObject"
+	}
+	return wire.Errf(http.StatusForbidden, "AccessDenied", "User: %s is not authorized to perform: %s on resource: %q because this bucket has blocked upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). Please specify a different server-side encryption type.", c.Who.ARN, action, c.arn())
+}
+
+// checkUploadKey refuses a request that brings another key than its upload has, or none
+// where one is needed. Recorded: localstack test_s3.snapshot.json,
+// test_multipart_upload_sse_c_validation.
+//
+// UploadPart and UploadPartCopy need the key; CompleteMultipartUpload and ListParts only
+// for an upload with a checksum algorithm. [U]: that their errors are those of UploadPart.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
+func (c *call) checkUploadKey(o *objectRecord, needed bool) error {
+	has := c.hasCustomerKey(customerPrefix)
+	if !has && (o.Algorithm != sseC || !needed) {
+		return nil
+	}
+	if has && c.b.blocksSSEC() && c.Operation != "ListParts" { // which writes nothing
+		return c.errSSECBlocked()
+	}
+	if !has || o.Algorithm != sseC {
+		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.")
+	}
+	key, err := c.customerKey(customerPrefix)
+	if err == nil && !hmac.Equal(o.CustomerKeyHMAC, customerMAC(o.CustomerKeySalt, key)) {
+		err = wire.Errf(http.StatusBadRequest, "InvalidRequest", "The provided encryption parameters did not match the ones used originally.")
+	}
+	clear(key)
+	return err
 }
 
 // errCustomerKey is what is wrong with the headers of a key. S3 names none of them.

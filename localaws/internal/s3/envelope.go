@@ -32,6 +32,9 @@ import (
 // found, and so is a header that was changed. The key of a file is
 // derived from the data key with the file's own salt, so that the parts of an
 // upload, and objects that share an S3 Bucket Key, may share a data key.
+//
+// The file of an object that was uploaded in parts under a customer's key is several
+// such files, one after the other: one for each part.
 const (
 	sealFormat    = "localaws-object-1"
 	sealChunk     = 64 << 10
@@ -60,6 +63,8 @@ type EnvelopeHeader struct {
 	WrappedKey      []byte `json:"wrappedDataKey,omitempty"`
 	CustomerKeySalt []byte `json:"customerKeySalt,omitempty"`
 	CustomerKeyHMAC []byte `json:"customerKeyHmac,omitempty"`
+	// Part is the number of the part that follows, of an upload under SSE-C.
+	Part int `json:"part,omitempty"`
 	// EncryptionContext was given when the data key was wrapped and must be
 	// given to unwrap it.
 	EncryptionContext map[string]string `json:"encryptionContext"`
@@ -214,9 +219,10 @@ func (w *sealer) release() {
 // sealedFile is an object's file, opened for reading.
 type sealedFile struct {
 	file   *os.File
+	start  int64 // where in the file it begins: not at 0 if it is a part
 	header EnvelopeHeader
 	line   []byte // the first line, without its end
-	size   int64  // of the file
+	size   int64  // of the file, or of the part in it
 }
 
 // openSealed reads the header. A file that is not there is os.ErrNotExist.
@@ -238,7 +244,7 @@ func (o *sealedFile) readHeader() error {
 		return err
 	}
 	o.size = info.Size()
-	line, err := bufio.NewReaderSize(io.LimitReader(o.file, maxSealHeader), 1024).ReadBytes('\n')
+	line, err := bufio.NewReaderSize(io.NewSectionReader(o.file, o.start, maxSealHeader), 1024).ReadBytes('\n')
 	if err != nil {
 		return fmt.Errorf("no header line: %w", err)
 	}
@@ -259,23 +265,70 @@ func (o *sealedFile) plainSize() int64 {
 	return cipherSize - chunks*sealTag
 }
 
-// reader returns length bytes of the object, from offset on. It has
-// decrypted the first chunk when it returns, so that a wrong key or a damaged
+// lastChunk is the number of the last chunk.
+func (o *sealedFile) lastChunk() int64 { return max(o.plainSize()-1, 0) / sealChunk }
+
+// parts finds the parts, of the given sizes, that the file is made of. A file that is not
+// of parts is itself the only one.
+func (o *sealedFile) parts(sizes []s3PartSize) ([]*sealedFile, error) {
+	if o.header.Part == 0 {
+		return []*sealedFile{o}, nil
+	}
+	parts := make([]*sealedFile, len(sizes))
+	at := int64(0)
+	for i, s := range sizes {
+		p := &sealedFile{file: o.file, start: at}
+		if err := p.readHeader(); err != nil {
+			return nil, fmt.Errorf("%w: part %d: %w", errDamaged, s.Number, err)
+		}
+		// The salt is that of the upload.
+		if p.header.Part != s.Number || !bytes.Equal(p.header.CustomerKeySalt, o.header.CustomerKeySalt) {
+			return nil, fmt.Errorf("%w: part %d is not in its place", errDamaged, s.Number)
+		}
+		chunks := max((s.Size+sealChunk-1)/sealChunk, 1)
+		p.size = int64(len(p.line)) + 1 + s.Size + chunks*sealTag
+		at += p.size
+		parts[i] = p
+	}
+	if at != o.size {
+		return nil, fmt.Errorf("%w: its parts have %d bytes, not %d", errDamaged, at, o.size)
+	}
+	return parts, nil
+}
+
+// reader returns length bytes of the object, from offset on; sizes are those of its parts.
+// It has decrypted the first chunk when it returns, so that a wrong key or a damaged
 // file is found before anything was answered. Closing it closes the file.
-func (o *sealedFile) reader(k objectKey, offset, length int64) (io.ReadCloser, error) {
-	aead, err := k.aead(o.header.Salt)
+func (o *sealedFile) reader(k objectKey, sizes []s3PartSize, offset, length int64) (io.ReadCloser, error) {
+	parts, err := o.parts(sizes)
 	if err != nil {
 		return nil, err
 	}
-	size := o.plainSize()
+	size := int64(0)
+	for _, p := range parts {
+		size += p.plainSize()
+	}
 	if size < 0 || offset < 0 || length < 0 || offset+length > size {
 		return nil, fmt.Errorf("%w: it has %d bytes, not %d", errDamaged, size, offset+length)
+	}
+	for len(parts) > 1 && offset >= parts[0].plainSize() {
+		offset -= parts[0].plainSize()
+		parts = parts[1:]
+	}
+	r := &sealedReader{file: o.file, chunk: offset / sealChunk, left: length}
+	for end := offset + length; len(r.parts) == 0 || end > 0; parts = parts[1:] {
+		aead, err := k.aead(parts[0].header.Salt)
+		if err != nil {
+			return nil, err
+		}
+		r.parts = append(r.parts, openedPart{parts[0], aead})
+		end -= parts[0].plainSize()
 	}
 	buf, ok := sealBuffers.Get().(*[]byte)
 	if !ok {
 		return nil, errors.New("localaws: no buffer") // cannot be: the pool holds nothing else
 	}
-	r := &sealedReader{o: o, aead: aead, buf: buf, chunk: offset / sealChunk, last: max(size-1, 0) / sealChunk, left: length}
+	r.buf = buf
 	if err := r.next(); err != nil {
 		r.release()
 		return nil, err
@@ -284,27 +337,36 @@ func (o *sealedFile) reader(k objectKey, offset, length int64) (io.ReadCloser, e
 	return r, nil
 }
 
+// openedPart is a part, or a file that is not of parts, with its cipher.
+type openedPart struct {
+	*sealedFile
+	aead cipher.AEAD
+}
+
 type sealedReader struct {
-	o     *sealedFile
-	aead  cipher.AEAD
+	file  *os.File
+	parts []openedPart // the first is being read
 	buf   *[]byte
 	plain []byte // decrypted and not yet read; in buf
-	chunk int64  // the next one
-	last  int64
+	chunk int64  // the next one, of the first part
 	left  int64
 }
 
 func (r *sealedReader) next() error {
-	at := int64(len(r.o.line)) + 1 + r.chunk*(sealChunk+sealTag)
-	n := min(sealChunk+sealTag, r.o.size-at)
+	if len(r.parts) > 1 && r.chunk > r.parts[0].lastChunk() {
+		r.parts, r.chunk = r.parts[1:], 0
+	}
+	p := r.parts[0]
+	at := int64(len(p.line)) + 1 + r.chunk*(sealChunk+sealTag)
+	n := min(sealChunk+sealTag, p.size-at)
 	if n < sealTag {
 		return fmt.Errorf("%w: chunk %d is missing", errDamaged, r.chunk)
 	}
 	b := (*r.buf)[:n]
-	if _, err := r.o.file.ReadAt(b, at); err != nil {
+	if _, err := r.file.ReadAt(b, p.start+at); err != nil {
 		return fmt.Errorf("%w: reading chunk %d: %w", errDamaged, r.chunk, err)
 	}
-	plain, err := r.aead.Open(b[:0], sealNonce(r.chunk, r.chunk == r.last), b, r.o.line)
+	plain, err := p.aead.Open(b[:0], sealNonce(r.chunk, r.chunk == p.lastChunk()), b, p.line)
 	if err != nil {
 		return fmt.Errorf("%w: chunk %d: %w", errDamaged, r.chunk, err)
 	}
@@ -339,7 +401,7 @@ func (r *sealedReader) release() {
 
 func (r *sealedReader) Close() error {
 	r.release()
-	return r.o.file.Close()
+	return r.file.Close()
 }
 
 // Envelope is what lies on disk of one object: everything that a thief of the

@@ -31,6 +31,8 @@ var (
 		"x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold",
 	})
 	copyHeaders = []string{
+		"x-amz-copy-source-server-side-encryption-customer-algorithm", "x-amz-copy-source-server-side-encryption-customer-key",
+		"x-amz-copy-source-server-side-encryption-customer-key-md5",
 		"x-amz-copy-source", "x-amz-copy-source-if-match", "x-amz-copy-source-if-none-match", "x-amz-copy-source-if-modified-since",
 		"x-amz-copy-source-if-unmodified-since", "x-amz-source-expected-bucket-owner",
 	}
@@ -66,8 +68,6 @@ var modelled = map[string][]string{
 	"PostObject": writeHeaders,
 	"CopyObject": slices.Concat(writeHeaders, copyHeaders, []string{
 		"x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-checksum-algorithm",
-		"x-amz-copy-source-server-side-encryption-customer-algorithm", "x-amz-copy-source-server-side-encryption-customer-key",
-		"x-amz-copy-source-server-side-encryption-customer-key-md5",
 	}),
 	"GetObject":              slices.Concat(overrides, customerHeaders, []string{"versionId", "partNumber", "x-amz-checksum-mode"}),
 	"HeadObject":             slices.Concat(overrides, customerHeaders, []string{"versionId", "partNumber", "x-amz-checksum-mode"}),
@@ -85,10 +85,10 @@ var modelled = map[string][]string{
 	"PutObjectLegalHold":     {"versionId"},
 
 	"CreateMultipartUpload":   slices.Concat(writeHeaders, []string{"x-amz-checksum-algorithm", "x-amz-checksum-type"}),
-	"UploadPart":              {"partNumber"},
-	"UploadPartCopy":          slices.Concat(copyHeaders, []string{"partNumber", "x-amz-copy-source-range"}),
-	"CompleteMultipartUpload": {"x-amz-checksum-type", "x-amz-mp-object-size"},
-	"ListParts":               {"max-parts", "part-number-marker"},
+	"UploadPart":              slices.Concat(customerHeaders, []string{"partNumber"}),
+	"UploadPartCopy":          slices.Concat(customerHeaders, copyHeaders, []string{"partNumber", "x-amz-copy-source-range"}),
+	"CompleteMultipartUpload": slices.Concat(customerHeaders, []string{"x-amz-checksum-type", "x-amz-mp-object-size"}),
+	"ListParts":               slices.Concat(customerHeaders, []string{"max-parts", "part-number-marker"}),
 }
 
 // unmodelled names a query parameter or header of the request that its operation

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"math"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -25,7 +26,9 @@ import (
 
 // An upload is kept under bucket/upload-id and its parts under
 // bucket/upload-id/number. Every part lies in a file of its own, encrypted
-// under the upload's data key; completing the upload makes one object of them.
+// under the upload's data key; completing the upload makes one object of them. Under a
+// customer's key the object's file is its parts' files, one after the other: the request
+// that completes the upload need not have the key.
 
 // uploadRecord is a multipart upload that was begun.
 type uploadRecord struct {
@@ -135,9 +138,6 @@ func createMultipartUpload(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if choice.algorithm == sseC { // CompleteMultipartUpload, which joins the parts here, need not have the key
-		return nil, wire.NotImplemented("s3", "multipart uploads with customer-provided keys (SSE-C)")
-	}
 	k, err := c.newObjectKey(choice, c.key)
 	if err != nil {
 		return nil, err
@@ -209,6 +209,9 @@ func uploadPart(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkUploadKey(&u.Object, true); err != nil {
+		return nil, err
+	}
 	p, err := c.payload(maxObject)
 	if err != nil {
 		return nil, err
@@ -238,6 +241,9 @@ func (c *call) storePart(u uploadRecord, p *payload) (partRecord, error) {
 	k, err := c.unwrapObjectKey(c.b, u.Header)
 	if err != nil {
 		return part, err
+	}
+	if u.Object.Algorithm == sseC {
+		k.header.Part = part.Number
 	}
 	part.File, err = c.s.writeSealed(k, p.copyTo)
 	k.wipe()
@@ -273,6 +279,9 @@ func (c *call) storePart(u uploadRecord, p *payload) (partRecord, error) {
 func uploadPartCopy(c *call) (*response, error) {
 	u, err := c.findUpload()
 	if err != nil {
+		return nil, err
+	}
+	if err := c.checkUploadKey(&u.Object, true); err != nil {
 		return nil, err
 	}
 	src, err := c.copySource()
@@ -367,6 +376,9 @@ func completeMultipartUpload(c *call) (*response, error) {
 		if u, err = c.upload(tx); err != nil {
 			return err
 		}
+		if err := c.checkUploadKey(&u.Object, u.needsKey(wanted)); err != nil {
+			return err
+		}
 		if len(u.Completed) > 0 {
 			return nil
 		}
@@ -446,7 +458,10 @@ func (c *call) completed(o *objectRecord) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.header = c.sseHeaders(o)
+	a.header = map[string]string{}
+	if o.Algorithm != sseC { // whose headers this response does not have
+		a.header = c.sseHeaders(o)
+	}
 	a.header[headerExpiration] = c.b.expirationHeader(o)
 	a.header["X-Amz-Version-Id"] = c.versionHeader(o.VersionID)
 	return a, nil
@@ -502,13 +517,19 @@ func (u *uploadRecord) errInvalidPart(l completedPart) *wire.Error {
 	return e
 }
 
-// joinParts decrypts the parts and encrypts the whole, under the upload's data
-// key.
-func (c *call) joinParts(u uploadRecord, parts []partRecord) (*objectRecord, error) {
-	k, err := c.unwrapObjectKey(c.b, u.Header)
-	if err != nil {
-		return nil, err
+// needsKey reports whether the upload is completed only with its customer's key: without
+// it there is no checksum of the whole.
+func (u *uploadRecord) needsKey(wanted http.Header) bool {
+	for name := range checksums {
+		if wanted.Get("X-Amz-Checksum-"+name) != "" {
+			return true
+		}
 	}
+	return u.Algorithm != ""
+}
+
+// joinParts makes the object of an upload's parts.
+func (c *call) joinParts(u uploadRecord, parts []partRecord) (*objectRecord, error) {
 	algorithm := cmp.Or(u.Algorithm, "crc64nvme")
 	whole, ofParts := checksums[algorithm](), checksums[algorithm]()
 	o := u.Object
@@ -528,12 +549,28 @@ func (c *call) joinParts(u uploadRecord, parts []partRecord) (*objectRecord, err
 		}
 		o.Parts = append(o.Parts, size)
 	}
-	o.File, err = c.s.writeSealed(k, func(w io.Writer) error { return c.s.readParts(k, parts, io.MultiWriter(w, whole)) })
-	k.wipe()
+	o.ETag = etagOfParts(tags, len(parts))
+	if o.Algorithm == sseC && !c.hasCustomerKey(customerPrefix) {
+		var err error
+		o.File, err = c.s.copyParts(parts)
+		return &o, err // [U]: that the object has no checksum
+	}
+	k, err := c.unwrapObjectKey(c.b, u.Header)
 	if err != nil {
 		return nil, err
 	}
-	o.ETag = etagOfParts(tags, len(parts))
+	defer k.wipe()
+	if o.Algorithm == sseC {
+		if err := c.s.readParts(k, parts, whole); err != nil {
+			return nil, err
+		}
+		o.File, err = c.s.copyParts(parts)
+	} else {
+		o.File, err = c.s.writeSealed(k, func(w io.Writer) error { return c.s.readParts(k, parts, io.MultiWriter(w, whole)) })
+	}
+	if err != nil {
+		return nil, err
+	}
 	o.ChecksumAlgorithm = algorithm
 	if u.Composite {
 		o.Checksum = fmt.Sprintf("%s-%d", base64.StdEncoding.EncodeToString(ofParts.Sum(nil)), len(parts))
@@ -550,7 +587,7 @@ func (s *Service) readParts(k objectKey, parts []partRecord, w io.Writer) error 
 		if err != nil {
 			return err
 		}
-		r, err := f.reader(k, 0, p.Size)
+		r, err := f.reader(k, []s3PartSize{{Number: p.Number, Size: p.Size}}, 0, p.Size)
 		if err != nil {
 			return errors.Join(err, f.file.Close())
 		}
@@ -560,6 +597,23 @@ func (s *Service) readParts(k objectKey, parts []partRecord, w io.Writer) error 
 		}
 	}
 	return nil
+}
+
+// copyParts makes one file of the parts' files, as they are.
+func (s *Service) copyParts(parts []partRecord) (id string, err error) {
+	return s.copyFile(func(w io.Writer) error {
+		for _, p := range parts {
+			f, err := os.Open(s.path(p.File))
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(w, f)
+			if err := errors.Join(err, f.Close()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // etagOfParts is the MD5 of the parts' MD5s, and their number.
@@ -637,6 +691,9 @@ func listParts(c *call) (*response, error) {
 	var parts []partRecord
 	err = c.s.db.View(func(tx *bolt.Tx) (err error) {
 		if u, err = c.upload(tx); err != nil {
+			return err
+		}
+		if err := c.checkUploadKey(&u.Object, u.Algorithm != ""); err != nil {
 			return err
 		}
 		parts, err = c.parts(tx, u.ID)

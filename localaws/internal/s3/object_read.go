@@ -104,7 +104,7 @@ func (o *openedObject) reader(offset, length int64) (io.ReadCloser, error) {
 
 // readerWith decrypts with a data key that the caller has.
 func (o *openedObject) readerWith(k objectKey, offset, length int64) (io.ReadCloser, error) {
-	r, err := o.file.reader(k, offset, length)
+	r, err := o.file.reader(k, o.object.Parts, offset, length)
 	o.taken = err == nil
 	return r, err
 }

@@ -412,9 +412,12 @@ func (a *replicationAttempt) write(o *objectRecord) (replica objectRecord, err e
 	defer from.close()
 	if o.Algorithm == sseC {
 		if a.dst.b.blocksSSEC() {
-			return replica, errSSECBlocked(a.to.Bucket)
+			return replica, a.dst.errSSECBlocked()
 		}
-		replica.File, err = a.s.copySealed(file)
+		replica.File, err = a.s.copyFile(func(w io.Writer) error {
+			_, err := io.Copy(w, io.NewSectionReader(file.file, 0, file.size))
+			return err
+		})
 		a.written = err == nil
 		return replica, err
 	}
@@ -464,8 +467,8 @@ func (a *replicationAttempt) newKey(o *objectRecord) (objectKey, error) {
 	})
 }
 
-// copySealed copies an object's file as it is.
-func (s *Service) copySealed(from *sealedFile) (id string, err error) {
+// copyFile makes a file of what content writes, which is encrypted already.
+func (s *Service) copyFile(content func(io.Writer) error) (id string, err error) {
 	name := make([]byte, 16)
 	_, _ = rand.Read(name) // never fails: see crypto/rand.Read
 	id = hex.EncodeToString(name)
@@ -473,8 +476,7 @@ func (s *Service) copySealed(from *sealedFile) (id string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = io.Copy(f, io.NewSectionReader(from.file, 0, from.size))
-	if err == nil {
+	if err = content(f); err == nil {
 		err = s.disk.persist(f)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
