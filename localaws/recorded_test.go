@@ -436,6 +436,53 @@ func TestRecorded_S3CustomerKeyErrors(t *testing.T) {
 		s3Error(t, s, "PUT", "/customers/k", "x", short))
 }
 
+// LocalStack's test_s3.py: test_s3_bucket_acl_exceptions, test_s3_object_acl_exceptions. The
+// buckets of the recordings enforce their owner's ownership.
+func TestRecorded_S3ACLErrors(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "plain")
+	put(t, c, "plain", "k", "x")
+	type elements = map[string]string
+	invalid := func(name, value, message string) elements {
+		return elements{"Code": "InvalidArgument", "ArgumentName": name, "ArgumentValue": value, "Message": message}
+	}
+	const group, malformed = "http://acs.amazonaws.com/groups/s3/FakeGroup", "The XML you provided was not well-formed or did not validate against our published schema"
+	owner := bucketOwner(t, c, "plain")
+	document := func(owner, kind, grantee, permission string) string {
+		return `<AccessControlPolicy>` + owner + `<AccessControlList><Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="` + kind + `">` + grantee + `</Grantee><Permission>` + permission + `</Permission></Grant></AccessControlList></AccessControlPolicy>`
+	}
+	ownedBy := func(id string) string { return "<Owner><ID>" + id + "</ID></Owner>" }
+	const logs = "<URI>http://acs.amazonaws.com/groups/s3/LogDelivery</URI>"
+	for name, row := range map[string]struct {
+		body    string
+		headers map[string]string
+		want    elements
+	}{
+		"canned-acl":         {"", elements{"X-Amz-Acl": "fake-acl"}, invalid("x-amz-acl", "fake-acl", "")},
+		"grant-acl-fake-uri": {"", elements{"X-Amz-Grant-Write": `uri="` + group + `"`}, invalid("uri", group, "Invalid group uri")},
+		"grant-acl-fake-key": {"", elements{"X-Amz-Grant-Write": `fakekey="1234"`}, invalid("x-amz-grant-write", `fakekey="1234"`, "Argument format not recognized")},
+		"grant-acl-wrong-id": {"", elements{"X-Amz-Grant-Write": `id="wrong-id"`}, invalid("id", "wrong-id", "Invalid id")},
+		"acp-acl-1":          {document("", "Group", logs, "WRITE"), nil, elements{"Code": "MalformedACLError", "Message": malformed}},
+		"acp-acl-2":          {document(ownedBy(owner), "Group", logs, "WRONG-PERMISSION"), nil, elements{"Code": "MalformedACLError", "Message": malformed}},
+		"acp-acl-3":          {document(ownedBy("wrong-id"), "Group", logs, "FULL_CONTROL"), nil, invalid("CanonicalUser/ID", "wrong-id", "Invalid id")},
+		"acp-acl-4":          {document(ownedBy(owner), "Group", "<URI>"+group+"</URI>", "FULL_CONTROL"), nil, invalid("Group/URI", group, "Invalid group uri")},
+		"acp-acl-5":          {document(ownedBy(owner), "CanonicalUser", "<ID>wrong-id</ID>", "FULL_CONTROL"), nil, invalid("CanonicalUser/ID", "wrong-id", "Invalid id")},
+		"acp-acl-6":          {document(ownedBy(owner), "BadType", "<ID>"+owner+"</ID>", "FULL_CONTROL"), nil, elements{"Code": "MalformedACLError", "Message": malformed}},
+		"empty-acp":          {"<AccessControlPolicy/>", nil, elements{"Code": "MalformedACLError", "Message": malformed}},
+		"empty":              {"", nil, elements{"Code": "MissingSecurityHeader", "Message": "Your request was missing a required header", "MissingHeaderName": "x-amz-acl"}},
+		"two-type-acl": {"", elements{"X-Amz-Acl": "private", "X-Amz-Grant-Read": `uri="http://acs.amazonaws.com/groups/s3/LogDelivery"`},
+			elements{"Code": "InvalidRequest", "Message": "Specifying both Canned ACLs and Header Grants is not allowed"}},
+		"two-type-acl-acp": {document(ownedBy(owner), "CanonicalUser", "<ID>"+owner+"</ID>", "FULL_CONTROL"), elements{"X-Amz-Acl": "private"},
+			elements{"Code": "UnexpectedContent", "Message": "This request does not support content"}},
+	} {
+		require.Equal(t, row.want, s3Error(t, s, "PUT", "/plain?acl", row.body, row.headers), "put-bucket-"+name)
+		require.Equal(t, row.want, s3Error(t, s, "PUT", "/plain/k?acl", row.body, row.headers), "put-object-"+name)
+	}
+	require.Equal(t, invalid("x-amz-acl", "fake-acl", ""), s3Error(t, s, "PUT", "/plain/k", "x", elements{"X-Amz-Acl": "fake-acl"}), "put-object-canned-acl")
+}
+
 // LocalStack's test_s3.py, at each row its test.
 func TestRecorded_S3MoreErrors(t *testing.T) {
 	t.Parallel()

@@ -251,15 +251,13 @@ func createBucket(c *call) (*response, error) {
 	if !slices.Contains(ownerships, ownership) { // recorded: localstack test_s3_api.snapshot.json, test_bucket_ownership_controls_exc
 		return nil, errHeader("x-amz-object-ownership", "Invalid x-amz-object-ownership header: %s", ownership)
 	}
-	if acl := c.header("X-Amz-Acl"); acl != "" && acl != "private" {
-		if ownership == "BucketOwnerEnforced" {
-			return nil, wire.Errf(http.StatusBadRequest, "InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
-		}
-		return nil, wire.NotImplemented("s3", "CreateBucket with the ACL "+acl)
+	grants, err := c.describeBucketACL(ownership)
+	if err != nil {
+		return nil, err
 	}
 	b := bucketRecord{
 		ID: wire.NewUUID(), Name: c.bucket, Region: cmp.Or(in.LocationConstraint, c.Region), Account: c.Who.Account, Created: c.Now.UTC(), Key: make([]byte, 32),
-		Encryption: bucketEncryption{Algorithm: sseS3}, Ownership: ownership, Tags: in.Tags,
+		Encryption: bucketEncryption{Algorithm: sseS3}, Ownership: ownership, Grants: grants, Tags: in.Tags,
 		PublicAccess: &publicAccessBlock{true, true, true, true},
 	}
 	_, _ = rand.Read(b.Key) // never fails: see crypto/rand.Read
@@ -267,22 +265,24 @@ func createBucket(c *call) (*response, error) {
 		b.ObjectLock, b.Versioning = true, "Enabled"
 	}
 	answer := &response{header: map[string]string{"Location": "/" + c.bucket, "X-Amz-Bucket-Arn": bucketARN(c.bucket)}}
-	existed := false
 	err = c.commit(func(tx *bolt.Tx) error {
 		old, ok, err := store.Load[bucketRecord](tx, BucketBucket, c.bucket)
-		switch existed = ok; {
+		switch {
 		case err != nil:
 			return err
 		case ok && old.Account != c.Who.Account:
 			return errBucketExists("BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.", c.bucket)
 		case ok && (b.Region != "us-east-1" || old.Region != "us-east-1"):
 			return errBucketExists("BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.", c.bucket)
-		case ok: // us-east-1 says yes again, and changes nothing
-			return nil
+		case ok && old.Ownership == "BucketOwnerEnforced" && len(grants) > 0:
+			return wire.NotImplemented("s3", "an ACL for an existing bucket without ACLs")
+		case ok: // us-east-1 says yes again, and resets the ACL
+			b = old
+			b.Grants = grants
 		}
 		return store.Save(tx, BucketBucket, c.bucket, b)
 	})
-	if err == nil && !existed {
+	if err == nil {
 		c.s.publish(c.bucket, &b)
 	}
 	return answer, err

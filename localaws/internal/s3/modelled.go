@@ -30,7 +30,9 @@ var (
 		"x-amz-acl", "x-amz-tagging", "x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-meta-*",
 		"x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold",
 	})
-	copyHeaders = []string{
+	objectGrantHeaders = []string{"x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write-acp"}
+	allGrantHeaders    = slices.Concat(objectGrantHeaders, []string{"x-amz-grant-write"})
+	copyHeaders        = []string{
 		"x-amz-copy-source-server-side-encryption-customer-algorithm", "x-amz-copy-source-server-side-encryption-customer-key",
 		"x-amz-copy-source-server-side-encryption-customer-key-md5",
 		"x-amz-copy-source", "x-amz-copy-source-if-match", "x-amz-copy-source-if-none-match", "x-amz-copy-source-if-modified-since",
@@ -53,7 +55,7 @@ var modelled = map[string][]string{
 	"UntagResource":       {"x-amz-account-id", "tagKeys"},
 
 	"ListBuckets":  {"prefix", "bucket-region", "continuation-token", "max-buckets"},
-	"CreateBucket": {"x-amz-acl", "x-amz-bucket-object-lock-enabled", "x-amz-object-ownership"},
+	"CreateBucket": slices.Concat(allGrantHeaders, []string{"x-amz-acl", "x-amz-bucket-object-lock-enabled", "x-amz-object-ownership"}),
 
 	"ListObjects":          slices.Concat(listing1, []string{"marker"}),
 	"ListObjectsV2":        slices.Concat(listing1, []string{"list-type", "continuation-token", "start-after", "fetch-owner", "x-amz-optional-object-attributes"}),
@@ -62,11 +64,11 @@ var modelled = map[string][]string{
 	"DeleteObjects":        {"x-amz-bypass-governance-retention"},
 
 	"PutBucketLifecycleConfiguration": {strings.ToLower(headerTransition)},
-	"PutBucketAcl":                    {"x-amz-acl"},
+	"PutBucketAcl":                    slices.Concat(allGrantHeaders, []string{"x-amz-acl"}),
 
-	"PutObject":  writeHeaders,
+	"PutObject":  slices.Concat(writeHeaders, objectGrantHeaders),
 	"PostObject": writeHeaders,
-	"CopyObject": slices.Concat(writeHeaders, copyHeaders, []string{
+	"CopyObject": slices.Concat(writeHeaders, objectGrantHeaders, copyHeaders, []string{
 		"x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-checksum-algorithm",
 	}),
 	"GetObject":              slices.Concat(overrides, customerHeaders, []string{"versionId", "partNumber", "x-amz-checksum-mode"}),
@@ -77,14 +79,14 @@ var modelled = map[string][]string{
 	"GetObjectTagging":       {"versionId"},
 	"PutObjectTagging":       {"versionId"},
 	"DeleteObjectTagging":    {"versionId"},
-	"PutObjectAcl":           {"versionId", "x-amz-acl"},
+	"PutObjectAcl":           slices.Concat(allGrantHeaders, []string{"versionId", "x-amz-acl"}),
 	"GetObjectAcl":           {"versionId"},
 	"GetObjectRetention":     {"versionId"},
 	"PutObjectRetention":     {"versionId", "x-amz-bypass-governance-retention"},
 	"GetObjectLegalHold":     {"versionId"},
 	"PutObjectLegalHold":     {"versionId"},
 
-	"CreateMultipartUpload":   slices.Concat(writeHeaders, []string{"x-amz-checksum-algorithm", "x-amz-checksum-type"}),
+	"CreateMultipartUpload":   slices.Concat(writeHeaders, objectGrantHeaders, []string{"x-amz-checksum-algorithm", "x-amz-checksum-type"}),
 	"UploadPart":              slices.Concat(customerHeaders, []string{"partNumber"}),
 	"UploadPartCopy":          slices.Concat(customerHeaders, copyHeaders, []string{"partNumber", "x-amz-copy-source-range"}),
 	"CompleteMultipartUpload": slices.Concat(customerHeaders, []string{"x-amz-checksum-type", "x-amz-mp-object-size"}),

@@ -85,39 +85,6 @@ func deleteObjectTagging(c *call) (*response, error) {
 	return a, err
 }
 
-// getObjectACL shows that an object belongs to the bucket's owner, as it does
-// where the bucket enforces that; other owners there are none here.
-func getObjectACL(c *call) (*response, error) {
-	if _, err := c.find(); err != nil {
-		return nil, err
-	}
-	return aclAnswer(canonicalID(c.b.Account), nil)
-}
-
-// putObjectACL serves what changes nothing: no object has another owner than its
-// bucket's.
-// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/about-object-ownership.html
-func putObjectACL(c *call) (*response, error) {
-	grants, err := c.readACL()
-	if err != nil {
-		return nil, err
-	}
-	o, err := c.find()
-	switch {
-	case err != nil:
-		return nil, err
-	case c.b.Ownership == "BucketOwnerEnforced":
-		return nil, errNoACLs()
-	case len(grants) > 0:
-		return nil, wire.NotImplemented("s3", "objects with an ACL that grants access to others than their owner")
-	}
-	return &response{header: map[string]string{"X-Amz-Version-Id": c.versionHeader(o.VersionID)}}, nil
-}
-
-func errNoACLs() *wire.Error {
-	return wire.Errf(http.StatusBadRequest, "AccessControlListNotSupported", "The bucket does not allow ACLs")
-}
-
 func errNoObjectLock() *wire.Error {
 	return wire.Errf(http.StatusNotFound, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration")
 }

@@ -376,20 +376,8 @@ func (c *call) describeAccess(o *objectRecord) error {
 			return err
 		}
 	}
-	if acl := c.header("X-Amz-Acl"); acl != "" {
-		switch {
-		case c.b.Ownership == "BucketOwnerEnforced" && acl != "bucket-owner-full-control":
-			return errNoACLs()
-		case !slices.Contains([]string{"private", "bucket-owner-read", "bucket-owner-full-control"}, acl):
-			return wire.NotImplemented("s3", "objects with the ACL "+acl)
-		}
-		// The bucket policy that CloudTrail's documentation prescribes does not
-		// allow s3:PutObjectAcl, and its deliveries carry an ACL.
-		if c.Who.Service == nil {
-			if err := c.authorize("s3:PutObjectAcl", c.arn()); err != nil {
-				return err
-			}
-		}
+	if err := c.describeACL(); err != nil {
+		return err
 	}
 	return c.describeLock(o)
 }
