@@ -106,3 +106,30 @@ func TestAuditTrail_OfAnOrganization(t *testing.T) {
 	require.Empty(t, l.CLI(t, "cloudtrail", "describe-trails", "--query", "trailList"))
 	require.Empty(t, l.CLI(t, "s3api", "list-buckets", "--query", "Buckets"))
 }
+
+// A trail of one account becomes the organization's without a replacement, which the
+// protection of its resources would refuse.
+func TestAuditTrail_BecomesTheOrganizations(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, func(o *localaws.Options) { o.TrailDelivery = -1 })
+	l.Stack(t, "sandbox", auditTrail("audit", false), nil).Up(t)
+	s := l.Stack(t, "sandbox", func(ctx *pulumi.Context) error {
+		trail, err := audittrail.NewAuditTrail(ctx, "audit", &audittrail.AuditTrailArgs{
+			OrganizationID: pulumi.String(organizationID), Regions: []string{"us-east-1", "us-west-2"}, Since: "2026-01-01",
+			Tags: pulumi.StringMap{"project": pulumi.String("audit")},
+		})
+		if err != nil {
+			return err
+		}
+		ctx.Export("bucketName", trail.BucketName)
+		return nil
+	}, nil)
+	found, preview := steps(t, s)
+	var shown []string
+	for _, step := range found {
+		shown = append(shown, step.String())
+	}
+	require.ElementsMatch(t, []string{
+		"update cloudtrail.Trail: isOrganizationTrail", "update glue.CatalogTable: parameters, partitionKeys, storageDescriptor", "update s3.BucketPolicy: policy",
+	}, shown, preview.Output)
+}

@@ -10,7 +10,7 @@ import (
 	"github.com/securethecloud/kms-baseline/components"
 )
 
-const trail = "organization-trail"
+const trail = "account-trail"
 
 func main() { pulumi.Run(program) }
 

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -18,8 +19,8 @@ import (
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// trails answers CloudTrail's reads of trails. An operation whose answer is empty
-// is refused.
+// trails answers CloudTrail's reads of trails. An operation whose answer is empty, or
+// the code of an error after "!", is refused.
 type trails struct {
 	next    aws.HTTPClient
 	answers map[string]string // by the operation
@@ -32,8 +33,8 @@ func (x trails) Do(h *http.Request) (*http.Response, error) {
 		return x.next.Do(h)
 	}
 	status := http.StatusOK
-	if body == "" {
-		status, body = http.StatusBadRequest, `{"__type":"AccessDeniedException","message":"no"}`
+	if code, refused := strings.CutPrefix(body, "!"); refused || body == "" {
+		status, body = http.StatusBadRequest, `{"__type":"`+cmp.Or(code, "AccessDeniedException")+`","message":"no"}`
 	}
 	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}}, Body: io.NopCloser(strings.NewReader(body)), Request: h}, nil
 }
@@ -42,6 +43,7 @@ func TestTrailLogging(t *testing.T) {
 	t.Parallel()
 	const arn = "arn:aws:cloudtrail:us-east-1:" + owner + ":trail/audit"
 	const basic = `{"EventSelectors":[{"ReadWriteType":"All","IncludeManagementEvents":true,"DataResources":[{"Type":"AWS::S3::Object","Values":["arn:aws:s3"]}]}]}`
+	organization := map[string]any{"IsOrganizationTrail": true, "TrailARN": "arn:aws:cloudtrail:us-east-1:444455556666:trail/audit"}
 	advanced := func(fields string) string { return `{"AdvancedEventSelectors":[{"FieldSelectors":[` + fields + `]}]}` }
 	for name, c := range map[string]struct {
 		change    map[string]any // of the trail
@@ -50,29 +52,33 @@ func TestTrailLogging(t *testing.T) {
 		want      report.Status
 		because   string
 	}{
-		"good":                       {want: report.Pass, because: "it records the S3 data events of the bucket"},
-		"one Region":                 {change: map[string]any{"IsMultiRegionTrail": false}, want: report.Fail, because: "covers one Region only"},
-		"no validation":              {change: map[string]any{"LogFileValidationEnabled": false}, want: report.Fail, because: "does not validate"},
-		"no key":                     {change: map[string]any{"KmsKeyId": nil}, want: report.Fail, because: "without a KMS key"},
-		"an AWS-managed key":         {change: map[string]any{"KmsKeyId": "alias/aws/s3"}, want: report.Fail, because: "AWS-managed"},
-		"a key of another account":   {change: map[string]any{"KmsKeyId": "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000000"}, want: report.Inconclusive, because: "could not be described"},
-		"stopped":                    {status: `{"IsLogging":false}`, want: report.Fail, because: "is not logging"},
-		"no status":                  {status: `{}`, want: report.Fail, because: "is not logging"},
-		"an error in the delivery":   {status: `{"IsLogging":true,"LatestDeliveryError":"AccessDenied"}`, want: report.Fail, because: "cannot deliver its log files: AccessDenied"},
-		"an error in the digests":    {status: `{"IsLogging":true,"LatestDigestDeliveryError":"NoSuchBucket"}`, want: report.Fail, because: "digest files"},
-		"a status that is refused":   {status: "-", want: report.Error, because: "GetTrailStatus answered AccessDeniedException"},
-		"selectors that are refused": {selectors: "-", want: report.Error, because: "GetEventSelectors answered AccessDeniedException"},
-		"writes only":                {selectors: `{"EventSelectors":[{"ReadWriteType":"WriteOnly","IncludeManagementEvents":true}]}`, want: report.Fail, because: "all management events of KMS"},
-		"without KMS":                {selectors: `{"EventSelectors":[{"ReadWriteType":"All","IncludeManagementEvents":true,"ExcludeManagementEventSources":["kms.amazonaws.com"]}]}`, want: report.Fail, because: "all management events of KMS"},
-		"without management":         {selectors: `{"EventSelectors":[{"ReadWriteType":"All","IncludeManagementEvents":false}]}`, want: report.Fail},
-		"no selectors":               {selectors: `{}`, want: report.Fail},
-		"another bucket's data":      {selectors: `{"EventSelectors":[{"ReadWriteType":"All","IncludeManagementEvents":true,"DataResources":[{"Type":"AWS::S3::Object","Values":["arn:aws:s3:::other/"]}]}]}`, want: report.Pass, because: "no S3 data events"},
-		"advanced":                   {selectors: advanced(`{"Field":"eventCategory","Equals":["Management"]}`), want: report.Pass, because: "no S3 data events"},
-		"advanced, without KMS":      {selectors: advanced(`{"Field":"eventCategory","Equals":["Management"]},{"Field":"eventSource","NotEquals":["kms.amazonaws.com"]}`), want: report.Fail},
-		"advanced, reads only":       {selectors: advanced(`{"Field":"eventCategory","Equals":["Management"]},{"Field":"readOnly","Equals":["true"]}`), want: report.Inconclusive, because: "cannot evaluate"},
-		"advanced, some names":       {selectors: advanced(`{"Field":"eventCategory","Equals":["Management"]},{"Field":"eventName","StartsWith":["Get"]}`), want: report.Inconclusive},
-		"advanced, data alone":       {selectors: advanced(`{"Field":"eventCategory","Equals":["Data"]},{"Field":"resources.type","Equals":["AWS::S3::Object"]}`), want: report.Fail},
-		"advanced, no category":      {selectors: advanced(`{"Field":"readOnly","Equals":["true"]}`), want: report.Inconclusive},
+		"good":                                    {want: report.Pass, because: "it records the S3 data events of the bucket"},
+		"one Region":                              {change: map[string]any{"IsMultiRegionTrail": false}, want: report.Fail, because: "covers one Region only"},
+		"no validation":                           {change: map[string]any{"LogFileValidationEnabled": false}, want: report.Fail, because: "does not validate"},
+		"no key":                                  {change: map[string]any{"KmsKeyId": nil}, want: report.Fail, because: "without a KMS key"},
+		"an AWS-managed key":                      {change: map[string]any{"KmsKeyId": "alias/aws/s3"}, want: report.Fail, because: "AWS-managed"},
+		"a key of another account":                {change: map[string]any{"KmsKeyId": "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000000"}, want: report.Inconclusive, because: "could not be described"},
+		"stopped":                                 {status: `{"IsLogging":false}`, want: report.Fail, because: "is not logging"},
+		"no status":                               {status: `{}`, want: report.Fail, because: "is not logging"},
+		"an error in the delivery":                {status: `{"IsLogging":true,"LatestDeliveryError":"AccessDenied"}`, want: report.Fail, because: "cannot deliver its log files: AccessDenied"},
+		"an error in the digests":                 {status: `{"IsLogging":true,"LatestDigestDeliveryError":"NoSuchBucket"}`, want: report.Fail, because: "digest files"},
+		"a status that is refused":                {status: "-", want: report.Error, because: "GetTrailStatus answered AccessDeniedException"},
+		"selectors that are refused":              {selectors: "-", want: report.Error, because: "GetEventSelectors answered AccessDeniedException"},
+		"a status that a member does not get":     {change: organization, status: "!TrailNotFoundException", want: report.Inconclusive, because: "is not shown to this member of the organization: cloudtrail:GetTrailStatus answered TrailNotFoundException"},
+		"selectors that a member does not get":    {change: organization, selectors: "!CloudTrailARNInvalidException", want: report.Inconclusive, because: "cloudtrail:GetEventSelectors answered CloudTrailARNInvalidException"},
+		"selectors that a member may not ask for": {change: organization, selectors: "-", want: report.Error, because: "GetEventSelectors answered AccessDeniedException"},
+		"a trail that is not found":               {status: "!TrailNotFoundException", want: report.Error, because: "answered TrailNotFoundException"},
+		"writes only":                             {selectors: `{"EventSelectors":[{"ReadWriteType":"WriteOnly","IncludeManagementEvents":true}]}`, want: report.Fail, because: "all management events of KMS"},
+		"without KMS":                             {selectors: `{"EventSelectors":[{"ReadWriteType":"All","IncludeManagementEvents":true,"ExcludeManagementEventSources":["kms.amazonaws.com"]}]}`, want: report.Fail, because: "all management events of KMS"},
+		"without management":                      {selectors: `{"EventSelectors":[{"ReadWriteType":"All","IncludeManagementEvents":false}]}`, want: report.Fail},
+		"no selectors":                            {selectors: `{}`, want: report.Fail},
+		"another bucket's data":                   {selectors: `{"EventSelectors":[{"ReadWriteType":"All","IncludeManagementEvents":true,"DataResources":[{"Type":"AWS::S3::Object","Values":["arn:aws:s3:::other/"]}]}]}`, want: report.Pass, because: "no S3 data events"},
+		"advanced":                                {selectors: advanced(`{"Field":"eventCategory","Equals":["Management"]}`), want: report.Pass, because: "no S3 data events"},
+		"advanced, without KMS":                   {selectors: advanced(`{"Field":"eventCategory","Equals":["Management"]},{"Field":"eventSource","NotEquals":["kms.amazonaws.com"]}`), want: report.Fail},
+		"advanced, reads only":                    {selectors: advanced(`{"Field":"eventCategory","Equals":["Management"]},{"Field":"readOnly","Equals":["true"]}`), want: report.Inconclusive, because: "cannot evaluate"},
+		"advanced, some names":                    {selectors: advanced(`{"Field":"eventCategory","Equals":["Management"]},{"Field":"eventName","StartsWith":["Get"]}`), want: report.Inconclusive},
+		"advanced, data alone":                    {selectors: advanced(`{"Field":"eventCategory","Equals":["Data"]},{"Field":"resources.type","Equals":["AWS::S3::Object"]}`), want: report.Fail},
+		"advanced, no category":                   {selectors: advanced(`{"Field":"readOnly","Equals":["true"]}`), want: report.Inconclusive},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
