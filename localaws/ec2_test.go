@@ -2,6 +2,7 @@ package localaws
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -207,6 +208,9 @@ func TestCreateVolume_Refuses(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := ec2.NewFromConfig(awsConfig(t, s, "alice", noRetries))
+	of := func(kind types.VolumeType, size, iops int32) func(*ec2.CreateVolumeInput) {
+		return func(in *ec2.CreateVolumeInput) { in.VolumeType, in.Size, in.Iops = kind, &size, &iops }
+	}
 	for _, tc := range []struct {
 		name, code string
 		change     func(*ec2.CreateVolumeInput)
@@ -217,7 +221,21 @@ func TestCreateVolume_Refuses(t *testing.T) {
 		{"too small", "InvalidParameterValue", func(in *ec2.CreateVolumeInput) { in.Size = aws.Int32(0) }},
 		{"too large", "InvalidParameterValue", func(in *ec2.CreateVolumeInput) { in.Size = aws.Int32(70000) }},
 		{"unknown type", "UnknownVolumeType", func(in *ec2.CreateVolumeInput) { in.VolumeType = "gp9" }},
-		{"io1 without iops", "MissingParameter", func(in *ec2.CreateVolumeInput) { in.VolumeType = types.VolumeTypeIo1 }},
+		{"a type, a size and iops that are wrong", "UnknownVolumeType", of("gp9", 0, 0)},
+		{"a size and iops that are wrong", "InvalidParameterValue: The volume size is invalid for io1 volumes: 3 GiB. io1 volumes must be at least 4 GiB in size. Please specify a volume size above the minimum limit", of("io1", 3, 0)},
+		{"io1 without iops", "InvalidParameterCombination: The parameter iops must be specified for io1 volumes.", func(in *ec2.CreateVolumeInput) { in.VolumeType = types.VolumeTypeIo1 }},
+		{"no iops", "InvalidParameterCombination: The parameter iops is not supported for gp2 volumes.", of("gp2", 30, 0)},
+		{"iops below gp3's", "InvalidParameterValue", of("gp3", 30, 2999)},
+		{"iops above gp3's, and of the size", "InvalidParameterValue: Volume iops of 200000 is too high; maximum is 80000", of("gp3", 30, 200000)},
+		{"iops above io1's", "InvalidParameterValue: Volume iops of 64001 is too high; maximum is 64000", of("io1", 16384, 64001)},
+		{"iops of gp3's size", "InvalidParameterValue: Iops to volume size ratio of 750.000000 is too high; maximum is 500", of("gp3", 20, 15000)},
+		{"iops of io1's size", "InvalidParameterValue: Iops to volume size ratio of 50.250000 is too high; maximum is 50", of("io1", 4, 201)},
+		{"iops above io2's", "InvalidParameterCombination: io2 volumes configured with greater than 64 TiB or 256K IOPS or 1000:1 IOPS:GB ratio are not supported", of("io2", 65536, 256001)},
+		{"iops of io2's size", "InvalidParameterCombination: io2 volumes configured", of("io2", 4, 4001)},
+		{"a size above io2's", "InvalidParameterCombination: io2 volumes configured", of("io2", 65537, 100)},
+		{"throughput of gp3's iops", "InvalidParameterValue: Throughput (MiBps) to iops ratio of 0.333333 is too high; maximum is 0.250000 MiBps per iops.", func(in *ec2.CreateVolumeInput) {
+			in.Iops, in.Throughput = aws.Int32(3000), aws.Int32(1000)
+		}},
 		{"gp2 with iops", "InvalidParameterCombination", func(in *ec2.CreateVolumeInput) { in.VolumeType, in.Iops = types.VolumeTypeGp2, aws.Int32(500) }},
 		{"gp2 with throughput", "InvalidParameterCombination", func(in *ec2.CreateVolumeInput) { in.VolumeType, in.Throughput = types.VolumeTypeGp2, aws.Int32(500) }},
 		{"from a snapshot", "NotImplemented", func(in *ec2.CreateVolumeInput) { in.SnapshotId = aws.String("snap-1234567890abcdef0") }},
@@ -225,14 +243,31 @@ func TestCreateVolume_Refuses(t *testing.T) {
 			in.TagSpecifications = []types.TagSpecification{{ResourceType: types.ResourceTypeVolume, Tags: []types.Tag{{Key: aws.String("aws:x"), Value: aws.String("y")}}}}
 		}},
 		{"dry run", "DryRunOperation", func(in *ec2.CreateVolumeInput) { in.DryRun = aws.Bool(true) }},
+		{"dry run with iops that are wrong", "InvalidParameterCombination: The parameter iops is not supported for gp2 volumes.", func(in *ec2.CreateVolumeInput) {
+			in.DryRun, in.VolumeType, in.Iops = aws.Bool(true), types.VolumeTypeGp2, aws.Int32(0)
+		}},
+		{"dry run with a key and no encryption", "InvalidParameterDependency", func(in *ec2.CreateVolumeInput) { in.DryRun, in.KmsKeyId = aws.Bool(true), aws.String("alias/k") }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			in := gp3("us-east-1a")
 			tc.change(in)
 			_, err := c.CreateVolume(t.Context(), in)
-			requireCode(t, err, tc.code)
+			code, _, message := strings.Cut(tc.code, ":")
+			requireCode(t, err, code)
+			if message {
+				require.ErrorContains(t, err, tc.code)
+			}
 		})
+	}
+	for name, change := range map[string]func(*ec2.CreateVolumeInput){
+		"the least iops need no size": of("gp3", 1, 3000), "all of gp3's": of("gp3", 160, 80000), "of io1's": of("io1", 4, 200), "of io2's": of("io2", 4, 4000),
+		"throughput of the iops": func(in *ec2.CreateVolumeInput) { in.Iops, in.Throughput = aws.Int32(3000), aws.Int32(750) },
+	} {
+		in := gp3("us-east-1a")
+		change(in)
+		_, err := c.CreateVolume(t.Context(), in)
+		require.NoError(t, err, name)
 	}
 }
 

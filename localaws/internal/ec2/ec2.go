@@ -145,6 +145,11 @@ func (c *call) run(op operation) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if dryRun && c.Operation == "CreateVolume" { // looks at the parameters first: kube-aws issue 1208
+		if _, _, err := requestedVolume(c); err != nil {
+			return nil, err
+		}
+	}
 	if dryRun {
 		return nil, wire.Errf(http.StatusPreconditionFailed, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
 	}

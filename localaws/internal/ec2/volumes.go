@@ -38,20 +38,23 @@ type volume struct {
 	Request string `json:"request,omitempty"`
 }
 
-// volumeTypes has each type's sizes in GiB and the default IOPS of a size.
+// volumeKind is a type of volumes.
+type volumeKind struct {
+	min, max         int // sizes in GiB
+	iops             func(size int) int
+	minIOPS, maxIOPS int // that may be, and where there is no default must be, given
+	perGiB           int // the most of them
+}
+
 // Source: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html
-var volumeTypes = map[string]struct {
-	min, max int
-	iops     func(size int) int
-	choose   bool // whether Iops may be, and where there is no default must be, given
-}{
-	"standard": {1, 1024, func(int) int { return 0 }, false},
-	"gp2":      {1, 16384, func(size int) int { return min(max(100, 3*size), 16000) }, false},
-	"gp3":      {1, 65536, func(int) int { return 3000 }, true},
-	"io1":      {4, 16384, func(int) int { return 0 }, true},
-	"io2":      {4, 65536, func(int) int { return 0 }, true},
-	"st1":      {125, 16384, func(int) int { return 0 }, false},
-	"sc1":      {125, 16384, func(int) int { return 0 }, false},
+var volumeTypes = map[string]volumeKind{
+	"standard": {1, 1024, func(int) int { return 0 }, 0, 0, 0},
+	"gp2":      {1, 16384, func(size int) int { return min(max(100, 3*size), 16000) }, 0, 0, 0},
+	"gp3":      {1, 65536, func(int) int { return 3000 }, 3000, 80000, 500},
+	"io1":      {4, 16384, func(int) int { return 0 }, 100, 64000, 50},
+	"io2":      {4, 65536, func(int) int { return 0 }, 100, 256000, 1000},
+	"st1":      {125, 16384, func(int) int { return 0 }, 0, 0, 0},
+	"sc1":      {125, 16384, func(int) int { return 0 }, 0, 0, 0},
 }
 
 type ec2Tag struct {
@@ -100,12 +103,7 @@ func volumeARN(c *call, id string) trail.Resource {
 func (c *call) ec2Key(id string) string { return store.Key(c.Who.Account, c.Region, id) }
 
 func createVolume(c *call) (any, error) {
-	f := c.Form()
-	v, err := newVolume(c, f)
-	if err != nil {
-		return nil, err
-	}
-	keyID, err := volumeKMSKey(c, f)
+	v, keyID, err := requestedVolume(c)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +140,15 @@ func createVolume(c *call) (any, error) {
 	return v.answer(c.Region, "creating"), nil
 }
 
+// requestedVolume reads a CreateVolume request: the volume, and the key to encrypt it
+// under.
+func requestedVolume(c *call) (v volume, keyID string, err error) {
+	if v, err = newVolume(c, c.Form()); err == nil {
+		keyID, err = volumeKMSKey(c, c.Form())
+	}
+	return v, keyID, err
+}
+
 // newVolume reads a CreateVolume request, apart from encryption.
 func newVolume(c *call, f url.Values) (volume, error) {
 	v := volume{ID: newEC2ID("vol-"), Zone: f.Get("AvailabilityZone"), Type: f.Get("VolumeType"), Created: c.Now, Token: f.Get("ClientToken"), Request: f.Encode()}
@@ -168,22 +175,17 @@ func newVolume(c *call, f url.Values) (volume, error) {
 	} else if !given {
 		return v, wire.Errf(http.StatusBadRequest, "MissingParameter", "The request must contain the parameter size/snapshot")
 	}
-	if v.Size < kind.min || v.Size > kind.max {
-		return v, wire.Errf(http.StatusBadRequest, "InvalidParameterValue", "Volume of %dGiB is not allowed for volume type %s; it is from %d to %d GiB.", v.Size, v.Type, kind.min, kind.max)
+	if err := v.checkSize(kind); err != nil {
+		return v, err
 	}
 	if v.IOPS, given, err = formInt(f, "Iops"); err != nil {
 		return v, err
 	}
-	switch {
-	case !given:
+	if !given {
 		v.IOPS = kind.iops(v.Size)
-		if kind.choose && v.IOPS == 0 {
-			return v, wire.Errf(http.StatusBadRequest, "MissingParameter", "The parameter iops must be specified for %s volumes.", v.Type)
-		}
-	case !kind.choose:
-		return v, wire.Errf(http.StatusBadRequest, "InvalidParameterCombination", "The parameter iops is not supported for %s volumes.", v.Type)
-	case v.IOPS < 100 || v.IOPS > 256000:
-		return v, invalidParameter("Iops", strconv.Itoa(v.IOPS), "It is from 100 to 256000.")
+	}
+	if err := v.checkIOPS(kind, given); err != nil {
+		return v, err
 	}
 	if v.Throughput, given, err = formInt(f, "Throughput"); err != nil {
 		return v, err
@@ -193,11 +195,63 @@ func newVolume(c *call, f url.Values) (volume, error) {
 		return v, wire.Errf(http.StatusBadRequest, "InvalidParameterCombination", "The parameter throughput is not supported for %s volumes.", v.Type)
 	case given && (v.Throughput < 125 || v.Throughput > 2000):
 		return v, invalidParameter("Throughput", strconv.Itoa(v.Throughput), "It is from 125 to 2000 MiB/s.")
+	case given && v.Throughput*4 > v.IOPS:
+		return v, invalidVolume("InvalidParameterValue", "Throughput (MiBps) to iops ratio of %f is too high; maximum is 0.250000 MiBps per iops.", float64(v.Throughput)/float64(v.IOPS))
 	case !given && v.Type == "gp3":
 		v.Throughput = 125
 	}
 	v.Tags, err = tagsOf(f, "volume")
 	return v, err
+}
+
+// The errors of sizes and IOPS are those that users have reported of EC2, but for the
+// sizes that are too large, and the IOPS that are too few:
+// https://github.com/kubernetes-sigs/aws-ebs-csi-driver/issues/766,
+// https://github.com/kubernetes-retired/kube-aws/issues/1208,
+// https://github.com/rocicorp/mono/pull/4410, and the limits that the EBS CSI driver
+// reads out of them (pkg/cloud/cloud.go).
+
+func invalidVolume(code, format string, args ...any) *wire.Error {
+	return wire.Errf(http.StatusBadRequest, code, format, args...)
+}
+
+// errLargeIO2 is about the size, the IOPS and their ratio.
+func errLargeIO2() *wire.Error {
+	return invalidVolume("InvalidParameterCombination", "io2 volumes configured with greater than 64 TiB or 256K IOPS or 1000:1 IOPS:GB ratio are not supported")
+}
+
+func (v volume) checkSize(kind volumeKind) error {
+	switch {
+	case v.Size < kind.min:
+		return invalidVolume("InvalidParameterValue", "The volume size is invalid for %[1]s volumes: %[2]d GiB. %[1]s volumes must be at least %[3]d GiB in size. Please specify a volume size above the minimum limit", v.Type, v.Size, kind.min)
+	case v.Size <= kind.max:
+		return nil
+	case v.Type == "io2":
+		return errLargeIO2()
+	}
+	return invalidVolume("InvalidParameterValue", "Volume of %dGiB is not allowed for volume type %s; it is from %d to %d GiB.", v.Size, v.Type, kind.min, kind.max)
+}
+
+// checkIOPS refuses also 0, where it is given for a type that has no choice.
+func (v volume) checkIOPS(kind volumeKind, given bool) error {
+	large := v.IOPS > max(kind.minIOPS, kind.perGiB*v.Size) // the least of them needs no size
+	switch {
+	case !given && kind.maxIOPS > 0 && v.IOPS == 0:
+		return invalidVolume("InvalidParameterCombination", "The parameter iops must be specified for %s volumes.", v.Type)
+	case !given:
+		return nil
+	case kind.maxIOPS == 0:
+		return invalidVolume("InvalidParameterCombination", "The parameter iops is not supported for %s volumes.", v.Type)
+	case v.IOPS < kind.minIOPS:
+		return invalidVolume("InvalidParameterValue", "Volume iops of %d is too low; minimum is %d.", v.IOPS, kind.minIOPS)
+	case v.Type == "io2" && (large || v.IOPS > kind.maxIOPS):
+		return errLargeIO2()
+	case v.IOPS > kind.maxIOPS:
+		return invalidVolume("InvalidParameterValue", "Volume iops of %d is too high; maximum is %d", v.IOPS, kind.maxIOPS)
+	case large:
+		return invalidVolume("InvalidParameterValue", "Iops to volume size ratio of %f is too high; maximum is %d", float64(v.IOPS)/float64(v.Size), kind.perGiB)
+	}
+	return nil
 }
 
 // tagsOf reads the tags that a request gives to what it creates, of this kind.
