@@ -219,6 +219,8 @@ func (x *reading) checkChain(chain []*digest, names []string, bad map[string]boo
 			x.problem(DigestGap, d.key, "it begins a new chain: logging or log file validation was off between %s and %s", stamp(before.end), stamp(d.start))
 		case aws.ToString(d.PreviousDigestS3Bucket) != x.Location.Bucket:
 			x.problem(DigestGap, d.key, "the digest file before it is in another bucket: s3://%s/%s", aws.ToString(d.PreviousDigestS3Bucket), named)
+		case !strings.HasPrefix(named, x.folder(digestFolder)):
+			x.problem(DigestGap, d.key, "the digest file before it is in another folder: %s", named)
 		case named == before.key && (aws.ToString(d.PreviousDigestHashValue) != before.hash || *d.PreviousDigestSignature != before.signature):
 			x.problem(DigestInvalid, before.key, "it is not the file that the next digest file names: its hash or signature differs (%s)", d.key)
 			before.disowned = true
@@ -255,6 +257,8 @@ func (x *reading) checkFirst(d *digest, bad map[string]bool) {
 		x.problem(ChainStart, d.key, "it is the first of its chain, and begins at %s: nothing vouches for the time from %s until then", stamp(d.start), stamp(x.from))
 	case aws.ToString(d.PreviousDigestS3Bucket) != x.Location.Bucket:
 		x.problem(DigestGap, d.key, "the digest file before it is in another bucket: s3://%s/%s", aws.ToString(d.PreviousDigestS3Bucket), named)
+	case !strings.HasPrefix(named, x.folder(digestFolder)): // UpdateTrail has changed the prefix
+		x.problem(DigestGap, d.key, "the digest file before it is in another folder: %s", named)
 	case !bad[named]:
 		x.problem(DigestMissing, named, "the next digest file names it (%s)", d.key)
 	}

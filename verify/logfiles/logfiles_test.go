@@ -122,6 +122,34 @@ func TestRead_GapInTheChain(t *testing.T) {
 	require.Empty(t, s.Uncovered(start.Add(6*time.Hour), start.Add(7*time.Hour)))
 }
 
+// UpdateTrail changes where the trail delivers: the file before is not missing, and nothing
+// of the time before is in the folder that is read.
+func TestRead_TheChainBeginsInAnotherFolder(t *testing.T) {
+	t.Parallel()
+	trail := newTrail(3)
+	trail.Prefix = "moved"
+	for h := 4; h <= 6; h++ {
+		trail.AddDigest(start.Add(time.Duration(h) * time.Hour))
+	}
+	now := start.Add(6 * time.Hour)
+	r := readerOf(trail, now)
+	r.Location.Prefix = "moved"
+	s, _ := read(t, r, start.Add(time.Hour), now)
+	require.Equal(t, []logfiles.ProblemKind{logfiles.DigestGap}, kinds(s))
+	require.Contains(t, s.Problems[0].Detail, "is in another folder: AWSLogs/111122223333/CloudTrail-Digest/us-east-1/")
+	require.NotEmpty(t, s.Uncovered(start.Add(2*time.Hour), start.Add(2*time.Hour+time.Minute)))
+	require.Empty(t, s.Uncovered(start.Add(4*time.Hour), start.Add(5*time.Hour)))
+
+	// And back.
+	trail.Prefix = ""
+	trail.AddDigest(start.Add(7 * time.Hour))
+	r = readerOf(trail, start.Add(7*time.Hour))
+	s, _ = read(t, r, start.Add(time.Hour), start.Add(7*time.Hour))
+	require.Equal(t, []logfiles.ProblemKind{logfiles.DigestGap}, kinds(s))
+	require.Contains(t, s.Problems[0].Detail, "is in another folder: moved/AWSLogs/")
+	require.NotEmpty(t, s.Uncovered(start.Add(4*time.Hour), start.Add(5*time.Hour)))
+}
+
 func TestRead_StoppedTrail(t *testing.T) {
 	t.Parallel()
 	now := start.Add(9 * time.Hour)

@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -30,6 +31,8 @@ import (
 // Trail is a trail with its files. It answers as S3 and as ListPublicKeys do.
 type Trail struct {
 	Bucket, Account, Region, Name string
+	// Prefix is that of new files, without a slash at its end.
+	Prefix string
 	// Objects are the files by key.
 	Objects map[string]Object
 
@@ -77,7 +80,7 @@ func Compress(content []byte) []byte {
 // minute before. It returns its key.
 func (t *Trail) AddLog(at time.Time, content []byte) string {
 	at = at.UTC()
-	key := fmt.Sprintf("AWSLogs/%s/CloudTrail/%s/%s/%s_CloudTrail_%s_%s_%s.json.gz", t.Account, t.Region, at.Format("2006/01/02"), t.Account, t.Region, at.Format("20060102T1504Z"), rand.Text()[:16])
+	key := path.Join(t.Prefix, fmt.Sprintf("AWSLogs/%s/CloudTrail/%s/%s/%s_CloudTrail_%s_%s_%s.json.gz", t.Account, t.Region, at.Format("2006/01/02"), t.Account, t.Region, at.Format("20060102T1504Z"), rand.Text()[:16]))
 	sum := sha256.Sum256(content)
 	t.Objects[key] = Object{Body: Compress(content), Modified: at}
 	t.listed = append(t.listed, map[string]string{"s3Bucket": t.Bucket, "s3Object": key, "hashValue": hex.EncodeToString(sum[:]), "hashAlgorithm": "SHA-256",
@@ -88,7 +91,7 @@ func (t *Trail) AddLog(at time.Time, content []byte) string {
 // AddDigest adds a digest file for the time until end. It returns its key.
 func (t *Trail) AddDigest(end time.Time) string {
 	end = end.UTC()
-	key := fmt.Sprintf("AWSLogs/%s/CloudTrail-Digest/%s/%s/%s_CloudTrail-Digest_%s_%s_%s_%s.json.gz", t.Account, t.Region, end.Format("2006/01/02"), t.Account, t.Region, t.Name, t.Region, end.Format("20060102T150405Z"))
+	key := path.Join(t.Prefix, fmt.Sprintf("AWSLogs/%s/CloudTrail-Digest/%s/%s/%s_CloudTrail-Digest_%s_%s_%s_%s.json.gz", t.Account, t.Region, end.Format("2006/01/02"), t.Account, t.Region, t.Name, t.Region, end.Format("20060102T150405Z")))
 	d := map[string]any{"awsAccountId": t.Account, "digestStartTime": t.since.Format(time.RFC3339), "digestEndTime": end.Format(time.RFC3339),
 		"digestS3Bucket": t.Bucket, "digestS3Object": key, "digestPublicKeyFingerprint": t.Fingerprint(), "digestSignatureAlgorithm": "SHA256withRSA",
 		"logFiles": t.listed, "previousDigestSignature": nil}
