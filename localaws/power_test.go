@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/stretchr/testify/require"
 	bolt "go.etcd.io/bbolt"
 )
@@ -23,9 +24,10 @@ import (
 func TestPowerFailure_LosesNoAcknowledgedWrite(t *testing.T) {
 	t.Parallel()
 	const bucket = "survivors"
-	s := newServer(t)
+	s := newServer(t, onDemand)
 	cfg := awsConfig(t, s, "alice")
 	key := prepareWrites(t, cfg, bucket)
+	prepareReplication(t, s, key)
 	objects, keys, volumes := s3.NewFromConfig(cfg), kms.NewFromConfig(cfg), ec2.NewFromConfig(cfg)
 
 	power := &powerFailures{t: t, s: s, synced: map[string]bool{}, objects: map[string]string{}}
@@ -33,21 +35,26 @@ func TestPowerFailure_LosesNoAcknowledgedWrite(t *testing.T) {
 	for i := range 4 {
 		for _, name := range []string{"overwritten", "deleted"} {
 			content := strings.Repeat(name, 1+i)
-			power.write(name, content, func() error {
+			power.write(bucket, name, content, func() error {
 				_, err := objects.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &name, Body: strings.NewReader(content)})
 				return err
 			})
 		}
-		power.write("copied", strings.Repeat("overwritten", 1+i), func() error {
+		power.write(bucket, "copied", strings.Repeat("overwritten", 1+i), func() error {
 			_, err := objects.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: aws.String(bucket), Key: aws.String("copied"), CopySource: aws.String(bucket + "/overwritten")})
 			return err
 		})
 		part := bytes.Repeat([]byte{byte('a' + i)}, 1000)
-		power.write("uploaded", string(part), func() error {
+		power.write(bucket, "uploaded", string(part), func() error {
 			_, err := objects.CompleteMultipartUpload(t.Context(), uploadParts(t, objects, bucket, "uploaded", part, func(*s3.CreateMultipartUploadInput) {}))
 			return err
 		})
-		power.write("deleted", "", func() error {
+		power.write("source", "k", string(part), func() error {
+			_, err := objects.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("source"), Key: aws.String("k"), Body: bytes.NewReader(part)})
+			return err
+		})
+		power.write("replica", "k", string(part), s.Replicate)
+		power.write(bucket, "deleted", "", func() error {
 			_, err := objects.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: aws.String("deleted")})
 			return err
 		})
@@ -61,7 +68,7 @@ func TestPowerFailure_LosesNoAcknowledgedWrite(t *testing.T) {
 	}
 	require.NoError(t, s.Close())
 	for _, f := range power.failures {
-		f.check(t, bucket, key)
+		f.check(t, key)
 	}
 	t.Logf("%d power failures", len(power.failures))
 	require.Greater(t, len(power.failures), 50)
@@ -75,9 +82,9 @@ type powerFailures struct {
 	mu sync.Mutex
 
 	synced        map[string]bool   // files
-	objects       map[string]string // acknowledged, by name; an empty content was deleted
+	objects       map[string]string // acknowledged, by bucket and name; an empty content was deleted
 	volumes, keys []string          // acknowledged
-	name, content string            // the object that is being written; no name for none
+	name, content string            // the object that is being written, as in objects; no name for none
 
 	failures []powerFailure
 }
@@ -90,7 +97,8 @@ type powerFailure struct {
 }
 
 // write writes an object; f is the call.
-func (p *powerFailures) write(name, content string, f func() error) {
+func (p *powerFailures) write(bucket, name, content string, f func() error) {
+	name = bucket + "/" + name
 	p.mu.Lock()
 	p.name, p.content = name, content
 	p.mu.Unlock()
@@ -154,13 +162,27 @@ func (p *powerFailures) fail() {
 	}
 }
 
-// check starts a server on the copy.
-func (f powerFailure) check(t *testing.T, bucket, key string) {
+// prepareReplication makes the buckets source and replica, under the same key.
+func prepareReplication(t *testing.T, s *Server, key string) {
 	t.Helper()
-	s := newServer(t, func(o *Options) { o.Dir = f.dir })
+	c := s3Client(t, s, "alice")
+	for _, bucket := range []string{"source", "replica"} {
+		versioned(t, c, bucket)
+		encryptWith(t, c, bucket, key, false)
+	}
+	require.NoError(t, s.SetRole(replicationRole, `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"sts:AssumeRole"}}`))
+	_, err := c.PutBucketReplication(t.Context(), replicating("source", replicateTo("replica", underKey(key))))
+	require.NoError(t, err)
+}
+
+// check starts a server on the copy.
+func (f powerFailure) check(t *testing.T, key string) {
+	t.Helper()
+	s := newServer(t, onDemand, func(o *Options) { o.Dir = f.dir })
 	cfg := awsConfig(t, s, "alice")
-	for name, allowed := range f.objects {
+	for path, allowed := range f.objects {
 		content := ""
+		bucket, name, _ := strings.Cut(path, "/")
 		out, err := s3.NewFromConfig(cfg).GetObject(t.Context(), &s3.GetObjectInput{Bucket: &bucket, Key: &name})
 		if err != nil {
 			requireCode(t, err, "NoSuchKey")
@@ -170,8 +192,9 @@ func (f powerFailure) check(t *testing.T, bucket, key string) {
 			require.Equal(t, key, *out.SSEKMSKeyId)
 			content = string(b)
 		}
-		require.Contains(t, allowed, content, name)
+		require.Contains(t, allowed, content, path)
 	}
+	f.checkReplica(t, s, s3.NewFromConfig(cfg))
 	for _, arn := range f.keys {
 		described(t, kms.NewFromConfig(cfg), arn)
 	}
@@ -181,4 +204,25 @@ func (f powerFailure) check(t *testing.T, bucket, key string) {
 		require.Len(t, out.Volumes, len(f.volumes))
 	}
 	require.NoError(t, s.Close())
+}
+
+// checkReplica looks at the version of the source that is current after the failure: where
+// it is said to be replicated its replica is there, and else one more round makes it.
+func (f powerFailure) checkReplica(t *testing.T, s *Server, c *s3.Client) {
+	t.Helper()
+	if _, begun := f.objects["source/k"]; !begun {
+		return
+	}
+	source, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("source"), Key: aws.String("k")})
+	if err != nil {
+		require.ErrorContains(t, err, "404")
+		return
+	}
+	if source.ReplicationStatus != types.ReplicationStatusCompleted {
+		require.Equal(t, types.ReplicationStatusPending, source.ReplicationStatus)
+		require.NoError(t, s.Replicate())
+		require.Equal(t, types.ReplicationStatusCompleted, head(t, c, "source", "k").ReplicationStatus)
+	}
+	require.Equal(t, *source.VersionId, *head(t, c, "replica", "k").VersionId)
+	require.Equal(t, get(t, c, "source", "k"), get(t, c, "replica", "k"))
 }

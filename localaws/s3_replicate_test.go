@@ -699,6 +699,78 @@ func TestReplication_OfAVersionThatIsChangedMeanwhile(t *testing.T) {
 	require.Equal(t, int32(1), *head(t, p.c, "replica", "k").TagCount)
 }
 
+// A destination that is another one, or has no versions, by the time that the replica is
+// written gets none, and the next round finds out. What only was asked for before the
+// replica was made, policies and keys, decides about later ones.
+func TestReplication_ToADestinationThatIsChangedMeanwhile(t *testing.T) {
+	t.Parallel()
+	const account = "210987654321"
+	recreate := func(t *testing.T, p *replicationPair, by *s3.Client) {
+		t.Helper()
+		_, err := p.c.DeleteBucket(t.Context(), &s3.DeleteBucketInput{Bucket: aws.String("replica")})
+		require.NoError(t, err)
+		versioned(t, by, "replica")
+	}
+	const failed, completed = types.ReplicationStatusFailed, types.ReplicationStatusCompleted
+	for name, row := range map[string]struct {
+		change      func(t *testing.T, p *replicationPair)
+		first, last types.ReplicationStatus // after the round with the change, and after the next one
+		lastOfNext  types.ReplicationStatus // of another object
+	}{
+		"deleted": {func(t *testing.T, p *replicationPair) {
+			t.Helper()
+			_, err := p.c.DeleteBucket(t.Context(), &s3.DeleteBucketInput{Bucket: aws.String("replica")})
+			require.NoError(t, err)
+		}, types.ReplicationStatusPending, failed, failed},
+		"created again":            {func(t *testing.T, p *replicationPair) { t.Helper(); recreate(t, p, p.c) }, types.ReplicationStatusPending, completed, completed},
+		"created again by another": {func(t *testing.T, p *replicationPair) { t.Helper(); recreate(t, p, s3Client(t, p.s, account)) }, types.ReplicationStatusPending, failed, failed},
+		"versioning suspended": {func(t *testing.T, p *replicationPair) {
+			t.Helper()
+			setVersioning(t, p.c, "replica", types.BucketVersioningStatusSuspended)
+		}, types.ReplicationStatusPending, failed, failed},
+		"policy": {func(t *testing.T, p *replicationPair) {
+			t.Helper()
+			setPolicy(t, p.c, "replica", `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"s3:ReplicateObject","Resource":"BUCKET/*"}}`)
+		}, completed, completed, failed},
+		"key disabled": {func(t *testing.T, p *replicationPair) {
+			t.Helper()
+			_, err := kms.NewFromConfig(awsConfig(t, p.s, "alice")).DisableKey(t.Context(), &kms.DisableKeyInput{KeyId: &p.replicaKey})
+			require.NoError(t, err)
+		}, completed, completed, failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t, "us-east-1")
+			p.configure(replicateTo("replica", underKey(p.replicaKey)))
+			put(t, p.c, "source", "k", "content")
+			changed := false
+			p.s.s3.OnWrite(func(_ string, synced bool) {
+				if synced && !changed {
+					changed = true
+					row.change(t, p)
+				}
+			})
+			require.NoError(t, p.s.Replicate())
+			require.True(t, changed)
+			require.Equal(t, row.first, p.status("k"))
+			p.replicate()
+			require.Equal(t, row.last, p.status("k"))
+			put(t, p.c, "source", "next", "content")
+			p.replicate()
+			require.Equal(t, row.lastOfNext, p.status("next"))
+			want := 2 // files: of the two sources, and of their replicas
+			for _, status := range []types.ReplicationStatus{row.last, row.lastOfNext} {
+				if status == completed {
+					want++
+				}
+			}
+			files, err := os.ReadDir(p.s.objects())
+			require.NoError(t, err)
+			require.Len(t, files, want, "a file without a record")
+		})
+	}
+}
+
 // A trail that logs the destination has the record of the write, and of a refusal.
 func TestReplication_DataEvents(t *testing.T) {
 	t.Parallel()

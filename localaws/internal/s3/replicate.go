@@ -503,8 +503,8 @@ func (a *replicationAttempt) commit(p pendingReplication, refused error) (done b
 			return err
 		}
 		if refused == nil && a.replica != nil {
-			b, ok, err := store.Load[bucketRecord](tx, BucketBucket, a.to.Bucket)
-			if err != nil || !ok || b.ID != a.dst.b.ID || b.Versioning != statusEnabled {
+			b, _, err := store.Load[bucketRecord](tx, BucketBucket, a.to.Bucket) // none has no ID
+			if err != nil || b.ID != a.dst.b.ID || b.Versioning != statusEnabled {
 				return err // the next round finds out
 			}
 			number, _ := versionNumber(p.VersionID)
