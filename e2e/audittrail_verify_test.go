@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"os/exec"
+	"path"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -32,6 +33,17 @@ import (
 // as long as the digest files vouch for their log file.
 func TestAuditTrail_VerifyAsksItsTable(t *testing.T) {
 	t.Parallel()
+	for name, organization := range map[string]string{"OfAnAccount": "", "OfAnOrganization": organizationID} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			verifyAsksTheTable(t, organization)
+		})
+	}
+}
+
+// verifyAsksTheTable makes the trail of an organization, if its ID is given, and else of
+// the account alone.
+func verifyAsksTheTable(t *testing.T, organization string) {
 	// verify and the engine have this machine's clock, which ends the days of the table.
 	var behind atomic.Int64
 	behind.Store(int64(4*time.Hour + 10*time.Minute))
@@ -42,11 +54,19 @@ func TestAuditTrail_VerifyAsksItsTable(t *testing.T) {
 		o.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }
 	})
 	trinotest.Start(t, trino.Options{URL: l.AWS.URL(), CAFile: l.AWS.CAFile(), Region: engine.Region, AccessKey: engine.AccountID, Addr: addr})
+	if organization != "" {
+		require.NoError(t, l.AWS.SetOrganization(localaws.Organization{ID: organization, Management: engine.AccountID, Accounts: []localaws.OrganizationAccount{{ID: engine.AccountID}, {ID: memberAccount}}}))
+		l.CLI(t, "organizations", "enable-aws-service-access", "--service-principal", "cloudtrail.amazonaws.com")
+	}
 	s := l.Stack(t, "sandbox", func(ctx *pulumi.Context) error {
 		if err := stack.Deploy(ctx); err != nil {
 			return err
 		}
-		trail, err := audittrail.NewAuditTrail(ctx, "audit", &audittrail.AuditTrailArgs{Regions: []string{"us-east-1", "us-west-2"}, Since: "2026-01-01"})
+		args := &audittrail.AuditTrailArgs{Regions: []string{"us-east-1", "us-west-2"}, Since: "2026-01-01"}
+		if organization != "" {
+			args.OrganizationID = pulumi.String(organization)
+		}
+		trail, err := audittrail.NewAuditTrail(ctx, "audit", args)
 		if err != nil {
 			return err
 		}
@@ -75,7 +95,7 @@ func TestAuditTrail_VerifyAsksItsTable(t *testing.T) {
 		}
 		require.NoError(t, l.AWS.DeliverTrails())
 	}
-	folder := "AWSLogs/" + engine.AccountID + "/CloudTrail/"
+	folder := path.Join("AWSLogs", organization, engine.AccountID, "CloudTrail") + "/"
 	put := func(key string, content []byte) {
 		_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &logs, Key: &key, Body: bytes.NewReader(content)})
 		require.NoError(t, err)
