@@ -142,12 +142,31 @@ resources:
       bucketName: arguments-of-a-bucket
       bucketKeyEnabled: false
       objectLock: {mode: GOVERNANCE, days: 30}
+  replicas:
+    type: kms-baseline:EncryptedBucket
+    properties:
+      kmsKeyArn: ${key.keyArn}
+      reencryptionPrincipals: [`+replicationRole+`]
+  replicated:
+    type: kms-baseline:EncryptedBucket
+    properties:
+      kmsKeyArn: ${key.keyArn}
+      replication:
+        roleArn: `+replicationRole+`
+        destinationBucketArn: ${replicas.bucketArn}
+        replicaKmsKeyArn: ${replicas.kmsKeyArn}
+        destinationAccount: "123456789012"
+        prefix: logs/
+        storageClass: STANDARD_IA
+        deleteMarkers: true
   volumes:
     type: kms-baseline:EBSDefaultEncryption
     properties:
       kmsKeyArn: ${key.keyArn}
 outputs:
   keyArn: ${key.keyArn}
+  replicatedBucketName: ${replicated.bucketName}
+  replicationPolicy: ${replicated.replicationPolicy}
   bucketKeyArn: ${bucket.kmsKeyArn}
   ebsKeyArn: ${volumes.kmsKeyArn}
 `)
@@ -173,6 +192,13 @@ outputs:
 	lock, err := objects.GetObjectLockConfiguration(t.Context(), &s3.GetObjectLockConfigurationInput{Bucket: &bucket})
 	require.NoError(t, err)
 	require.Equal(t, int32(30), *lock.ObjectLockConfiguration.Rule.DefaultRetention.Days)
+	rule := requireReplicated(t, l, outputs["replicatedBucketName"].(string), "replicas-", keyArn)
+	require.Equal(t, "logs/", *rule.Filter.Prefix)
+	require.Equal(t, engine.AccountID, *rule.Destination.Account)
+	require.Equal(t, s3types.StorageClassStandardIa, rule.Destination.StorageClass)
+	require.Equal(t, s3types.DeleteMarkerReplicationStatusEnabled, rule.DeleteMarkerReplication.Status)
+	require.Contains(t, outputs["replicationPolicy"], "s3:ReplicateDelete")
+	p.run("preview", "--refresh", "--expect-no-changes")
 	p.run("destroy", "--yes")
 }
 

@@ -50,6 +50,10 @@ func New() (p.Provider, error) {
 	}
 	construct := provider.Construct
 	provider.Construct = func(ctx context.Context, req p.ConstructRequest) (p.ConstructResponse, error) {
+		var err error
+		if req.Inputs, err = spread(string(req.Urn.Type()), req.Inputs); err != nil {
+			return p.ConstructResponse{}, err
+		}
 		// The engine starts a plugin for each program that it runs.
 		return construct(context.WithValue(ctx, components.ProgramKey{}, Name), req)
 	}

@@ -11,6 +11,7 @@ import com.securethecloud.kmsbaseline.inputs.BaselineBucketArgs;
 import com.securethecloud.kmsbaseline.inputs.BaselineKeyArgs;
 import com.securethecloud.kmsbaseline.inputs.CustomerKeySettingsArgs;
 import com.securethecloud.kmsbaseline.inputs.EncryptedBucketSettingsArgs;
+import com.securethecloud.kmsbaseline.inputs.ReplicationArgs;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -39,15 +40,27 @@ public final class App {
                 .tags(tags)
                 .build());
 
-        // A second bucket under the same key.
-        var logs = new EncryptedBucket("ckms-logs", EncryptedBucketArgs.builder()
-                .kmsKeyArn(ckms.keyArn())
-                .tags(tags)
-                .build());
+        // A second bucket under the same key, and a third for its replicas if there is a
+        // role that S3 replicates with. replicationPolicy is all that the role may do.
+        var logsArgs = EncryptedBucketArgs.builder().kmsKeyArn(ckms.keyArn()).tags(tags);
+        ctx.config().get("replicationRoleArn").ifPresent(roleArn -> {
+            var replicas = new EncryptedBucket("ckms-replicas", EncryptedBucketArgs.builder()
+                    .kmsKeyArn(ckms.keyArn())
+                    .reencryptionPrincipals(roleArn)
+                    .tags(tags)
+                    .build());
+            logsArgs.replication(ReplicationArgs.builder()
+                    .roleArn(roleArn)
+                    .destinationBucketArn(replicas.bucketArn())
+                    .replicaKmsKeyArn(replicas.kmsKeyArn())
+                    .build());
+        });
+        var logs = new EncryptedBucket("ckms-logs", logsArgs.build());
 
         ctx.export("keyArn", ckms.keyArn());
         ctx.export("bucketName", ckms.bucketName());
         ctx.export("logsBucketName", logs.bucketName());
+        ctx.export("replicationPolicy", logs.replicationPolicy());
         ctx.export("ebsEncryptionByDefault", ckms.ebsEncryptionByDefault());
     }
 }
