@@ -167,6 +167,19 @@ func TestLookupEvents_RecordsItself(t *testing.T) {
 	require.Contains(t, *events[1].CloudTrailEvent, `"lookupAttributes":[{"attributeKey":"Username","attributeValue":"unknown"}]`)
 }
 
+// A call that cannot be recorded fails, whatever its own result was.
+func TestLookupEvents_FailsWithoutARecord(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := cloudtrail.NewFromConfig(awsConfig(t, s, "alice", noRetries))
+	refused := &cloudtrail.LookupEventsInput{MaxResults: aws.Int32(51)}
+	_, err := c.LookupEvents(t.Context(), refused)
+	requireCode(t, err, "InvalidMaxResultsException")
+	require.NoError(t, s.db.Close())
+	_, err = c.LookupEvents(t.Context(), refused)
+	requireCode(t, err, "InternalFailure")
+}
+
 func TestLookupEvents_ByAttribute(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, unthrottled)

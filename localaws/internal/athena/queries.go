@@ -94,14 +94,7 @@ func (s *Service) startQueryExecution(r *wire.Request, body []byte) (any, error)
 			return map[string]any{"QueryExecutionId": q.ID}, nil
 		}
 	}
-	e.Fail(err)
-	if recordErr := s.Trail.Record(e); recordErr != nil {
-		return nil, recordErr
-	}
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"QueryExecutionId": q.ID}, nil
+	return map[string]any{"QueryExecutionId": q.ID}, s.Trail.RecordResult(e, err)
 }
 
 // admit makes the query of a request, or finds the one that an earlier request
@@ -415,11 +408,7 @@ func (s *Service) getQueryResults(r *wire.Request, body []byte) (any, error) {
 	if err = s.Allowed(r, r.Operation, s.ofQuery(r, in.queryID)...); err == nil {
 		out, err = s.results(r, in)
 	}
-	e.Fail(err)
-	if recordErr := s.Trail.Record(e); recordErr != nil {
-		return nil, recordErr
-	}
-	return out, err
+	return out, s.Trail.RecordResult(e, err)
 }
 
 func (s *Service) results(r *wire.Request, in queryResultsInput) (any, error) {

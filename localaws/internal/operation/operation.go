@@ -52,14 +52,7 @@ func Handler[In any](s Service, readOnly bool, resources func(*wire.Request, In)
 				return out, nil
 			}
 		}
-		e.Fail(err)
-		if recordErr := s.Trail.Record(e); recordErr != nil {
-			return nil, recordErr
-		}
-		if err != nil {
-			return nil, err
-		}
-		return out, nil
+		return out, s.Trail.RecordResult(e, err)
 	}
 }
 

@@ -81,11 +81,7 @@ func (s *Service) lookupEvents(r *wire.Request, body []byte) (any, error) {
 		out, err = s.lookup(r, in)
 	}
 	event := Event{Request: r, Source: "cloudtrail.amazonaws.com", Name: "LookupEvents", ReadOnly: true, Parameters: in.parameters()}
-	event.Fail(err)
-	if recordErr := s.Record(event); recordErr != nil {
-		return nil, recordErr
-	}
-	return out, err
+	return out, s.RecordResult(event, err)
 }
 
 // allowed refuses an operation that the caller may not do.

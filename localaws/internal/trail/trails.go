@@ -142,7 +142,7 @@ func operation[In any](s *Service, readOnly bool, resource func(*wire.Request, I
 			err = prepare(r, &in)
 		}
 		if err != nil {
-			return nil, s.failed(e, err)
+			return nil, s.RecordResult(e, err)
 		}
 		if readOnly {
 			err = s.db.View(func(tx *bolt.Tx) error { out, err = f(tx, r, in); return err })
@@ -177,12 +177,13 @@ func operation[In any](s *Service, readOnly bool, resource func(*wire.Request, I
 				}
 			}
 		}
-		return out, s.failed(e, err)
+		return out, s.RecordResult(e, err)
 	}
 }
 
-// failed records the event of a call that ended with err, or of one that read.
-func (s *Service) failed(e Event, err error) error {
+// RecordResult records the event of a call that changed nothing: it read, or failed with
+// err. It returns err, or why there is no record.
+func (s *Service) RecordResult(e Event, err error) error {
 	e.Fail(err)
 	if recordErr := s.Record(e); recordErr != nil {
 		return recordErr
