@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,6 +90,32 @@ func TestIAM_Orphans(t *testing.T) {
 		} else {
 			require.ErrorContains(t, err, "AccessDenied", without)
 		}
+	}
+}
+
+// verify orphans --trail needs one document besides, and every statement of it.
+func TestIAM_OrphansOfATrail(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	l.Stack(t, "sandbox", auditTrail("audit", false), nil).Up(t)
+	cfg := check.Config{AWS: l.Config(t, engine.AccountID)}
+	// Of a trail that logs, a bucket; and of one that does not exist, a database.
+	name := "audit-" + engine.AccountID + "-20260301101112131400000001"
+	_, err := s3.NewFromConfig(cfg.AWS).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name})
+	require.NoError(t, err)
+	l.CLI(t, "glue", "create-database", "--database-input", `{"Name":"gone","Description":"log files of the trail gone"}`)
+	for _, without := range []string{"Account", "Keys", "AccountOfTrails", "Trails", "Workgroups", "Catalog", "Tables", "TrailBuckets", ""} {
+		allow(t, l, without, "orphans", "orphans-trail")
+		_, buckets, err := check.TrailOrphans(t.Context(), cfg, "audit")
+		_, databases, ofGone := check.TrailOrphans(t.Context(), cfg, "gone")
+		err = errors.Join(err, ofGone)
+		if without != "" {
+			require.ErrorContains(t, err, "AccessDenied", without)
+			continue
+		}
+		require.NoError(t, err)
+		require.Len(t, buckets, 1)
+		require.Len(t, databases, 1)
 	}
 }
 

@@ -263,6 +263,12 @@ func TestGlue_DatabasesAndTables(t *testing.T) {
 	require.Contains(t, cli.fails("glue", "create-table", "--database-name", "audit", "--table-input", `{"Name":"v","ViewOriginalText":"x","StorageDescriptor":{}}`), "NotImplemented")
 	require.Contains(t, cli.fails("glue", "create-table", "--database-name", "audit", "--table-input", `{"Name":"v","StorageDescriptor":{"BucketColumns":["day"]}}`), "NotImplemented")
 	cli.run("glue", "create-table", "--database-name", "audit", "--table-input", `{"Name":"v","StorageDescriptor":{"AdditionalLocations":[],"BucketColumns":[],"SortColumns":[]}}`)
+	require.Contains(t, cli.run("athena", "list-databases", "--catalog-name", "AwsDataCatalog", "--query", "DatabaseList[0].[Name,Description]", "--output", "text"), "audit\tlogs")
+	listed := cli.run("athena", "list-table-metadata", "--catalog-name", "AwsDataCatalog", "--database-name", "audit", "--query", "TableMetadataList[].[Name,PartitionKeys[1].Name]", "--output", "text")
+	require.Equal(t, "cloudtrail\tday\nv\tNone", listed)
+	require.Contains(t, cli.fails("athena", "list-table-metadata", "--catalog-name", "AwsDataCatalog", "--database-name", "none"), "MetadataException")
+	require.Contains(t, cli.fails("athena", "list-table-metadata", "--catalog-name", "AwsDataCatalog", "--database-name", "audit", "--expression", "v"), "NotImplemented")
+	require.Contains(t, cli.fails("athena", "list-databases", "--catalog-name", "other"), "NotImplemented")
 	cli.run("glue", "delete-database", "--name", "audit")
 	require.Contains(t, cli.fails("glue", "get-table", "--database-name", "audit", "--name", "cloudtrail"), "EntityNotFoundException")
 }

@@ -324,7 +324,7 @@ func makeRole(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // makeTrail makes the trail "audit" in the bucket ckms-logs. It began four hours ago,
-// and has logged how the object was written and read since.
+// and has logged how the object was written and read since. A half-made one never logs.
 func makeTrail(ts *testscript.TestScript, neg bool, args []string) {
 	const logs = "ckms-logs"
 	ctx, x := context.Background(), scriptOf(ts)
@@ -332,7 +332,7 @@ func makeTrail(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	b, c := s3.NewFromConfig(cfg), cloudtrail.NewFromConfig(cfg)
 	switch {
-	case !neg && len(args) == 0:
+	case !neg && (len(args) == 0 || len(args) == 1 && args[0] == "half-made"):
 	case !neg && len(args) == 1 && args[0] == "remove":
 		out, err := b.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: aws.String(logs), Prefix: aws.String("AWSLogs/764265373335/CloudTrail/")})
 		ts.Check(err)
@@ -340,7 +340,7 @@ func makeTrail(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		return
 	default:
-		ts.Fatalf("usage: trail [remove]")
+		ts.Fatalf("usage: trail [half-made | remove]")
 	}
 	defer x.past.Store(0)
 	x.past.Store(int64(4 * time.Hour))
@@ -351,6 +351,9 @@ func makeTrail(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	_, err = c.CreateTrail(ctx, &cloudtrail.CreateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(logs), EnableLogFileValidation: aws.Bool(true)})
 	ts.Check(err)
+	if len(args) == 1 {
+		return
+	}
 	_, err = c.PutEventSelectors(ctx, &cloudtrail.PutEventSelectorsInput{TrailName: aws.String("audit"), EventSelectors: []trailtypes.EventSelector{{
 		ReadWriteType: trailtypes.ReadWriteTypeAll, IncludeManagementEvents: aws.Bool(true),
 		DataResources: []trailtypes.DataResource{{Type: aws.String("AWS::S3::Object"), Values: []string{"arn:aws:s3:::" + testBucket + "/"}}},

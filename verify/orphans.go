@@ -18,38 +18,49 @@ import (
 var (
 	// errOrphans reports that verify orphans found orphans.
 	errOrphans = errors.New("there are orphans")
-	// errDoubt reports that it found only keys and buckets that may be in use.
+	// errDoubt reports that it found only resources that may be in use.
 	errDoubt = errors.New("what looks like an orphan may be in use")
 )
 
 func newOrphans(o *options) *cobra.Command {
-	var flags check.Likeness
+	var flags orphanFlags
 	c := &cobra.Command{
 		Use:   "orphans",
-		Short: "Find keys and buckets that a deployment which was cut off has left",
-		Long: `orphans looks for keys and buckets that pulumi up created and could not record in
-its state: the process was killed, or the response of AWS was lost. The next up
-creates others, and these stay unused.
+		Short: "Find what a deployment that was cut off has left",
+		Long: `orphans looks for resources that pulumi up created and could not record in its
+state: the process was killed, or the response of AWS was lost. The next up
+creates other keys and buckets, and these stay unused.
 
 A key is an orphan if it has the description and the tags of the stack's key, no
 alias, and no use in the event history since it was created; a bucket, if its name
 was generated like that of the stack's bucket, and it is empty and has no policy.
 If the stack is gone, --description and --bucket-prefix describe its resources.
 
+--trail looks for the resources of an AuditTrail. A trail, a workgroup and a
+database that exist stop the next up: they are orphans as long as the trail has never
+logged. Once it has, keys and buckets like its own are looked for.
+
 orphans changes nothing. It prints the commands that remove the orphans, and
-everything else as comments: read them, then run them with | sh. A key or bucket
-that may be in use is only in the comments.`,
-		Example: "  verify orphans --stack dev\n  verify orphans --description 'Masterclass Day1 CMK' --bucket-prefix ckms-111122223333-",
+everything else as comments: read them, then run them with | sh. A resource that may
+be in use is only in the comments.`,
+		Example: "  verify orphans --stack dev\n  verify orphans --description 'Masterclass Day1 CMK' --bucket-prefix ckms-111122223333-\n  verify orphans --trail account-trail --region us-east-1",
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return o.orphans(c, flags) },
 	}
 	o.addTargetFlags(c)
+	c.Flags().StringVar(&flags.trail, "trail", "", "name of the trail of an AuditTrail to look for")
 	c.Flags().StringVar(&flags.Description, "description", "", "description of the keys to look for (default: that of the first key)")
 	c.Flags().StringVar(&flags.BucketPrefix, "bucket-prefix", "", "prefix of the names of the buckets to look for (default: that of the bucket)")
 	return c
 }
 
-func (o *options) orphans(c *cobra.Command, flags check.Likeness) error {
+// orphanFlags are the flags that state what is looked for.
+type orphanFlags struct {
+	check.Likeness
+	trail string
+}
+
+func (o *options) orphans(c *cobra.Command, flags orphanFlags) error {
 	ctx := c.Context()
 	cfg, err := o.config(ctx, c)
 	if err != nil {
@@ -66,7 +77,29 @@ func (o *options) orphans(c *cobra.Command, flags check.Likeness) error {
 		}
 		return err
 	}
-	like, found, err := findOrphans(ctx, cfg, flags, o.stack == "" && o.outputs == "" || cfg.Alias != "")
+	var found []check.Orphan
+	var notes []string
+	if len(cfg.Keys) > 0 || cfg.Bucket != "" || flags.Likeness.Description != "" || flags.BucketPrefix != "" || flags.trail == "" {
+		var like check.Likeness
+		like, found, err = findOrphans(ctx, cfg, flags.Likeness, o.stack == "" && o.outputs == "" || cfg.Alias != "")
+		if like.Description == "" {
+			notes = append(notes, "No key was looked for: none was named, or the stack uses an existing key.")
+		}
+		if like.BucketPrefix == "" {
+			notes = append(notes, "No bucket was looked for: none was named, or its name was not generated.")
+		}
+	}
+	if flags.trail != "" && err == nil {
+		var logging time.Time
+		var more []check.Orphan
+		logging, more, err = check.TrailOrphans(ctx, cfg, flags.trail)
+		found = append(found, more...)
+		note := fmt.Sprintf("No key and no bucket of the trail %s was looked for: the trail has never logged, or there is none. Look again once pulumi up is done.", flags.trail)
+		if !logging.IsZero() {
+			note = fmt.Sprintf("The trail %s began to log at %s: it is in use, and so are its workgroup and its database.", flags.trail, logging.Format(time.RFC3339))
+		}
+		notes = append(notes, note)
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -75,13 +108,10 @@ func (o *options) orphans(c *cobra.Command, flags check.Likeness) error {
 	}
 	p := &picture{w: o.stdout}
 	if notice := seen.Notice(caBundle(cfg.AWS)); notice != "" {
-		p.line("# %s", report.Line(notice))
+		notes = append([]string{notice}, notes...)
 	}
-	if like.Description == "" {
-		p.line("# No key was looked for: none was named, or the stack uses an existing key.")
-	}
-	if like.BucketPrefix == "" {
-		p.line("# No bucket was looked for: none was named, or its name was not generated.")
+	for _, n := range notes {
+		p.line("# %s", report.Line(n))
 	}
 	if len(found) == 0 {
 		p.line("# No orphan was found in %s.", cfg.AWS.Region)
@@ -147,29 +177,37 @@ func orphansError(err error) error {
 	case check.IsCredentials(err):
 		return &check.CredentialsError{Err: err}
 	case errors.As(err, new(*check.InputError)):
-		return hinted{err, "name the stack, a key and a bucket, or --description and --bucket-prefix"}
+		return hinted{err, "name the stack, a key and a bucket, --description and --bucket-prefix, or --trail"}
 	}
-	return hinted{fmt.Errorf("%w: %w", errAWS, err), "docs/iam/orphans.json is the IAM policy that orphans needs"}
+	return hinted{fmt.Errorf("%w: %w", errAWS, err), "docs/iam/orphans.json is the IAM policy that orphans needs, and for --trail orphans-trail.json besides"}
 }
 
 // oneComment describes an orphan in one line: a name or a tag must not become a
 // command.
 func oneComment(o check.Orphan) string {
-	text := "the bucket " + o.Bucket
-	if o.Key != "" {
-		text = "the key " + o.Key
+	var text, why string
+	switch {
+	case o.Key != "":
+		text, why = "the key "+o.Key, "has no alias and no use in the event history"
+	case o.Bucket != "":
+		text, why = "the bucket "+o.Bucket, "is empty and was never configured"
+	case o.Trail != "":
+		text, why = "the trail "+o.Trail, "has never logged"
+	case o.Workgroup != "":
+		text, why = "the workgroup "+o.Workgroup, "is of a trail that has never logged"
+	case o.Database != "":
+		text, why = "the database "+o.Database, "is of a trail that has never logged"
 	}
-	text += ", created " + o.Made.Format(time.RFC3339)
+	if !o.Made.IsZero() {
+		text += ", created " + o.Made.Format(time.RFC3339)
+	}
 	if o.By != "" {
 		text += " by " + o.By
 	}
-	switch {
-	case o.Doubt != "":
+	if o.Doubt != "" {
 		text += ": left alone, for " + o.Doubt
-	case o.Key != "":
-		text += ", has no alias and no use in the event history"
-	default:
-		text += ", is empty and was never configured"
+	} else {
+		text += ", " + why
 	}
 	return report.Line(strings.Join(strings.Fields(text), " "))
 }

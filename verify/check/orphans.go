@@ -20,14 +20,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Orphan is a key or a bucket that no stack has: an interrupted deployment had
-// it made, and its stack never heard of it.
+// Orphan is a resource that no stack has: an interrupted deployment had it made, and
+// its stack never heard of it.
 type Orphan struct {
-	// Key is the key's ARN; empty for a bucket.
-	Key string
-	// Bucket is the bucket's name; empty for a key.
-	Bucket string
-	// Made is when AWS made it.
+	// Key is a key's ARN; Bucket, Trail, Workgroup and Database are names. One of them
+	// is set.
+	Key, Bucket, Trail, Workgroup, Database string
+	// Made is when AWS made it; zero where AWS does not say.
 	Made time.Time
 	// By is the ARN of the principal that created the key; empty where the event history does
 	// not say (yet).
@@ -289,10 +288,18 @@ func orphanBuckets(ctx context.Context, cfg Config, prefix string) ([]Orphan, er
 }
 
 // Remove is the AWS CLI's command that removes an orphan. A key can be rescued for 30 days
-// after it, and S3 refuses to delete a bucket with objects.
+// after it, S3 refuses to delete a bucket with objects, and Athena a workgroup with
+// queries.
 func (o Orphan) Remove(region string) string {
-	if o.Key != "" {
+	switch {
+	case o.Key != "":
 		return fmt.Sprintf("aws kms schedule-key-deletion --region %s --key-id %s --pending-window-in-days 30", region, o.Key)
+	case o.Trail != "":
+		return fmt.Sprintf("aws cloudtrail delete-trail --region %s --name %s", region, o.Trail)
+	case o.Workgroup != "":
+		return fmt.Sprintf("aws athena delete-work-group --region %s --work-group %s", region, o.Workgroup)
+	case o.Database != "":
+		return fmt.Sprintf("aws glue delete-database --region %s --name %s", region, quote(o.Database))
 	}
 	return fmt.Sprintf("aws s3api delete-bucket --region %s --bucket %s", region, o.Bucket)
 }

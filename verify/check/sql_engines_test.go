@@ -75,7 +75,7 @@ func newSQLStack(t *testing.T) *sqlStack {
 func (s *sqlStack) athena() *athena.Client { return athena.NewFromConfig(s.cfg) }
 
 // glue sends one request; the SDK's client of Glue would be a dependency for two.
-func (s *sqlStack) glue(t *testing.T, operation, body string) {
+func (s *stack) glue(t *testing.T, operation, body string) {
 	t.Helper()
 	h, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.aws.URL(), strings.NewReader(body))
 	require.NoError(t, err)

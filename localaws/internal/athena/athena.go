@@ -73,6 +73,12 @@ func Open(db *bolt.DB, identities *policy.Identities, t *trail.Service, g *glue.
 		"GetTableMetadata": operation.Handler(o, true, func(r *wire.Request, in tableMetadataInput) []string {
 			return []string{s.ARN(r, "datacatalog/"+in.CatalogName)}
 		}, s.getTableMetadata),
+		"ListTableMetadata": operation.Handler(o, true, func(r *wire.Request, in listTablesInput) []string {
+			return []string{s.ARN(r, "datacatalog/"+in.CatalogName)}
+		}, s.listTableMetadata),
+		"ListDatabases": operation.Handler(o, true, func(r *wire.Request, in listDatabasesInput) []string {
+			return []string{s.ARN(r, "datacatalog/"+in.CatalogName)}
+		}, s.listDatabases),
 		"StartQueryExecution": s.startQueryExecution,
 		"GetQueryExecution":   operation.Handler(o, true, s.ofQuery, getQueryExecution),
 		"GetQueryResults":     s.getQueryResults,
@@ -132,9 +138,64 @@ func (s *Service) getTableMetadata(tx *bolt.Tx, r *wire.Request, in tableMetadat
 		return nil, wire.NotImplemented(r.Service, "GetTableMetadata of other catalogs than "+glueCatalog)
 	}
 	t, err := s.glue.Table(tx, r, in.DatabaseName, in.TableName)
+	return map[string]any{"TableMetadata": t}, metadataError(err)
+}
+
+// metadataError is Glue's error as Athena returns it.
+func metadataError(err error) error {
 	var e *wire.Error
 	if errors.As(err, &e) && e.Code == "EntityNotFoundException" {
-		err = wire.Errf(http.StatusBadRequest, "MetadataException", "%s", e.Message)
+		return wire.Errf(http.StatusBadRequest, "MetadataException", "%s", e.Message)
 	}
-	return map[string]any{"TableMetadata": t}, err
+	return err
+}
+
+type listDatabasesInput struct {
+	listInput
+	CatalogName string
+	WorkGroup   string `json:",omitempty"`
+}
+
+type listTablesInput struct {
+	listDatabasesInput
+	DatabaseName string
+	Expression   string `json:",omitempty"`
+}
+
+// maxListed is how many databases or tables an answer has at most.
+// Source: https://docs.aws.amazon.com/athena/latest/APIReference/API_ListDatabases.html
+const maxListed = 50
+
+// check refuses what is not served of a list of n.
+func (in listDatabasesInput) check(r *wire.Request, n int) error {
+	switch {
+	case in.CatalogName != glueCatalog:
+		return wire.NotImplemented(r.Service, r.Operation+" of other catalogs than "+glueCatalog)
+	case in.NextToken != "":
+		return invalid("The token is not valid.")
+	case in.MaxResults != nil && (*in.MaxResults < 1 || *in.MaxResults > maxListed):
+		return invalid("MaxResults must be from 1 to %d: %d", maxListed, *in.MaxResults)
+	case in.MaxResults != nil && *in.MaxResults < n || n > maxListed:
+		return wire.NotImplemented(r.Service, "pages in "+r.Operation)
+	}
+	return nil
+}
+
+func (s *Service) listDatabases(tx *bolt.Tx, r *wire.Request, in listDatabasesInput) (any, error) {
+	list, err := s.glue.Databases(tx, r)
+	if err == nil {
+		err = in.check(r, len(list))
+	}
+	return map[string]any{"DatabaseList": list}, err
+}
+
+func (s *Service) listTableMetadata(tx *bolt.Tx, r *wire.Request, in listTablesInput) (any, error) {
+	if in.Expression != "" {
+		return nil, wire.NotImplemented(r.Service, "the parameter Expression of "+r.Operation)
+	}
+	list, err := s.glue.Tables(tx, r, in.DatabaseName)
+	if err == nil {
+		err = in.check(r, len(list))
+	}
+	return map[string]any{"TableMetadataList": list}, metadataError(err)
 }

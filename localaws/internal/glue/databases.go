@@ -103,6 +103,34 @@ func getDatabase(tx *bolt.Tx, r *wire.Request, in databaseName) (any, error) {
 	return map[string]any{"Database": d.Database}, err
 }
 
+func listDatabases(tx *bolt.Tx, r *wire.Request) ([]database, error) {
+	list := []database{}
+	return list, store.Each(tx, DatabaseBucket, key(r, ""), func(_ string, d databaseRecord) error {
+		list = append(list, d.Database)
+		return nil
+	})
+}
+
+// Database is what Athena shows of a database.
+type Database struct {
+	Name        string
+	Description string            `json:",omitempty"`
+	Parameters  map[string]string `json:",omitempty"`
+}
+
+// Databases lists the databases for Athena. The caller of r must have access to them.
+func (s *Service) Databases(tx *bolt.Tx, r *wire.Request) ([]Database, error) {
+	if err := s.Allowed(r, "GetDatabases", s.resources(r, "*", "")...); err != nil {
+		return nil, err
+	}
+	all, err := listDatabases(tx, r)
+	list := []Database{}
+	for _, d := range all {
+		list = append(list, Database{d.Name, d.Description, d.Parameters})
+	}
+	return list, err
+}
+
 func getDatabases(tx *bolt.Tx, r *wire.Request, in listInput) (any, error) {
 	if err := in.check(r); err != nil {
 		return nil, err
@@ -110,11 +138,7 @@ func getDatabases(tx *bolt.Tx, r *wire.Request, in listInput) (any, error) {
 	if in.NextToken != "" {
 		return nil, invalid("The token is not valid.")
 	}
-	list := []database{}
-	err := store.Each(tx, DatabaseBucket, key(r, ""), func(_ string, d databaseRecord) error {
-		list = append(list, d.Database)
-		return nil
-	})
+	list, err := listDatabases(tx, r)
 	if in.MaxResults != nil && *in.MaxResults < len(list) {
 		return nil, wire.NotImplemented(r.Service, "pages in "+r.Operation)
 	}

@@ -165,6 +165,23 @@ func (s *Service) Table(tx *bolt.Tx, r *wire.Request, databaseName, name string)
 	if err != nil {
 		return Table{}, err
 	}
+	return t.forAthena(), nil
+}
+
+// Tables lists the tables of a database for Athena, as Table does one.
+func (s *Service) Tables(tx *bolt.Tx, r *wire.Request, databaseName string) ([]Table, error) {
+	if err := s.Allowed(r, "GetTables", s.resources(r, databaseName, "*")...); err != nil {
+		return nil, err
+	}
+	all, err := listTables(tx, r, databaseName)
+	list := []Table{}
+	for _, t := range all {
+		list = append(list, t.forAthena())
+	}
+	return list, err
+}
+
+func (t table) forAthena() Table {
 	p := map[string]string{
 		"location": t.StorageDescriptor.Location, "inputformat": t.StorageDescriptor.InputFormat, "outputformat": t.StorageDescriptor.OutputFormat,
 	}
@@ -177,7 +194,7 @@ func (s *Service) Table(tx *bolt.Tx, r *wire.Request, databaseName, name string)
 	for k, v := range t.Parameters {
 		p[k] = v
 	}
-	return Table{t.Name, t.TableType, t.CreateTime, append([]Column{}, t.StorageDescriptor.Columns...), append([]Column{}, t.PartitionKeys...), p}, nil
+	return Table{t.Name, t.TableType, t.CreateTime, append([]Column{}, t.StorageDescriptor.Columns...), append([]Column{}, t.PartitionKeys...), p}
 }
 
 func getTable(tx *bolt.Tx, r *wire.Request, in tableName) (any, error) {
@@ -185,8 +202,19 @@ func getTable(tx *bolt.Tx, r *wire.Request, in tableName) (any, error) {
 	return map[string]any{"Table": t}, err
 }
 
+func listTables(tx *bolt.Tx, r *wire.Request, name string) ([]table, error) {
+	if _, err := findDatabase(tx, r, databaseName{Name: name}); err != nil {
+		return nil, err
+	}
+	list := []table{}
+	return list, store.Each(tx, TableBucket, key(r, name)+"/", func(_ string, t table) error {
+		list = append(list, t)
+		return nil
+	})
+}
+
 func getTables(tx *bolt.Tx, r *wire.Request, in getTablesInput) (any, error) {
-	if _, err := findDatabase(tx, r, databaseName{in.catalogInput, in.DatabaseName}); err != nil {
+	if err := in.check(r); err != nil {
 		return nil, err
 	}
 	switch {
@@ -195,11 +223,7 @@ func getTables(tx *bolt.Tx, r *wire.Request, in getTablesInput) (any, error) {
 	case in.ExpressionFilter != "" || len(in.AttributesToGet) > 0 || in.IncludeStatus != nil:
 		return nil, wire.NotImplemented(r.Service, "Expression, AttributesToGet and IncludeStatusDetails of "+r.Operation)
 	}
-	list := []table{}
-	err := store.Each(tx, TableBucket, key(r, in.DatabaseName)+"/", func(_ string, t table) error {
-		list = append(list, t)
-		return nil
-	})
+	list, err := listTables(tx, r, in.DatabaseName)
 	if in.MaxResults != nil && *in.MaxResults < len(list) {
 		return nil, wire.NotImplemented(r.Service, "pages in "+r.Operation)
 	}
