@@ -27,7 +27,9 @@ func auditTrail(tag string, allowDestroy bool, dataEventBuckets ...string) pulum
 		if err != nil {
 			return err
 		}
+		ctx.Export("keyId", trail.Key.KeyId)
 		ctx.Export("bucketName", trail.BucketName)
+		ctx.Export("resultsBucketName", trail.ResultsBucketName)
 		return nil
 	}
 }

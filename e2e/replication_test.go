@@ -84,7 +84,7 @@ func TestReplication_Interrupted(t *testing.T) {
 	for _, how := range []string{"answer lost once", "access denied once", "Ctrl-C", "engine killed"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			i := newInterrupted(t, interruptionNamed(t, how))
+			i := newInterrupted(t, theStack, interruptionNamed(t, how))
 			for _, leg := range []struct {
 				operation, at string
 				program       pulumi.RunFunc

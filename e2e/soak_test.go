@@ -30,16 +30,24 @@ func TestSoak(t *testing.T) {
 	stride, err := strconv.Atoi(text)
 	require.NoError(t, err, soakVariable)
 	require.Positive(t, stride, soakVariable)
-	u := newUndisturbed(t)
+	for _, of := range deployments {
+		soak(t, of, stride)
+	}
+}
+
+func soak(t *testing.T, of deployment, stride int) {
+	t.Helper()
+	u := newUndisturbed(t, of)
 	began := time.Now()
 	var mu sync.Mutex
 	figures := map[string]*figure{}
-	t.Run("matrix", func(t *testing.T) {
+	t.Run(of.name, func(t *testing.T) {
 		for _, how := range interruptions {
 			f := &figure{took: map[string]int{}}
 			figures[how.name] = f
 			for n := 1; n <= u.upCalls; n += stride {
 				up, down := point{nth: n}, point{nth: (n-1)/stride%u.downCalls + 1}
+				logs := of.trail != "" && (n-1)/stride%2 == 1
 				t.Run(fmt.Sprintf("%s/up at %d, destroy at %d", how.name, up.nth, down.nth), func(t *testing.T) {
 					t.Parallel()
 					defer func() {
@@ -50,7 +58,7 @@ func TestSoak(t *testing.T) {
 							f.failures++
 						}
 					}()
-					residues := once(t, u, how, up, down)
+					residues := once(t, u, of, how, up, down, logs)
 					mu.Lock()
 					defer mu.Unlock()
 					for _, r := range residues {
@@ -60,7 +68,7 @@ func TestSoak(t *testing.T) {
 			}
 		}
 	})
-	fmt.Printf("soak: up makes %d calls to AWS, destroy %d; every %s interrupted; %s\n", u.upCalls, u.downCalls, ordinal(stride), time.Since(began).Round(time.Second))
+	fmt.Printf("soak: up of the %s makes %d calls to AWS, destroy %d; every %s interrupted; %s\n", of.name, u.upCalls, u.downCalls, ordinal(stride), time.Since(began).Round(time.Second))
 	for _, how := range interruptions {
 		fmt.Printf("soak: %-28s %s\n", how.name, figures[how.name])
 	}

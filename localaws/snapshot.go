@@ -7,11 +7,14 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/securethecloud/kms-baseline/localaws/internal/athena"
 	"github.com/securethecloud/kms-baseline/localaws/internal/ec2"
+	"github.com/securethecloud/kms-baseline/localaws/internal/glue"
 	"github.com/securethecloud/kms-baseline/localaws/internal/kms"
 	"github.com/securethecloud/kms-baseline/localaws/internal/policy"
 	"github.com/securethecloud/kms-baseline/localaws/internal/s3"
 	"github.com/securethecloud/kms-baseline/localaws/internal/store"
+	"github.com/securethecloud/kms-baseline/localaws/internal/trail"
 )
 
 // snapshotKinds are the records of a snapshot, and what is left out of them:
@@ -30,12 +33,17 @@ var snapshotKinds = []struct {
 	{"ebsVolumes", ec2.VolumeBucket, []string{"dataKey", "created", "token", "request"}},
 	{"ebsSnapshots", ec2.SnapshotBucket, []string{"dataKey", "created"}},
 	{"identityPolicies", policy.Bucket, nil},
+	{"trails", trail.TrailBucket, []string{"ID", "Started", "Stopped", "Delivered", "DigestDelivered", "Attempted", "Succeeded"}},
+	{"workGroups", athena.WorkGroupBucket, []string{"CreationTime"}},
+	{"databases", glue.DatabaseBucket, []string{"Database.CreateTime"}},
+	{"tables", glue.TableBucket, []string{"CreateTime", "UpdateTime", "VersionId"}},
 }
 
 // Snapshot is the whole state as JSON, by kind of record and then by name, for
 // tests to compare before and after: KMS keys without their material, aliases,
 // buckets with all their configuration, the list of their objects, the EBS
-// defaults of each Region, volumes and identity policies. Event history, the
+// defaults of each Region, volumes, identity policies, trails, workgroups, and the
+// databases and tables of the Glue Data Catalog. Event history, the
 // content of objects and dates are not in it. The same state always gives the
 // same bytes.
 func (s *Server) Snapshot() (json.RawMessage, error) {
