@@ -128,14 +128,14 @@ func TestPlacements(t *testing.T) {
 func TestPlacements_ARowIsNoEvidence(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		path    func(real string) string
+		path    func(file string) string
 		only    []string
 		because string
 	}{
-		"of another log file":   {func(real string) string { return real }, nil, "1 that SQL finds in s3://" + logsBucket + "/AWSLogs/"},
-		"of no log file":        {func(real string) string { return real + "0" }, nil, "which no valid digest file lists"},
+		"of another log file":   {func(file string) string { return file }, nil, "1 that SQL finds in s3://" + logsBucket + "/AWSLogs/"},
+		"of no log file":        {func(file string) string { return file + "0" }, nil, "which no valid digest file lists"},
 		"of another bucket":     {func(string) string { return "s3://another-bucket/x" }, nil, "were not examined: c.d.t shows events in s3://another-bucket/x"},
-		"in a run of all files": {func(real string) string { return real }, []string{"trail.integrity"}, "which does not have it so"},
+		"in a run of all files": {func(file string) string { return file }, []string{"trail.integrity"}, "which does not have it so"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -264,9 +264,9 @@ func (c *call) headerACL(account string) (grants []aclGrant, given bool, err err
 	return grants, true, nil
 }
 
-// others are the grants, or none if the owner's full control is the only one.
-func (owner aclGrant) others(grants []aclGrant) []aclGrant {
-	if len(grants) == 1 && grants[0] == owner {
+// others are the grants, or none if the owner's full control, g, is the only one.
+func (g aclGrant) others(grants []aclGrant) []aclGrant {
+	if len(grants) == 1 && grants[0] == g {
 		return nil
 	}
 	return grants
@@ -275,22 +275,22 @@ func (owner aclGrant) others(grants []aclGrant) []aclGrant {
 // bundleReader is the account of EC2 that aws-exec-read is for.
 const bundleReader = "6aa5a366c34c1cbe25dc49211496e913e0351eb0e8c37aa3477e40942ec6b97c"
 
-// canned are the grants of a canned ACL; false if there is none of the name.
+// canned are the grants of a canned ACL, where g is the owner's full control; false if there is none of the name.
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/acl-overview.html#canned-acl
-func (owner aclGrant) canned(name string) (grants []aclGrant, ok bool) {
+func (g aclGrant) canned(name string) (grants []aclGrant, ok bool) {
 	switch name {
 	case "private", "bucket-owner-read", "bucket-owner-full-control":
 		return nil, true
 	case "log-delivery-write":
-		return []aclGrant{owner, {URI: groupLogs, Permission: "WRITE"}, {URI: groupLogs, Permission: "READ_ACP"}}, true
+		return []aclGrant{g, {URI: groupLogs, Permission: "WRITE"}, {URI: groupLogs, Permission: "READ_ACP"}}, true
 	case "public-read":
-		return []aclGrant{owner, {URI: allUsers, Permission: "READ"}}, true
+		return []aclGrant{g, {URI: allUsers, Permission: "READ"}}, true
 	case "public-read-write":
-		return []aclGrant{owner, {URI: allUsers, Permission: "READ"}, {URI: allUsers, Permission: "WRITE"}}, true
+		return []aclGrant{g, {URI: allUsers, Permission: "READ"}, {URI: allUsers, Permission: "WRITE"}}, true
 	case "authenticated-read":
-		return []aclGrant{owner, {URI: anyAccount, Permission: "READ"}}, true
+		return []aclGrant{g, {URI: anyAccount, Permission: "READ"}}, true
 	case "aws-exec-read":
-		return []aclGrant{owner, {ID: bundleReader, Permission: "READ"}}, true
+		return []aclGrant{g, {ID: bundleReader, Permission: "READ"}}, true
 	}
 	return nil, false
 }
