@@ -260,34 +260,34 @@ func options(ctx *pulumi.Context) error {
 	return nil
 }
 
-// Every change is found by one preview, repaired by one up, and gone after
-// that; or it stands in the table of those that the provider does not see.
-func TestDrift(t *testing.T) {
+// TestDrift_Stack and TestDrift_Options are tests of their own, not cases: a parallel
+// case waits until all other parallel tests have begun, and these take longest.
+func TestDrift_Stack(t *testing.T) {
 	t.Parallel()
-	t.Run("changes", func(t *testing.T) {
-		for name, g := range map[string]struct {
-			program pulumi.RunFunc
-			drifts  []drift
-		}{"stack": {stack.Deploy, stackDrifts}, "options": {options, optionDrifts}} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				l := lab.New(t)
-				d := drifting{lab: l, clients: look(t, l), stack: l.Stack(t, "sandbox", g.program, nil)}
-				d.up(t)
-				for i := 0; ; i++ {
-					round := inRound(g.drifts, i)
-					if len(round) == 0 {
-						break
-					}
-					d.repair(t, round)
-				}
-				d.overlook(t, g.drifts)
-			})
+	testDrifts(t, stack.Deploy, stackDrifts)
+}
+
+func TestDrift_Options(t *testing.T) {
+	t.Parallel()
+	testDrifts(t, options, optionDrifts)
+}
+
+// testDrifts finds every change by one preview, repairs it by one up, and sees that it
+// is gone after that; or the change stands in the table of those that the provider
+// does not see.
+func testDrifts(t *testing.T, program pulumi.RunFunc, drifts []drift) {
+	t.Helper()
+	l := lab.New(t)
+	d := drifting{lab: l, clients: look(t, l), stack: l.Stack(t, "sandbox", program, nil)}
+	d.up(t)
+	for i := 0; ; i++ {
+		round := inRound(drifts, i)
+		if len(round) == 0 {
+			break
 		}
-	})
-	if !t.Failed() {
-		checkTable(t)
+		d.repair(t, round)
 	}
+	d.overlook(t, drifts)
 }
 
 // inRound is the i-th visible drift of each thing: they are made at once, and
@@ -640,9 +640,10 @@ func shell(ctx context.Context, l *lab.Lab, commands string, variables map[strin
 	return nil
 }
 
-// checkTable compares the tables of docs/drift.md with what has just been seen.
-func checkTable(t *testing.T) {
-	t.Helper()
+// TestDrift_TableNamesEveryChange compares the tables of docs/drift.md with the changes
+// that the tests above make.
+func TestDrift_TableNamesEveryChange(t *testing.T) {
+	t.Parallel()
 	root, err := engine.FindRoot(".")
 	require.NoError(t, err)
 	file := filepath.Join(root, "docs", "drift.md")
@@ -667,7 +668,7 @@ func checkTable(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 		return
 	}
-	require.Equal(t, text, string(old), "docs/drift.md is not what was seen: go test ./e2e -run TestDrift -update")
+	require.Equal(t, text, string(old), "docs/drift.md does not name what the tests see: go test ./e2e -run TestDrift -update")
 }
 
 // between puts a table between a document's marks.
