@@ -18,7 +18,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -32,9 +31,7 @@ const (
 // asked again in the same run.
 type network struct {
 	cli, plugins string // the sites: cliReleases and pluginReleases, but for tests
-
-	mu   sync.Mutex
-	down map[string]bool
+	down         map[string]bool
 }
 
 func newNetwork(cli, plugins string) *network {
@@ -63,17 +60,12 @@ func (n *network) get(ctx context.Context, method, url string) (*http.Response, 
 	if err != nil {
 		return nil, err
 	}
-	n.mu.Lock()
-	down := n.down[req.URL.Host]
-	n.mu.Unlock()
-	if down {
+	if n.down[req.URL.Host] {
 		return nil, fmt.Errorf("%w: %s could not be reached before", errUnavailable, req.URL.Host)
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		n.mu.Lock()
 		n.down[req.URL.Host] = true
-		n.mu.Unlock()
 		return nil, fmt.Errorf("%w: %w", errUnavailable, err)
 	}
 	if resp.StatusCode != http.StatusOK {
@@ -186,22 +178,17 @@ func unpackCLI(archive io.Reader, dst string) error {
 	}
 }
 
-// downloadProvider lets the pulumi CLI, which is in place when engine is closed,
-// install the official plugin into a home of its own, and takes it from there.
-func (n *network) downloadProvider(ctx context.Context, engine <-chan struct{}, pulumi, dst string) error {
+// downloadProvider lets the pulumi CLI install the official plugin into a home
+// of its own, and takes it from there.
+func (n *network) downloadProvider(ctx context.Context, pulumi, dst string) error {
+	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
+	defer cancel()
 	// The CLI tries for minutes; a look at the site takes seconds.
 	resp, err := n.get(ctx, http.MethodHead, fmt.Sprintf("%s/pulumi-resource-aws-%s-%s-%s.tar.gz", n.plugins, providerVersion, runtime.GOOS, runtime.GOARCH))
 	if err != nil {
 		return err
 	}
 	resp.Body.Close()
-	select {
-	case <-engine:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, downloadTimeout)
-	defer cancel()
 	home := filepath.Join(filepath.Dir(dst), "home")
 	cmd := exec.CommandContext(ctx, pulumi, "plugin", "install", "resource", "aws", providerVersion)
 	cmd.Env = append(os.Environ(), "PULUMI_HOME="+home, "PULUMI_SKIP_UPDATE_CHECK=true")

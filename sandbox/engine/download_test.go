@@ -102,7 +102,7 @@ func TestNetwork_AsksADeadSiteOnce(t *testing.T) {
 	dst := filepath.Join(t.TempDir(), "bin")
 	require.ErrorIs(t, net.downloadCLI(t.Context(), dst), errUnavailable)
 	before := asked.Load()
-	err := net.downloadProvider(t.Context(), nil, "pulumi", dst)
+	err := net.downloadProvider(t.Context(), "pulumi", dst)
 	require.ErrorIs(t, err, errUnavailable)
 	require.ErrorContains(t, err, "could not be reached before")
 	require.Equal(t, before, asked.Load())
@@ -120,8 +120,6 @@ echo plugin > "$PULUMI_HOME/plugins/resource-aws-` + providerVersion + `/pulumi-
 `
 	require.NoError(t, os.WriteFile(pulumi, []byte(plugin), 0o755))
 	dst := filepath.Join(t.TempDir(), "resource-aws-"+providerVersion)
-	engine := make(chan struct{})
-	close(engine)
-	require.NoError(t, newNetwork("", site.URL).downloadProvider(t.Context(), engine, pulumi, dst))
+	require.NoError(t, newNetwork("", site.URL).downloadProvider(t.Context(), pulumi, dst))
 	require.FileExists(t, filepath.Join(dst, providerProgram))
 }

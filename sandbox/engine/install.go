@@ -9,14 +9,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/lockedfile"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 )
 
@@ -37,7 +35,7 @@ type Tools struct {
 // an engine that is built from modules, the host for Go programs), where
 // root is the folder of this project's go.mod. Each comes from the first of its
 // sources that works: the official CLI on PATH, the official release, or a build
-// from Go modules, which takes minutes and is done for both at once.
+// from Go modules, which takes minutes.
 //
 // What is in place already, and was made from the same versions and the same
 // sources, is left as it is: then Install takes milliseconds and runs nothing. It
@@ -55,17 +53,19 @@ func Install(ctx context.Context, root string, progress io.Writer) (*Tools, erro
 	if err != nil {
 		return nil, err
 	}
-	engine := make(chan struct{}) // closed when the CLI is in place
-	cli.placed = func() { close(engine) }
-	provider, err := providerArtifact(root, net, engine)
+	provider, err := providerArtifact(root, net)
 	if err != nil {
 		return nil, err
 	}
-	sources, err := in.ensureAll(ctx, cli, provider)
+	// One after the other: at once, both would compile the packages that they share.
+	cliSource, err := in.ensure(ctx, cli)
 	if err != nil {
 		return nil, err
 	}
-	cliSource, providerSource := sources[0], sources[1]
+	providerSource, err := in.ensure(ctx, provider)
+	if err != nil {
+		return nil, err
+	}
 	if cliSource == "modules" { // the only CLI without language hosts
 		host, err := goHostArtifact(root)
 		if err != nil {
@@ -103,7 +103,6 @@ type artifact struct {
 	key     string // changes with everything that it is made from
 	sources []source
 	built   *buildCount // how far its build is; nil if it is not built
-	placed  func()      // called when it is in place, if not nil
 }
 
 // source is one way to get an artifact.
@@ -131,7 +130,6 @@ type installer struct {
 
 	mu       sync.Mutex
 	progress io.Writer
-	active   []artifact // what is being installed
 }
 
 func newInstaller(root string, progress io.Writer) *installer {
@@ -153,74 +151,30 @@ const clearLine = "\r\033[K"
 
 // ensure installs an artifact unless it is there, and returns its source's name.
 func (in *installer) ensure(ctx context.Context, a artifact) (string, error) {
-	sources, err := in.ensureAll(ctx, a)
-	if err != nil {
-		return "", err
-	}
-	return sources[0], nil
-}
-
-// ensureAll installs artifacts, all at once, unless they are there, and returns the
-// names of their sources.
-func (in *installer) ensureAll(ctx context.Context, artifacts ...artifact) ([]string, error) {
-	if sources, missing := in.installedAll(artifacts); !missing {
-		return sources, nil
+	if source, ok := in.installed(a); ok {
+		return source, nil
 	}
 	if err := os.MkdirAll(in.dir, 0o755); err != nil {
-		return nil, fmt.Errorf("making the sandbox's folder: %w", err)
+		return "", fmt.Errorf("making the sandbox's folder: %w", err)
 	}
 	unlock, err := in.lock(ctx)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer unlock()
-	sources, missing := in.installedAll(artifacts)
-	if !missing { // the process that held the lock installed them
-		return sources, nil
+	if source, ok := in.installed(a); ok { // by the process that held the lock
+		return source, nil
 	}
 	if err := in.clean(); err != nil {
-		return nil, err
+		return "", err
 	}
-	defer in.watch()()
-	group, ctx := errgroup.WithContext(ctx)
-	for i, a := range artifacts {
-		group.Go(func() (err error) {
-			if sources[i] == "" {
-				sources[i], err = in.install(ctx, a)
-			}
-			if err == nil && a.placed != nil {
-				a.placed()
-			}
-			return err
-		})
-	}
-	return sources, group.Wait()
-}
-
-// installedAll returns the source of each artifact that is there, and whether one is
-// missing.
-func (in *installer) installedAll(artifacts []artifact) (sources []string, missing bool) {
-	for _, a := range artifacts {
-		source, ok := in.installed(a)
-		if !ok {
-			source, missing = "", true
-		}
-		sources = append(sources, source)
-	}
-	return sources, missing
+	defer in.watch(a)()
+	return in.install(ctx, a)
 }
 
 // install installs an artifact from the first of its sources that works, and returns
 // the source's name.
 func (in *installer) install(ctx context.Context, a artifact) (string, error) {
-	in.mu.Lock()
-	in.active = append(in.active, a)
-	in.mu.Unlock()
-	defer func() {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		in.active = slices.DeleteFunc(in.active, func(b artifact) bool { return b.name == a.name })
-	}()
 	for _, s := range a.sources {
 		began := time.Now()
 		in.say("%s: %s", a.name, s.verb)
@@ -243,9 +197,9 @@ func (in *installer) install(ctx context.Context, a artifact) (string, error) {
 		"install the Pulumi CLI %s or newer from https://www.pulumi.com/docs/install/, or give this machine access to a Go module proxy", a.name, engineVersion)
 }
 
-// watch shows how far the artifacts are until it is stopped: on a terminal in one line
-// that is written again every second, otherwise in a line for each every minute.
-func (in *installer) watch() (stop func()) {
+// watch shows how far an artifact is until it is stopped: on a terminal in one line
+// that is written again every second, otherwise in a line each minute.
+func (in *installer) watch(a artifact) (stop func()) {
 	every := time.Minute
 	if in.terminal {
 		every = time.Second
@@ -257,7 +211,7 @@ func (in *installer) watch() (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				in.report()
+				in.report(a)
 			case <-done:
 				return
 			}
@@ -270,24 +224,15 @@ func (in *installer) watch() (stop func()) {
 	}
 }
 
-// report shows how far the artifacts are that are being installed.
-func (in *installer) report() {
+// report shows how far an artifact is.
+func (in *installer) report(a artifact) {
+	if !in.terminal {
+		in.say("%s: %s", a.name, cmp.Or(a.built.String(), "downloading"))
+		return
+	}
 	in.mu.Lock()
-	active := slices.Clone(in.active)
-	in.mu.Unlock()
-	var bars []string
-	for _, a := range active {
-		if in.terminal {
-			bars = append(bars, a.name+" "+cmp.Or(a.built.bar(), "downloading"))
-		} else {
-			in.say("%s: %s", a.name, cmp.Or(a.built.String(), "downloading"))
-		}
-	}
-	if bars != nil {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		fmt.Fprintf(in.progress, "%s[%6.1fs] %s", clearLine, time.Since(in.start).Seconds(), strings.Join(bars, ", "))
-	}
+	defer in.mu.Unlock()
+	fmt.Fprintf(in.progress, "%s[%6.1fs] %s %s", clearLine, time.Since(in.start).Seconds(), a.name, cmp.Or(a.built.bar(), "downloading"))
 }
 
 // installed tells whether the artifact is there as its stamp says.

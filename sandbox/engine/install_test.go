@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -163,56 +162,17 @@ func TestEnsure_RemovesWhatAKilledRunLeft(t *testing.T) {
 	require.NoDirExists(t, left)
 }
 
-func TestEnsureAll_InstallsAtOnce(t *testing.T) {
-	t.Parallel()
-	var built atomic.Int32
-	firstPlaced, secondBegan := make(chan struct{}), make(chan struct{})
-	wait := func(c chan struct{}) error {
-		select {
-		case <-c:
-			return nil
-		case <-time.After(time.Minute):
-			return errors.New("the other artifact is not being installed")
-		}
-	}
-	first := fake("k", func(dst string) error { return errors.Join(wait(secondBegan), writes("one", &built)(dst)) })
-	first.placed = func() { close(firstPlaced) }
-	second := fake("k", func(dst string) error {
-		close(secondBegan)
-		return errors.Join(wait(firstPlaced), writes("two", &built)(dst))
-	})
-	second.name, second.path = "second tool", "other"
-	sources, err := newInstaller(t.TempDir(), io.Discard).ensureAll(t.Context(), first, second)
-	require.NoError(t, err)
-	require.Equal(t, []string{"source1", "source1"}, sources)
-	require.EqualValues(t, 2, built.Load())
-}
-
-func TestEnsureAll_StopsTheOthersWhenOneFails(t *testing.T) {
-	t.Parallel()
-	second := fake("k")
-	second.name, second.path = "second tool", "other"
-	second.sources = []source{{name: "waits", get: func(ctx context.Context, _ string) error {
-		<-ctx.Done()
-		return ctx.Err()
-	}}}
-	_, err := newInstaller(t.TempDir(), io.Discard).ensureAll(t.Context(), fake("k", func(string) error { return errors.New("boom") }), second)
-	require.EqualError(t, err, "installing the fake tool: boom")
-}
-
-func TestReport_NamesEachArtifactThatIsBeingInstalled(t *testing.T) {
+func TestReport_NamesTheArtifact(t *testing.T) {
 	t.Parallel()
 	var progress bytes.Buffer
 	in := newInstaller(t.TempDir(), &progress)
-	in.report()
-	require.Empty(t, progress.String())
-	in.active = []artifact{{name: "one", built: &buildCount{total: 4, built: 4}}, {name: "two"}}
-	in.report()
+	in.report(artifact{name: "one", built: &buildCount{total: 4, built: 4}})
+	in.report(artifact{name: "two"})
 	require.Regexp(t, `^\[ +\d+\.\ds\] one: all 4 packages compiled, linking\n\[ +\d+\.\ds\] two: downloading\n$`, progress.String())
 	progress.Reset()
 	in.terminal = true
-	in.report()
-	require.Regexp(t, "^\r\x1b\\[K\\[ +\\d+\\.\\ds\\] one \\[#{10}\\], two downloading$", progress.String())
+	in.report(artifact{name: "one", built: &buildCount{total: 4, built: 4}})
+	require.Regexp(t, "^\r\x1b\\[K\\[ +\\d+\\.\\ds\\] one \\[#{10}\\]$", progress.String())
 }
 
 func TestEnsure_TwoAtOnceBuildOnce(t *testing.T) {
@@ -281,9 +241,9 @@ func TestGoError(t *testing.T) {
 
 func TestArtifacts_HaveStableKeys(t *testing.T) {
 	t.Parallel()
-	first, err := providerArtifact("../..", newNetwork("", ""), nil)
+	first, err := providerArtifact("../..", newNetwork("", ""))
 	require.NoError(t, err)
-	second, err := providerArtifact("../..", newNetwork("", ""), nil)
+	second, err := providerArtifact("../..", newNetwork("", ""))
 	require.NoError(t, err)
 	require.Equal(t, first.key, second.key)
 	cli, err := engineArtifact("../..", newNetwork("", ""))

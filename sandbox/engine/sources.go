@@ -57,9 +57,7 @@ func engineArtifact(root string, net *network) (artifact, error) {
 	}, err
 }
 
-// providerArtifact is the AWS provider. The CLI that downloads the official one is in
-// place when engine is closed.
-func providerArtifact(root string, net *network, engine <-chan struct{}) (artifact, error) {
+func providerArtifact(root string, net *network) (artifact, error) {
 	module := filepath.Join(root, "sandbox", "provider")
 	kept := fmt.Sprint(providerVersion, upstreamSum, keptServices, keptLibraries, keptClients)
 	key, err := hashModule(module, kept)
@@ -72,7 +70,7 @@ func providerArtifact(root string, net *network, engine <-chan struct{}) (artifa
 		key:     key,
 		sources: []source{
 			{name: "download", verb: "downloading the official plugin " + providerVersion, get: func(ctx context.Context, dst string) error {
-				return net.downloadProvider(ctx, engine, filepath.Join(Dir(root), "bin", "pulumi"), dst)
+				return net.downloadProvider(ctx, filepath.Join(Dir(root), "bin", "pulumi"), dst)
 			}},
 			{name: "modules", verb: "building it from Go modules, over Terraform AWS " + upstreamRelease + " (about 3 minutes the first time)", get: func(ctx context.Context, dst string) error {
 				if err := fetchUpstream(ctx, root, filepath.Dir(dst)); err != nil {
