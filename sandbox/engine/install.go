@@ -221,6 +221,9 @@ func (in *installer) watch(a artifact) (stop func()) {
 		tick.Stop()
 		close(done)
 		said.Wait()
+		if in.terminal { // an error may follow
+			fmt.Fprint(in.progress, clearLine)
+		}
 	}
 }
 

@@ -173,6 +173,9 @@ func TestReport_NamesTheArtifact(t *testing.T) {
 	in.terminal = true
 	in.report(artifact{name: "one", built: &buildCount{total: 4, built: 4}})
 	require.Regexp(t, "^\r\x1b\\[K\\[ +\\d+\\.\\ds\\] one \\[#{10}\\]$", progress.String())
+	progress.Reset()
+	in.watch(artifact{name: "one"})()
+	require.Equal(t, clearLine, progress.String(), "no bar is left beside an error")
 }
 
 func TestEnsure_TwoAtOnceBuildOnce(t *testing.T) {
