@@ -93,6 +93,19 @@ func (p *replicationPair) replicate() {
 	require.NoError(p.t, p.s.Replicate())
 }
 
+// meanwhile changes something once, when the next file is on the disk and no record
+// names it, and tells whether it has.
+func (p *replicationPair) meanwhile(change func()) (changed *bool) {
+	changed = new(bool)
+	p.s.s3.OnWrite(func(_ string, synced bool) {
+		if synced && !*changed {
+			*changed = true
+			change()
+		}
+	})
+	return changed
+}
+
 // status is the replication status of an object of the source.
 func (p *replicationPair) status(key string) types.ReplicationStatus {
 	p.t.Helper()
@@ -683,16 +696,12 @@ func TestReplication_OfAVersionThatIsChangedMeanwhile(t *testing.T) {
 	p := newPair(t, "us-east-1")
 	p.configure(replicateTo("replica", underKey(p.replicaKey)))
 	put(t, p.c, "source", "k", "content")
-	changed := false
-	p.s.s3.OnWrite(func(_ string, synced bool) {
-		if synced && !changed {
-			changed = true
-			_, err := p.c.PutObjectTagging(t.Context(), &s3.PutObjectTaggingInput{Bucket: aws.String("source"), Key: aws.String("k"), Tagging: &types.Tagging{TagSet: []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}}}})
-			require.NoError(t, err)
-		}
+	changed := p.meanwhile(func() {
+		_, err := p.c.PutObjectTagging(t.Context(), &s3.PutObjectTaggingInput{Bucket: aws.String("source"), Key: aws.String("k"), Tagging: &types.Tagging{TagSet: []types.Tag{{Key: aws.String("a"), Value: aws.String("1")}}}})
+		require.NoError(t, err)
 	})
 	p.replicate()
-	require.True(t, changed)
+	require.True(t, *changed)
 	require.Equal(t, types.ReplicationStatusPending, p.status("k"))
 	p.replicate()
 	require.Equal(t, types.ReplicationStatusCompleted, p.status("k"))
@@ -743,15 +752,9 @@ func TestReplication_ToADestinationThatIsChangedMeanwhile(t *testing.T) {
 			p := newPair(t, "us-east-1")
 			p.configure(replicateTo("replica", underKey(p.replicaKey)))
 			put(t, p.c, "source", "k", "content")
-			changed := false
-			p.s.s3.OnWrite(func(_ string, synced bool) {
-				if synced && !changed {
-					changed = true
-					row.change(t, p)
-				}
-			})
+			changed := p.meanwhile(func() { row.change(t, p) })
 			require.NoError(t, p.s.Replicate())
-			require.True(t, changed)
+			require.True(t, *changed)
 			require.Equal(t, row.first, p.status("k"))
 			p.replicate()
 			require.Equal(t, row.last, p.status("k"))
