@@ -23,21 +23,7 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/securethecloud/kms-baseline/sandbox/engine"
 )
-
-// cut is what the tests' packages and their helpers import.
-var cut = engine.Cut{
-	Services:  []string{"cloudtrail", "ec2", "iam", "kms", "meta", "s3", "sts"},
-	Libraries: []string{"account", "acmpca", "cloudformation", "organizations"},
-	Clients: []string{
-		"account", "acmpca", "athena", "cloudformation", "cloudtrail", "cognitoidentityprovider", "directoryservice", "ec2",
-		"elasticloadbalancingv2", "glue", "iam", "inspector2", "kms", "organizations", "outposts", "pinpoint", "s3", "ssm", "ssoadmin", "sts", "wafv2",
-	},
-	// Of EC2's tests, those of EBS: the others test what localaws does not have.
-	Test: regexp.MustCompile(`^internal/(acctest/exports|service/(kms|s3|cloudtrail)/[^/]+|service/ec2/(ebs_[^/]+|exports))_test\.go$`).MatchString,
-}
 
 func main() {
 	log.SetFlags(0)
@@ -45,12 +31,16 @@ func main() {
 	module := flag.String("module", "", "folder of the module github.com/upbound/terraform-provider-aws")
 	services := flag.String("services", "kms,s3,ec2,cloudtrail", "services whose tests run")
 	run := flag.String("run", "^TestAcc", "tests that run, as a regular expression")
-	parallel := flag.Int("parallel", 8, "tests at a time")
+	parallel := flag.Int("parallel", 12, "tests at a time: they wait for most of their time")
 	flag.Parse()
 	if *dir == "" || *module == "" {
 		log.Fatal("acceptance: -dir and -module are needed")
 	}
-	if err := judge(context.Background(), *module, *dir, strings.Split(*services, ","), *run, *parallel); err != nil {
+	abs, err := filepath.Abs(*dir)
+	if err != nil {
+		log.Fatalf("acceptance: %v", err)
+	}
+	if err := judge(context.Background(), *module, abs, strings.Split(*services, ","), *run, *parallel); err != nil {
 		log.Fatalf("acceptance: %v", err)
 	}
 }
@@ -62,6 +52,9 @@ func judge(ctx context.Context, module, dir string, services []string, run strin
 			return err
 		}
 	}
+	if err := buildNull(ctx, dir, upstream); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o755); err != nil {
 		return err
 	}
@@ -69,7 +62,7 @@ func judge(ctx context.Context, module, dir string, services []string, run strin
 	for _, service := range services {
 		pkg := filepath.Join(upstream, "internal", "service", service)
 		program := filepath.Join(dir, service+".test")
-		build := exec.CommandContext(ctx, "go", "test", "-mod=mod", "-c", "-o", program, ".")
+		build := exec.CommandContext(ctx, "go", "test", "-mod=mod", "-ldflags=-s -w", "-c", "-o", program, ".")
 		build.Dir, build.Stderr = pkg, os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("building the tests of %s: %w", service, err)
@@ -80,6 +73,10 @@ func judge(ctx context.Context, module, dir string, services []string, run strin
 		if err != nil {
 			return fmt.Errorf("listing the tests of %s: %w", service, err)
 		}
+		types, err := typesOf(pkg, filepath.Join(upstream, "internal", "acctest"))
+		if err != nil {
+			return err
+		}
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		slots := make(chan struct{}, parallel)
@@ -87,11 +84,11 @@ func judge(ctx context.Context, module, dir string, services []string, run strin
 			slots <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-slots }()
-				result := test(ctx, program, pkg, name, filepath.Join(dir, "logs", service+"."+name+".log"))
+				result, used := test(ctx, dir, service, name, types(name))
 				mu.Lock()
 				defer mu.Unlock()
 				counts[service+" "+result]++
-				fmt.Println(result, service, name)
+				fmt.Printf("%s %s %s (%.1f s of processor time)\n", result, service, name, used.Seconds())
 			})
 		}
 		wg.Wait()
@@ -100,46 +97,34 @@ func judge(ctx context.Context, module, dir string, services []string, run strin
 	return nil
 }
 
-// prepare copies the module, and makes the copy one that can be built by itself.
-func prepare(module, upstream string) error {
-	if err := cut.Trim(module, upstream); err != nil {
-		return err
-	}
-	sums, err := os.ReadFile(filepath.Join(module, "go.sum"))
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(upstream, "go.sum"), sums, 0o644); err != nil {
-		return err
-	}
-	mod := filepath.Join(upstream, "go.mod")
-	text, err := os.ReadFile(mod)
-	if err != nil {
-		return err
-	}
-	// Newer versions of Go do not know the setting any more.
-	text = regexp.MustCompile(`(?m)^godebug .*\n`).ReplaceAll(text, nil)
-	return os.WriteFile(mod, text, 0o644)
-}
-
-// test runs one test, unless it has a log, and says how it ended.
-func test(ctx context.Context, program, dir, name, logfile string) string {
+// test runs one test, unless it has a log, and says how it ended and what processor time
+// it and its terraform commands used.
+func test(ctx context.Context, dir, service, name string, types []string) (string, time.Duration) {
+	var used time.Duration
+	logfile := filepath.Join(dir, "logs", service+"."+name+".log")
 	out, err := os.ReadFile(logfile)
 	if err != nil {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, program, "-test.v", "-test.run", "^"+name+"$")
-		cmd.Dir = dir
-		// The provider refuses AWS_CA_BUNDLE where the tests make a client of their own.
-		cmd.Env = append(os.Environ(), "TF_ACC=1", "CHECKPOINT_DISABLE=1", "SSL_CERT_FILE="+os.Getenv("AWS_CA_BUNDLE"), "AWS_CA_BUNDLE=",
-			"AWS_REGION=us-west-2", "AWS_DEFAULT_REGION=us-west-2", "AWS_ALTERNATE_REGION=us-east-1", "AWS_THIRD_REGION=us-east-2")
+		cmd := exec.CommandContext(ctx, filepath.Join(dir, service+".test"), "-test.v", "-test.run", "^"+name+"$")
+		cmd.Dir = filepath.Join(dir, "upstream", "internal", "service", service)
+		cmd.Env = append(os.Environ(), "TF_ACC=1", "CHECKPOINT_DISABLE=1", "XDG_DATA_HOME="+filepath.Join(dir, "data"),
+			// The provider refuses AWS_CA_BUNDLE where the tests make a client of their own.
+			"SSL_CERT_FILE="+os.Getenv("AWS_CA_BUNDLE"), "AWS_CA_BUNDLE=",
+			"AWS_REGION=us-west-2", "AWS_DEFAULT_REGION=us-west-2", "AWS_ALTERNATE_REGION=us-east-1", "AWS_THIRD_REGION=us-east-2",
+			"AWS_ALTERNATE_ACCESS_KEY_ID=222222222222", "AWS_ALTERNATE_SECRET_ACCESS_KEY=test",
+			"ACCEPTANCE_TYPES="+strings.Join(types, " "),
+			"GOGC=off", "GOMEMLIMIT=1GiB") // the processes are too short for collecting garbage
 		out, _ = cmd.CombinedOutput() // how it ended is in the output
+		if cmd.ProcessState != nil {
+			used = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		}
 		if err := os.WriteFile(logfile, out, 0o644); err != nil {
-			return err.Error()
+			return err.Error(), used
 		}
 	}
 	if found := regexp.MustCompile(`(?m)^--- (PASS|FAIL|SKIP)`).FindSubmatch(out); found != nil {
-		return string(found[1])
+		return string(found[1]), used
 	}
-	return "no result"
+	return "no result", used
 }
