@@ -9,10 +9,38 @@ package components
 
 //go:generate go run ./internal/gendocs
 
-import "github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
 
 // child is the options of a component's child: below its parent, and what else
 // is given.
 func child(parent pulumi.Resource, opts ...pulumi.ResourceOption) []pulumi.ResourceOption {
 	return append([]pulumi.ResourceOption{pulumi.Parent(parent)}, opts...)
+}
+
+// apart calls f in a goroutine of its own and returns what f returns. The SDK sends its
+// call stack with each resource, and the engine keeps it in the state, which it writes
+// at each step. For the children of a component, the frames above it are those that
+// the component itself has in the state, and were a quarter of a stack's state.
+func apart(f func() error) (err error) {
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if r := recover(); r != nil {
+				panicked = fmt.Sprintf("%v\n%s", r, debug.Stack())
+			}
+		}()
+		err = f()
+	}()
+	<-done
+	if panicked != nil {
+		panic(panicked)
+	}
+	return err
 }

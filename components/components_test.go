@@ -1,7 +1,9 @@
 package components
 
 import (
+	"errors"
 	"os/exec"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +11,19 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/stretchr/testify/require"
 )
+
+// TestApart: what f does is as if it were called, but for its call stack.
+func TestApart(t *testing.T) {
+	t.Parallel()
+	failed := errors.New("failed")
+	require.ErrorIs(t, apart(func() error { return failed }), failed)
+	var stack string
+	require.NoError(t, apart(func() error { stack = string(debug.Stack()); return nil }))
+	require.NotContains(t, stack, "tRunner", "the callers are not in it")
+	defer func() { require.Contains(t, recover(), "a nil map") }()
+	_ = apart(func() error { panic("a nil map") })
+	require.Fail(t, "a panic goes on in the caller")
+}
 
 // TestURNs pins the name, the type and the parent of every resource: a URN is
 // what ties a resource in a user's state to the key or the bucket in the

@@ -134,7 +134,7 @@ func NewCustomerKey(ctx *pulumi.Context, name string, args *CustomerKeyArgs, opt
 	if err := ctx.RegisterComponentResource(CustomerKeyType, name, c, opts...); err != nil {
 		return nil, err
 	}
-	if err := c.create(ctx, name, args); err != nil {
+	if err := apart(func() error { return c.create(ctx, name, args) }); err != nil {
 		return nil, err
 	}
 	return c, c.complete(ctx)

@@ -91,7 +91,7 @@ func NewEBSDefaultEncryption(ctx *pulumi.Context, name string, args *EBSDefaultE
 	if err := ctx.RegisterComponentResource(EBSDefaultEncryptionType, name, c, opts...); err != nil {
 		return nil, err
 	}
-	if err := c.set(ctx, name, args, c.lookUp(ctx)); err != nil {
+	if err := apart(func() error { return c.set(ctx, name, args, c.lookUp(ctx)) }); err != nil {
 		return nil, err
 	}
 	return c, c.complete(ctx)

@@ -187,7 +187,7 @@ func NewEncryptedBucket(ctx *pulumi.Context, name string, args *EncryptedBucketA
 	if err := ctx.RegisterComponentResource(EncryptedBucketType, name, c, opts...); err != nil {
 		return nil, err
 	}
-	if err := c.create(ctx, name, args); err != nil {
+	if err := apart(func() error { return c.create(ctx, name, args) }); err != nil {
 		return nil, err
 	}
 	return c, c.complete(ctx)

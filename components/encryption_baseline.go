@@ -94,6 +94,17 @@ func NewEncryptionBaseline(ctx *pulumi.Context, name string, args *EncryptionBas
 	if err := ctx.RegisterComponentResource(EncryptionBaselineType, name, b, opts...); err != nil {
 		return nil, err
 	}
+	if err := apart(func() error { return b.create(ctx, name, args) }); err != nil {
+		return nil, err
+	}
+	return b, ctx.RegisterResourceOutputs(b, pulumi.Map{
+		"keyArn": b.KeyArn, "keyId": b.KeyId, "aliasName": b.AliasName, "aliasArn": b.AliasArn,
+		"bucketName": b.BucketName, "bucketArn": b.BucketArn,
+		"ebsDefaultKeyArn": b.EBSDefaultKeyArn, "ebsEncryptionByDefault": b.EBSEncryptionByDefault,
+	})
+}
+
+func (b *EncryptionBaseline) create(ctx *pulumi.Context, name string, args *EncryptionBaselineArgs) error {
 	none := pulumi.String("").ToStringOutput()
 	b.KeyArn, b.KeyId, b.AliasName, b.AliasArn = none, none, none, none
 	b.BucketName, b.BucketArn, b.EBSDefaultKeyArn, b.EBSEncryptionByDefault = none, none, none, pulumi.Bool(false).ToBoolOutput()
@@ -102,29 +113,25 @@ func NewEncryptionBaseline(ctx *pulumi.Context, name string, args *EncryptionBas
 	if !key.Skip {
 		k, err := newOrExisting(ctx, name, key.Existing, args.key(), LookupCustomerKey, NewCustomerKey, child(b))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		b.KeyArn, b.KeyId, b.AliasName, b.AliasArn = k.KeyArn, k.KeyId, k.AliasName, k.AliasArn
 	}
 	if !bucket.Skip {
 		c, err := newOrExisting(ctx, name, args.existingBucket(b.KeyArn), args.bucket(b.KeyArn), LookupEncryptedBucket, NewEncryptedBucket, child(b))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		b.BucketName, b.BucketArn = c.BucketName, c.BucketArn
 	}
 	if !ebs.Skip {
 		e, err := newOrExisting(ctx, name+"-ebs", ebs.Existing, args.ebs(b.KeyArn), LookupEBSDefaultEncryption, NewEBSDefaultEncryption, child(b))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		b.EBSDefaultKeyArn, b.EBSEncryptionByDefault = e.KmsKeyArn, e.Enabled
 	}
-	return b, ctx.RegisterResourceOutputs(b, pulumi.Map{
-		"keyArn": b.KeyArn, "keyId": b.KeyId, "aliasName": b.AliasName, "aliasArn": b.AliasArn,
-		"bucketName": b.BucketName, "bucketArn": b.BucketArn,
-		"ebsDefaultKeyArn": b.EBSDefaultKeyArn, "ebsEncryptionByDefault": b.EBSEncryptionByDefault,
-	})
+	return nil
 }
 
 // newOrExisting is the part of a baseline: existing, or made with args.

@@ -72,8 +72,12 @@ const MinimumPulumiVersion = "3.219.0"
 // begin requires a Pulumi CLI that is not too old, and registers the delete
 // hooks, once in a program. Every constructor calls it first.
 func begin(ctx *pulumi.Context) error {
-	if err := ctx.RequirePulumiVersion(">=" + MinimumPulumiVersion); err != nil {
-		return fmt.Errorf("kms-baseline needs Pulumi %s or later, see https://www.pulumi.com/docs/install/: %w", MinimumPulumiVersion, err)
+	begun := false
+	ofProgram(ctx, func(p *program) { begun = p.deleteHooks != nil })
+	if !begun { // each call to the engine delays the resources after it
+		if err := ctx.RequirePulumiVersion(">=" + MinimumPulumiVersion); err != nil {
+			return fmt.Errorf("kms-baseline needs Pulumi %s or later, see https://www.pulumi.com/docs/install/: %w", MinimumPulumiVersion, err)
+		}
 	}
 	var hooks []*pulumi.ResourceHook
 	var err error
