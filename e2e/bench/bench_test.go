@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -175,8 +177,19 @@ PASS
 
 func TestMedian(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, sample{took: 2, memory: 20, calls: 7},
-		median([]sample{{took: 3, memory: 10, calls: 7}, {took: 1, memory: 30, calls: 7}, {took: 2, memory: 20, calls: 9}}))
+	cpu := func(engine, program time.Duration) map[string]time.Duration {
+		return map[string]time.Duration{"pulumi": engine, "bench": program}
+	}
+	require.Equal(t, sample{took: 2, memory: 20, calls: 7, cpu: cpu(2, 5)},
+		median([]sample{{3, 10, 7, cpu(1, 5)}, {1, 30, 7, cpu(2, 6)}, {2, 20, 9, cpu(3, 4)}}))
+}
+
+func TestByRole(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, map[string]float64{roleProgram: 1, roleEngine: 6, roleProvider: 24}, byRole(map[string]time.Duration{
+		"bench": time.Second, "pulumi": 2 * time.Second, "terraform": 4 * time.Second,
+		"pulumi-resource": 8 * time.Second, "terraform-provi": 16 * time.Second, // as Linux cuts them
+	}))
 }
 
 func TestSlope(t *testing.T) {
@@ -207,7 +220,7 @@ func TestProcessTree(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // killed
 	})
-	tree := processTree{ours: map[int]bool{cmd.Process.Pid: true}, others: map[int]bool{}}
+	tree := newProcessTree(cmd.Process.Pid)
 	require.Positive(t, tree.memory())
 	require.Len(t, tree.ours, 3)
 	require.True(t, tree.others[os.Getpid()])
@@ -221,4 +234,5 @@ func TestProcessTree(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 	require.Positive(t, tree.memory())
 	require.True(t, tree.ours[sleeper], "the orphan is still ours")
+	require.Equal(t, []string{"sh", "sleep"}, slices.Sorted(maps.Keys(tree.cpu())))
 }

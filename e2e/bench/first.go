@@ -90,7 +90,7 @@ func measureFirst(ctx context.Context, b *bench) ([]table, error) {
 	}
 	b.say("the first up, call by call")
 	start := time.Now()
-	s, _, err := b.run(ctx, a, self, scaleStep, "up", "1", a.paths.Dir, a.server.URL())
+	s, _, err := b.run(ctx, a, self, scaleStep, recordedUp, "1", a.paths.Dir, a.server.URL())
 	var text []byte
 	if err == nil {
 		text, err = os.ReadFile(filepath.Join(a.paths.Dir, stepTimes))

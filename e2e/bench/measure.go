@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,8 +21,9 @@ import (
 // sample is what one run of a command took.
 type sample struct {
 	took   time.Duration
-	memory int64 // bytes at the peak, of the whole process tree; 0 where there is no /proc
-	calls  int   // that AWS answered meanwhile
+	memory int64                    // bytes at the peak, of the whole process tree; 0 where there is no /proc
+	calls  int                      // that AWS answered meanwhile
+	cpu    map[string]time.Duration // processor time by program; empty where there is no /proc
 }
 
 // median is that of each figure.
@@ -29,10 +31,18 @@ func median(samples []sample) sample {
 	var took []time.Duration
 	var memory []int64
 	var calls []int
+	cpu := map[string][]time.Duration{}
 	for _, s := range samples {
 		took, memory, calls = append(took, s.took), append(memory, s.memory), append(calls, s.calls)
+		for program, t := range s.cpu {
+			cpu[program] = append(cpu[program], t)
+		}
 	}
-	return sample{middle(took), middle(memory), middle(calls)}
+	m := sample{middle(took), middle(memory), middle(calls), map[string]time.Duration{}}
+	for program, t := range cpu {
+		m.cpu[program] = middle(t)
+	}
+	return m
 }
 
 // middle is the median; of an even number, the lower of the two. There must be
@@ -103,10 +113,10 @@ func (b *bench) run(ctx context.Context, a *account, name string, args ...string
 	err := cmd.Start()
 	var s sample
 	if err == nil {
-		memory := watchMemory(cmd.Process.Pid)
+		used := watch(cmd.Process.Pid)
 		err = cmd.Wait()
 		s.took = time.Since(start)
-		s.memory = memory()
+		s.memory, s.cpu = used()
 	}
 	for _, c := range a.server.Calls() {
 		s.calls += c.Count
@@ -117,18 +127,20 @@ func (b *bench) run(ctx context.Context, a *account, name string, args ...string
 	return s, stdout.String(), err
 }
 
-// sampling is how often memory is looked at.
+// sampling is how often memory and processor time are looked at.
 const sampling = 10 * time.Millisecond
 
-// watchMemory adds up the resident memory of a process and its descendants until
-// the answer is asked for: the highest sum that was seen. It is not read from
-// the process's rusage, because what that has as the peak of a child is at least
-// that of its parent at the moment of the fork.
-func watchMemory(pid int) (peak func() int64) {
-	stop, result := make(chan struct{}), make(chan int64)
+// watch looks at a process and its descendants until the answer is asked for: the
+// highest sum of their resident memory that was seen, and the processor time that
+// each program had used when it was last seen. The rusage of the process does not
+// say it: what that has as the peak of a child is at least that of its parent at the
+// moment of the fork, and it does not tell engine and provider apart.
+func watch(pid int) (used func() (peak int64, cpu map[string]time.Duration)) {
+	tree := newProcessTree(pid)
+	var highest int64
+	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
-		tree := processTree{ours: map[int]bool{pid: true}, others: map[int]bool{}}
-		var highest int64
+		defer close(done)
 		tick := time.NewTicker(sampling)
 		defer tick.Stop()
 		for {
@@ -136,21 +148,35 @@ func watchMemory(pid int) (peak func() int64) {
 			select {
 			case <-tick.C:
 			case <-stop:
-				result <- highest
 				return
 			}
 		}
 	}()
-	return func() int64 {
+	return func() (int64, map[string]time.Duration) {
 		close(stop)
-		return <-result
+		<-done
+		return highest, tree.cpu()
 	}
 }
 
 // processTree is a process and its descendants, including those whose parents
 // have ended.
 type processTree struct {
-	ours, others map[int]bool // by process id; others are looked at once
+	ours, others map[int]bool        // by process id; others are looked at once
+	last         map[int]processStat // of ours, when they were last seen
+}
+
+func newProcessTree(pid int) processTree {
+	return processTree{ours: map[int]bool{pid: true}, others: map[int]bool{}, last: map[int]processStat{}}
+}
+
+// cpu is the processor time of each program.
+func (t processTree) cpu() map[string]time.Duration {
+	sum := map[string]time.Duration{}
+	for _, s := range t.last {
+		sum[s.program] += s.cpu
+	}
+	return sum
 }
 
 func (t processTree) memory() int64 {
@@ -185,6 +211,7 @@ func (t processTree) memory() int64 {
 	for pid := range unknown {
 		t.others[pid] = true
 	}
+	maps.Copy(t.last, stats)
 	var sum int64
 	for _, s := range stats {
 		// A child between fork and exec still has its parent's memory, which must
@@ -198,10 +225,16 @@ func (t processTree) memory() int64 {
 }
 
 type processStat struct {
+	program  string // its first 15 characters
 	parent   int
+	cpu      time.Duration
 	resident int64  // bytes
 	stack    string // address of the stack's bottom: no two programs have the same
 }
+
+// clockTick is the unit of processor time in /proc: USER_HZ is 100 on every
+// architecture that Go supports.
+const clockTick = 10 * time.Millisecond
 
 // readStat reads /proc/PID/stat; see proc(5).
 func readStat(pid int) (processStat, bool) {
@@ -210,11 +243,17 @@ func readStat(pid int) (processStat, bool) {
 		return processStat{}, false
 	}
 	// The second field is the program's name in parentheses, with any characters.
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 26 {
+	opening, closing := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
+	fields := strings.Fields(string(data[closing+1:]))
+	if opening < 0 || closing < opening || len(fields) < 26 {
 		return processStat{}, false
 	}
 	parent, err1 := strconv.Atoi(fields[1])
-	pages, err2 := strconv.ParseInt(fields[21], 10, 64)
-	return processStat{parent, pages * int64(os.Getpagesize()), fields[25]}, err1 == nil && err2 == nil
+	user, err2 := strconv.ParseInt(fields[11], 10, 64)
+	system, err3 := strconv.ParseInt(fields[12], 10, 64)
+	pages, err4 := strconv.ParseInt(fields[21], 10, 64)
+	return processStat{
+		program: string(data[opening+1 : closing]), parent: parent, cpu: time.Duration(user+system) * clockTick,
+		resident: pages * int64(os.Getpagesize()), stack: fields[25],
+	}, errors.Join(err1, err2, err3, err4) == nil
 }

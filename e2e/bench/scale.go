@@ -32,6 +32,9 @@ const parallel = 10
 
 var scaleOperations = []string{"up", "preview --refresh", "destroy"}
 
+// recordedUp is the operation up, with the steps of the engine written to [stepTimes].
+const recordedUp = "recorded up"
+
 // measureScale grows a stack.
 func measureScale(ctx context.Context, b *bench) ([]table, error) {
 	self, err := os.Executable()
@@ -74,7 +77,7 @@ func (b *bench) scaleOnce(ctx context.Context, self string, n int, samples map[s
 		if err != nil {
 			return errors.Join(err, a.close())
 		}
-		b.say("%s of %d baselines: %s, %s, %d calls", operation, n, seconds(s.took), megabytes(s.memory), s.calls)
+		b.say("%s of %d baselines: %s, %s, %d calls, processor time %v", operation, n, seconds(s.took), megabytes(s.memory), s.calls, byRole(s.cpu))
 		if operation == "destroy" && a.deleted() < n {
 			return errors.Join(fmt.Errorf("destroy deleted the bucket and the key of %d baselines", a.deleted()), a.close())
 		}
@@ -109,6 +112,8 @@ func runScaleStep(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	}
 	switch operation {
 	case "up":
+		_, err = s.Up(ctx, optup.Parallel(parallel), optup.ProgressStreams(stdout), optup.ErrorProgressStreams(stderr))
+	case recordedUp: // apart from up: the engine sends the states of each resource with its events
 		steps := make(chan events.EngineEvent)
 		var recorded errgroup.Group
 		recorded.Go(func() error { return recordSteps(steps, filepath.Join(dir, stepTimes)) })

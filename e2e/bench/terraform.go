@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"text/template"
 	"time"
 
@@ -46,6 +47,9 @@ type comparison struct {
 	Pulumi    float64 `json:"pulumiSeconds"`
 	Terraform float64 `json:"terraformSeconds"`
 	Target    float64 `json:"target"` // at most this part of Terraform's time
+	// Processor time by program, in seconds; empty where there is no /proc.
+	PulumiCPU    map[string]float64 `json:"pulumiCPU,omitempty"`
+	TerraformCPU map[string]float64 `json:"terraformCPU,omitempty"`
 }
 
 func (c comparison) ratio() float64 { return c.Pulumi / c.Terraform }
@@ -55,6 +59,7 @@ func (c comparison) ratio() float64 { return c.Pulumi / c.Terraform }
 // Terraform or the provider's code is missing, its table says so.
 func measureTerraform(ctx context.Context, b *bench) ([]table, error) {
 	t := table{title: "Beside Terraform", header: []string{"operation", "baselines", "latency", "rounds", "this project", "Terraform", "ratio", "target", ""}}
+	cpu := table{title: "Processor time beside Terraform", header: []string{"operation", "baselines", "latency", "this project", "its program", "its engine", "its provider", "Terraform", "its core", "its provider"}}
 	tf, version, err := b.prepareTerraform(ctx)
 	if err != nil {
 		t.notes = []string{"Not measured: " + err.Error() + "."}
@@ -75,23 +80,70 @@ func measureTerraform(ctx context.Context, b *bench) ([]table, error) {
 			for i := range runs {
 				b.say("%d baselines, %s for each call, round %d of %d", n, seconds(latency), i+1, runs)
 				if err := b.pair(ctx, self, tf, n, latency, ours, theirs); err != nil {
-					return []table{t}, fmt.Errorf("%d baselines: %w", n, err)
+					return []table{t, cpu}, fmt.Errorf("%d baselines: %w", n, err)
 				}
 			}
 			for _, step := range terraformSteps {
+				our, their := median(ours[step.operation]), median(theirs[step.operation])
 				c := comparison{
 					Operation: step.operation, Command: "terraform " + step.command[0], Baselines: n, Latency: latency.Seconds(), Runs: runs,
-					Pulumi: median(ours[step.operation]).took.Seconds(), Terraform: median(theirs[step.operation]).took.Seconds(), Target: step.target,
+					Pulumi: our.took.Seconds(), Terraform: their.took.Seconds(), Target: step.target,
+					PulumiCPU: byRole(our.cpu), TerraformCPU: byRole(their.cpu),
 				}
 				b.data.Terraform = append(b.data.Terraform, c)
 				t.add(c.Operation+" / "+step.command[0], strconv.Itoa(n), seconds(latency), strconv.Itoa(runs), fmt.Sprintf("%.1f s", c.Pulumi), fmt.Sprintf("%.1f s", c.Terraform),
 					fmt.Sprintf("%.2f", c.ratio()), fmt.Sprintf("at most %g", c.Target), met(c.ratio() <= c.Target))
+				cpu.add(append([]string{c.Operation + " / " + step.command[0], strconv.Itoa(n), seconds(latency)}, c.cpuCells()...)...)
 			}
 		}
 	}
 	t.notes = []string{fmt.Sprintf("Medians of the rounds, in turns. Terraform %s with the provider built from the source of the sandbox's provider, and the same resources, "+
 		"whose calls that change something are compared. Both work on %d resources at a time.", version, parallel)}
-	return []table{t}, nil
+	cpu.notes = []string{"User and system time of the same runs, medians. The time of localaws is not in it."}
+	return []table{t, cpu}, nil
+}
+
+// The programs of a run, by what they do.
+const (
+	roleProgram  = "program"
+	roleEngine   = "engine"
+	roleProvider = "provider"
+)
+
+// byRole sums processor time by what the programs do, in seconds. The program that
+// declares the resources runs in this one.
+func byRole(cpu map[string]time.Duration) map[string]float64 {
+	sum := map[string]float64{}
+	for name, t := range cpu {
+		role := roleProgram
+		switch {
+		case strings.HasPrefix(name, "pulumi-resource"), strings.HasPrefix(name, "terraform-"):
+			role = roleProvider
+		case name == "pulumi", name == "terraform":
+			role = roleEngine
+		}
+		sum[role] += t.Seconds()
+	}
+	return sum
+}
+
+// cpuCells are the cells of processor time: the sum of ours and its parts, and the
+// same of Terraform, which has no program beside its core.
+func (c comparison) cpuCells() []string {
+	var cells []string
+	for _, of := range []struct {
+		cpu   map[string]float64
+		roles []string
+	}{{c.PulumiCPU, []string{roleProgram, roleEngine, roleProvider}}, {c.TerraformCPU, []string{roleEngine, roleProvider}}} {
+		sum := 0.0
+		var parts []string
+		for _, role := range of.roles {
+			sum += of.cpu[role]
+			parts = append(parts, fmt.Sprintf("%.1f s", of.cpu[role]))
+		}
+		cells = append(append(cells, fmt.Sprintf("%.1f s", sum)), parts...)
+	}
+	return cells
 }
 
 // pair is one round, in an account each.
@@ -123,7 +175,7 @@ func (b *bench) pair(ctx context.Context, self string, tf []string, n int, laten
 			if err != nil {
 				return errors.Join(err, a.close())
 			}
-			b.say("%s: %s, %d calls", []string{step.operation, "terraform " + step.command[0]}[i], seconds(s.took), s.calls)
+			b.say("%s: %s, %d calls, processor time %v", []string{step.operation, "terraform " + step.command[0]}[i], seconds(s.took), s.calls, byRole(s.cpu))
 			samples[step.operation] = append(samples[step.operation], s)
 			switch step.operation {
 			case "up":
