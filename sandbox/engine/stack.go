@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,18 +12,23 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/blang/semver"
 	"github.com/pulumi/pulumi/sdk/v3"
 	"github.com/pulumi/pulumi/sdk/v3/go/auto"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/apitype"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/diag/colors"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // StackOptions say which stack OpenStack opens.
@@ -51,9 +57,10 @@ type StackOptions struct {
 	Config map[string]string
 	// Program is run in this process. Required.
 	Program pulumi.RunFunc
-	// WithoutResults leaves outputs and summary out of the results of operations, and
-	// makes Outputs and History return nothing. That saves three starts of the CLI
-	// after an up and one after a destroy; what the CLI prints is complete.
+	// WithoutResults leaves outputs and summary out of the results of operations, makes
+	// Outputs and History return nothing, and sends no events of a preview. That saves
+	// three starts of the CLI after an up and one after a destroy, and the engine
+	// sending the states of all resources in a preview; what the CLI prints is complete.
 	WithoutResults bool
 }
 
@@ -210,9 +217,13 @@ func (c command) needless(args []string) (answer string, ok bool) {
 func (c command) Version() semver.Version { return sdk.Version }
 
 // Run runs a CLI command without ever asking its user anything.
-func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdout, stderr []io.Writer, env []string, args ...string) (string, string, int, error) {
+func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdout, stderr []io.Writer, env []string, args ...string) (printed, printedErr string, code int, err error) {
 	if answer, ok := c.needless(args); ok {
 		return answer, "", 0, nil
+	}
+	if rest, address := c.withoutEvents(args); address != "" {
+		args = rest
+		defer func() { err = errors.Join(err, sendSummary(context.WithoutCancel(ctx), address)) }()
 	}
 	var out, errOut bytes.Buffer
 	cmd := exec.CommandContext(ctx, c.program, append([]string{"--non-interactive"}, args...)...)
@@ -241,8 +252,8 @@ func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdou
 		case <-done:
 		}
 	}()
-	err := cmd.Run()
-	code := -1
+	err = cmd.Run()
+	code = -1
 	if cmd.ProcessState != nil {
 		code = cmd.ProcessState.ExitCode()
 	}
@@ -250,4 +261,44 @@ func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdou
 		err = fmt.Errorf("%w: run `go run ./sandbox install`", err)
 	}
 	return out.String(), errOut.String(), code, err
+}
+
+// withoutEvents takes the event log out of the arguments of a preview whose results are
+// not asked for, and returns the address that it was for. The Automation API needs of
+// it only the summary at its end.
+func (c command) withoutEvents(args []string) (rest []string, address string) {
+	const flag = "--event-log"
+	i := slices.Index(args, flag)
+	if !c.withoutResults || i < 0 || i+1 == len(args) || args[0] != "preview" {
+		return args, ""
+	}
+	address, ok := strings.CutPrefix(args[i+1], "tcp://")
+	if !ok {
+		return args, ""
+	}
+	return slices.Delete(slices.Clone(args), i, i+2), address
+}
+
+// sendSummary sends the Automation API's server at address the event that it waits for.
+func sendSummary(ctx context.Context, address string) error {
+	event, err := json.Marshal(apitype.EngineEvent{SummaryEvent: &apitype.SummaryEvent{}})
+	if err != nil {
+		return err
+	}
+	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	stream, err := pulumirpc.NewEventsClient(connection).StreamEvents(ctx)
+	if err == nil {
+		err = stream.Send(&pulumirpc.EventRequest{Event: string(event)})
+	}
+	if err == nil {
+		_, err = stream.CloseAndRecv()
+	}
+	if err != nil {
+		return fmt.Errorf("ending the preview's events: %w", err)
+	}
+	return nil
 }

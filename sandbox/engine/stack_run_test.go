@@ -82,16 +82,17 @@ func TestOpenStack_RunsAProgram(t *testing.T) {
 }
 
 // TestOpenStack_StartsNoNeedlessCommand: without results, each operation starts the
-// CLI once, and only the first one makes the stack before.
+// CLI once, and only the first one makes the stack before. None asks for events.
 func TestOpenStack_StartsNoNeedlessCommand(t *testing.T) {
 	t.Parallel()
 	tools, dir := *realTools(t), t.TempDir()
 	log, wrapper := filepath.Join(dir, "commands"), filepath.Join(dir, "pulumi")
-	script := fmt.Sprintf("#!/bin/sh\necho \"$2\" >> %s\nexec %s \"$@\"\n", ShellQuote(log), ShellQuote(tools.Pulumi))
+	script := fmt.Sprintf("#!/bin/sh\nprintf '%%s ' \"$2\" >> %[1]s\ncase \"$*\" in *--event-log*) printf 'with events ' >> %[1]s;; esac\nexec %[2]s \"$@\"\n", ShellQuote(log), ShellQuote(tools.Pulumi))
 	require.NoError(t, os.WriteFile(wrapper, []byte(script), 0o700))
 	tools.Pulumi = wrapper
 	for _, operation := range []func(auto.Stack) error{
 		func(s auto.Stack) error { _, err := s.Up(t.Context()); return err },
+		func(s auto.Stack) error { _, err := s.Preview(t.Context()); return err },
 		func(s auto.Stack) error { _, err := s.Destroy(t.Context()); return err },
 	} {
 		s, err := OpenStack(t.Context(), StackOptions{
@@ -103,7 +104,7 @@ func TestOpenStack_StartsNoNeedlessCommand(t *testing.T) {
 	}
 	started, err := os.ReadFile(log)
 	require.NoError(t, err)
-	require.Equal(t, "stack\nup\ndestroy\n", string(started))
+	require.Equal(t, "stack up preview destroy ", string(started))
 }
 
 // TestOpenStack_KeepsTheServersFramesOutOfTheState: the engine records the call stack
