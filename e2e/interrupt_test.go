@@ -48,6 +48,8 @@ type interruption struct {
 	child bool
 	// maxRetries is how often the provider tries: its own 25 last for minutes.
 	maxRetries string
+	// fast makes destroy write the state at its end only, as sandbox destroy does.
+	fast bool
 }
 
 // interruptions are the ways, the harmless first.
@@ -134,6 +136,7 @@ func newInterrupted(t *testing.T, of deployment, how interruption) *interrupted 
 	t.Helper()
 	i := &interrupted{of: of, how: how}
 	i.lab = lab.New(t, func(o *localaws.Options) { o.Log, o.TrailDelivery = i.called, -1 })
+	i.lab.FastDestroy = how.fast
 	i.clients = look(t, i.lab)
 	// The engine leaves its process id where it can be found.
 	i.pidFile = filepath.Join(t.TempDir(), "pid")
@@ -277,11 +280,12 @@ type childArgs struct {
 	CAFile     string
 	Tools      engine.Tools
 	MaxRetries string
+	Fast       bool
 }
 
 // runChild runs an operation with the program in another process.
 func (i *interrupted) runChild(ctx context.Context, operation string) (string, error) {
-	args, err := json.Marshal(childArgs{i.of.name, operation, i.lab.Paths.Dir, i.lab.AWS.URL(), i.lab.AWS.CAFile(), *i.lab.Tools, i.how.maxRetries})
+	args, err := json.Marshal(childArgs{i.of.name, operation, i.lab.Paths.Dir, i.lab.AWS.URL(), i.lab.AWS.CAFile(), *i.lab.Tools, i.how.maxRetries, i.how.fast})
 	if err != nil {
 		return "", err
 	}
@@ -313,7 +317,7 @@ func TestInterruptChild(t *testing.T) {
 	}
 	var args childArgs
 	require.NoError(t, json.Unmarshal([]byte(text), &args))
-	l := &lab.Lab{Tools: &args.Tools, Paths: engine.Paths{Dir: args.Dir}}
+	l := &lab.Lab{Tools: &args.Tools, Paths: engine.Paths{Dir: args.Dir}, FastDestroy: args.Fast}
 	root, err := engine.FindRoot(".")
 	require.NoError(t, err)
 	l.Root = root
@@ -701,6 +705,52 @@ func TestInterrupt(t *testing.T) {
 			once(t, u, theStack, interruptionNamed(t, c.how), point{operation: c.up}, point{operation: c.down}, false)
 		})
 	}
+}
+
+// The same with a destroy that writes the state at its end only.
+func TestInterrupt_FastDestroy(t *testing.T) {
+	t.Parallel()
+	u := newUndisturbed(t, theStack)
+	for _, c := range []struct{ how, down string }{
+		{"access denied once", "DeleteBucket"},
+		{"Ctrl-C", "DeleteBucket"},
+		{"program killed", "DeleteObject"},
+		{"provider killed", "DeleteAlias"},
+		{"engine killed", "DeleteBucket"},
+		{"engine killed", "ScheduleKeyDeletion"},
+		{"engine and provider killed", "ResetEbsDefaultKmsKeyId"},
+	} {
+		t.Run(c.how+" at "+c.down, func(t *testing.T) {
+			t.Parallel()
+			how := interruptionNamed(t, c.how)
+			how.fast = true
+			once(t, u, theStack, how, point{operation: "CreateAlias"}, point{operation: c.down}, false)
+		})
+	}
+}
+
+// After a destroy whose engine was killed, an up that is not told to refresh does not
+// take for there what is gone.
+func TestInterrupt_KilledFastDestroyThenUp(t *testing.T) {
+	t.Parallel()
+	u := newUndisturbed(t, theStack)
+	how := interruptionNamed(t, "engine killed")
+	how.fast = true
+	i := newInterrupted(t, theStack, how)
+	i.stack.Up(t)
+	met, out, err := i.run(t, "destroy", point{operation: "ScheduleKeyDeletion"})
+	require.True(t, met, out)
+	require.Error(t, err)
+	i.mu.Lock()
+	i.armed = false
+	i.mu.Unlock()
+	require.NoError(t, i.stack.Cancel(t.Context()))
+	i.stack.Up(t)
+	i.names(t)
+	account, orphans := i.left(t)
+	require.Equal(t, u.up, account)
+	require.Empty(t, orphans)
+	require.True(t, i.stack.Preview(t).Clean())
 }
 
 // The same for an AuditTrail: the names of its trail, workgroup, database and table are

@@ -154,6 +154,7 @@ func (p *place) openStack(cmd *cobra.Command) (auto.Stack, error) {
 		Program:     stack.Deploy,
 		// The engine prints them.
 		WithoutResults: true,
+		FastDestroy:    true,
 	})
 }
 

@@ -105,7 +105,7 @@ func runScaleStep(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	s, err := engine.OpenStack(ctx, engine.StackOptions{
 		Tools: tools, Paths: paths, Env: engine.Env(tools, paths, url, paths.CAFile()), Stack: "scale", Program: baselines(n),
 		ProjectFile: filepath.Join(root, "Pulumi.yaml"), ConfigFile: filepath.Join(root, "Pulumi.sandbox.yaml"),
-		WithoutResults: true,
+		WithoutResults: true, FastDestroy: true, // as the sandbox
 	})
 	if err != nil {
 		return err

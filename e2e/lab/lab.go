@@ -36,6 +36,8 @@ type Lab struct {
 	Tools *engine.Tools
 	Paths engine.Paths
 	Env   engine.Environment
+	// FastDestroy is what stacks are opened with.
+	FastDestroy bool
 }
 
 // tools installs the engine and the provider once in a process; what is in
@@ -77,6 +79,7 @@ func (l *Lab) Stack(t testing.TB, name string, program pulumi.RunFunc, settings 
 		ProjectFile: filepath.Join(l.Root, "Pulumi.yaml"),
 		ConfigFile:  filepath.Join(l.Root, "Pulumi.sandbox.yaml"),
 		Stack:       name, Config: settings, Program: program,
+		FastDestroy: l.FastDestroy,
 	})
 	require.NoError(t, err)
 	return &Stack{Stack: s}

@@ -62,6 +62,10 @@ type StackOptions struct {
 	// three starts of the CLI after an up and one after a destroy, and the engine
 	// sending the states of all resources in a preview; what the CLI prints is complete.
 	WithoutResults bool
+	// FastDestroy makes a destroy write the state once, at its end, and not before and
+	// after each resource, which is most of its time in a large stack. Where the engine
+	// is killed meanwhile, the next operation refreshes.
+	FastDestroy bool
 }
 
 // OpenStack returns the stack, made where it does not exist yet. Once its context
@@ -86,7 +90,10 @@ func OpenStack(ctx context.Context, o StackOptions) (auto.Stack, error) {
 			return auto.Stack{}, fmt.Errorf("making the stack's folder: %w", err)
 		}
 	}
-	cli := command{program: o.Tools.Pulumi, env: o.Env, file: o.Paths.stackFile(project.Name.String(), o.Stack), withoutResults: o.WithoutResults}
+	cli := command{
+		program: o.Tools.Pulumi, env: o.Env, withoutResults: o.WithoutResults, fastDestroy: o.FastDestroy,
+		file: o.Paths.stackFile(project.Name.String(), o.Stack), destroying: filepath.Join(work, "destroying"),
+	}
 	options := []auto.LocalWorkspaceOption{
 		auto.WorkDir(work),
 		auto.Project(*project),
@@ -187,7 +194,9 @@ type command struct {
 	program        string
 	env            Environment
 	file           string // the stack's state
+	destroying     string // written when a fast destroy begins
 	withoutResults bool
+	fastDestroy    bool
 }
 
 // exists reports whether the stack is certain to exist.
@@ -221,6 +230,11 @@ func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdou
 	if answer, ok := c.needless(args); ok {
 		return answer, "", 0, nil
 	}
+	args, variables, err := c.recoverable(args)
+	if err != nil {
+		return "", "", -1, err
+	}
+	env = append(env, variables...)
 	if rest, address := c.withoutEvents(args); address != "" {
 		args = rest
 		defer func() { err = errors.Join(err, sendSummary(context.WithoutCancel(ctx), address)) }()
@@ -261,6 +275,28 @@ func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdou
 		err = fmt.Errorf("%w: run `go run ./sandbox install`", err)
 	}
 	return out.String(), errOut.String(), code, err
+}
+
+// recoverable returns the arguments of an operation and variables for it. Where the
+// engine was killed during a fast destroy, the state has resources that are gone, and is
+// older than the file that the destroy began with: then all operations refresh, until
+// one of them has written the state.
+func (c command) recoverable(args []string) ([]string, []string, error) {
+	if !slices.Contains([]string{"up", "preview", "destroy"}, args[0]) {
+		return args, nil, nil
+	}
+	if began, err := os.Stat(c.destroying); err == nil && !slices.Contains(args, "--refresh") {
+		if state, err := os.Stat(c.file); err == nil && !state.ModTime().After(began.ModTime()) {
+			args = append(slices.Clone(args), "--refresh")
+		}
+	}
+	if !c.fastDestroy || args[0] != "destroy" || slices.Contains(args, "--preview-only") {
+		return args, nil, nil
+	}
+	if err := os.WriteFile(c.destroying, []byte("a destroy began when this was written\n"), 0o600); err != nil {
+		return nil, nil, fmt.Errorf("recording that a destroy begins: %w", err)
+	}
+	return args, []string{"PULUMI_SKIP_CHECKPOINTS=true"}, nil
 }
 
 // withoutEvents takes the event log out of the arguments of a preview whose results are
