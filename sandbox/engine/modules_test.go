@@ -35,7 +35,10 @@ func TestModules_ShareVersions(t *testing.T) {
 		}
 		return v
 	}
-	root, engine := read("../.."), read("../pulumi")
+	root, engine, provider := read("../.."), read("../pulumi"), read("../provider")
+	for _, m := range []pinnedModule{bridge, ec2Client, glueClient} {
+		require.Equal(t, m.path()+"@"+provider[m.path()], m.version, "the cut copy is not of the version in sandbox/provider/go.mod")
+	}
 	for module, version := range root {
 		require.Equal(t, version, cmp.Or(engine[module], version), "%s in go.mod and in sandbox/pulumi/go.mod", module)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,13 +26,6 @@ const (
 	providerVersion = "v6.83.0"  // as the pulumi-aws SDK asks for
 
 	engineBuildPackage = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
-
-	// The fork of the Terraform AWS provider that is published for import. It is
-	// not in the checksum database, so its sum is pinned here.
-	upstreamFork    = "github.com/upbound/terraform-provider-aws"
-	upstreamVersion = "v0.0.0-20250210124112-ca3a4c5ba291"
-	upstreamSum     = "h1:Q8atmog81+eoPwwU+0ZI6MDaXDuBpWS+wvXvUtNdthA="
-	upstreamRelease = "5.82" // the release that upstreamVersion precedes, from its CHANGELOG.md
 )
 
 func engineArtifact(root string, net *network) (artifact, error) {
@@ -59,7 +51,7 @@ func engineArtifact(root string, net *network) (artifact, error) {
 
 func providerArtifact(root string, net *network) (artifact, error) {
 	module := filepath.Join(root, "sandbox", "provider")
-	kept := fmt.Sprint(providerVersion, upstreamSum, keptServices, keptLibraries, keptClients)
+	kept := fmt.Sprint(providerVersion, upstreamFork, bridge, ec2Client, glueClient, keptServices)
 	key, err := hashModule(module, kept)
 	var count buildCount
 	return artifact{
@@ -72,7 +64,7 @@ func providerArtifact(root string, net *network) (artifact, error) {
 			{name: "download", verb: "downloading the official plugin " + providerVersion, get: func(ctx context.Context, dst string) error {
 				return net.downloadProvider(ctx, filepath.Join(Dir(root), "bin", "pulumi"), dst)
 			}},
-			{name: "modules", verb: "building it from Go modules, over Terraform AWS " + upstreamRelease + " (about 3 minutes the first time)", get: func(ctx context.Context, dst string) error {
+			{name: "modules", verb: "building it from Go modules, over Terraform AWS " + upstreamRelease + " (a minute or two the first time)", get: func(ctx context.Context, dst string) error {
 				if err := fetchUpstream(ctx, root, filepath.Dir(dst)); err != nil {
 					return err
 				}
@@ -156,42 +148,6 @@ func checkCLI(ctx context.Context, program string) error {
 		return fmt.Errorf("%s is v%s, not %s or newer", program, version, engineVersion)
 	}
 	return nil
-}
-
-// fetchUpstream puts the cut copy of the Terraform AWS provider's module where
-// sandbox/provider/go.mod replaces it: in .sandbox/upstream.
-func fetchUpstream(ctx context.Context, root, tmp string) error {
-	source, err := downloadUpstream(ctx, tmp)
-	if err != nil {
-		return err
-	}
-	cut := filepath.Join(tmp, "upstream")
-	if err := Trim(source, cut); err != nil {
-		return err
-	}
-	dst := filepath.Join(Dir(root), "upstream")
-	if err := os.RemoveAll(dst); err != nil {
-		return err
-	}
-	return os.Rename(cut, dst)
-}
-
-// downloadUpstream returns the folder of the Terraform AWS provider's module in the
-// module cache. tmp is a folder outside any module, so that no go.mod or go.sum is
-// changed.
-func downloadUpstream(ctx context.Context, tmp string) (string, error) {
-	out, err := runGo(ctx, tmp, []string{"GONOSUMDB=" + upstreamFork}, nil, "mod", "download", "-json", upstreamFork+"@"+upstreamVersion)
-	if err != nil {
-		return "", err
-	}
-	var module struct{ Dir, Sum string }
-	if err := json.Unmarshal(out, &module); err != nil {
-		return "", fmt.Errorf("reading what go mod download said: %w", err)
-	}
-	if module.Sum != upstreamSum {
-		return "", fmt.Errorf("%s@%s has the checksum %s, not %s: the module proxy served something else", upstreamFork, upstreamVersion, module.Sum, upstreamSum)
-	}
-	return module.Dir, nil
 }
 
 // runGo runs the go command and returns what it printed. What it prints to stderr

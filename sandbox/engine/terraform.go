@@ -13,11 +13,11 @@ import (
 // module and with the same dependencies as the sandbox's Pulumi provider. It needs
 // what [Install] makes where the Pulumi provider cannot be downloaded.
 func BuildTerraformProvider(ctx context.Context, root, dst string) error {
-	upstream := filepath.Join(Dir(root), "upstream")
+	upstream := filepath.Join(Dir(root), "upstream", "terraform")
 	if _, err := os.Stat(upstream); err != nil {
 		return errors.New("the provider's source is not here, because the Pulumi provider was downloaded and not built")
 	}
-	module, err := downloadUpstream(ctx, filepath.Dir(dst))
+	module, err := downloadModule(ctx, filepath.Dir(dst), upstreamFork)
 	if err != nil {
 		return err
 	}

@@ -16,27 +16,17 @@ import (
 	"strings"
 )
 
-// The Terraform AWS provider compiles some 240 services, which takes over 25
-// minutes on two cores. These lists say what Trim leaves of it.
-var (
-	// keptServices are registered with the provider: they hold the resources
-	// and data sources in sandbox/provider/resources.go.
-	keptServices = []string{"athena", "cloudtrail", "ec2", "glue", "iam", "kms", "meta", "s3", "sts"}
-
-	// keptLibraries are imported by kept services and not registered.
-	keptLibraries = []string{"organizations"}
-
-	// keptClients are the AWS SDK packages that kept code asks the connection
-	// (internal/conns) for.
-	keptClients = []string{
-		"athena", "cloudformation", "cloudtrail", "ec2", "elasticloadbalancingv2", "glue", "iam", "kms", "organizations", "s3", "sts",
-	}
-)
+// keptServices is what the sandbox registers of the Terraform AWS provider's some 240
+// services, which take over 25 minutes to compile on two cores: the services of the
+// resources and data sources in sandbox/provider/resources.go. Kept code asks the
+// connection (internal/conns) for no other clients.
+var keptServices = []string{"athena", "cloudtrail", "ec2", "glue", "iam", "kms", "meta", "s3", "sts"}
 
 const (
 	upstreamModule  = "github.com/hashicorp/terraform-provider-aws"
 	servicesDir     = "internal/service"
 	servicesGenFile = "internal/provider/service_packages_gen.go"
+	serviceGenFile  = "service_package_gen.go" // in the folder of each service
 	clientsGenFile  = "internal/conns/awsclient_gen.go"
 )
 
@@ -49,14 +39,13 @@ var trimmedRoots = []string{"go.mod", "LICENSE", "internal", "names", "version",
 type Cut struct {
 	Services, Libraries, Clients []string
 
+	// Types are the resources and data sources that stay of a service that has one
+	// of them. Of the other services, and if Types is empty, all stay.
+	Types []string
+
 	// Test reports whether a test file stays, by its path in the module. With it, so do
 	// the acceptance tests' helpers and data. Without, no test stays.
 	Test func(rel string) bool
-}
-
-// Trim is [Cut.Trim] with the services that the sandbox uses.
-func Trim(src, dst string) error {
-	return Cut{Services: keptServices, Libraries: keptLibraries, Clients: keptClients}.Trim(src, dst)
 }
 
 // Trim copies the Terraform AWS provider's module from src to dst, which must
@@ -77,7 +66,26 @@ func (c Cut) Trim(src, dst string) error {
 	if err := rewrite(filepath.Join(dst, servicesGenFile), c.cutServices); err != nil {
 		return err
 	}
-	return rewrite(filepath.Join(dst, clientsGenFile), c.cutClients)
+	if err := rewrite(filepath.Join(dst, clientsGenFile), c.cutClients); err != nil {
+		return err
+	}
+	if len(c.Types) == 0 {
+		return nil
+	}
+	for _, service := range c.Services {
+		dir := filepath.Join(dst, servicesDir, service)
+		if err := rewrite(filepath.Join(dir, serviceGenFile), c.cutTypes); err != nil {
+			return err
+		}
+		used, err := mentionedBy(dst, upstreamModule+"/"+servicesDir+"/"+service)
+		if err != nil {
+			return err
+		}
+		if err := cutUnused(dir, used); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // copyKept copies one file or folder, without the tests and the services that are
@@ -98,6 +106,9 @@ func (c Cut) copyKept(src, dst, root string) error {
 			return os.MkdirAll(filepath.Join(dst, rel), 0o755)
 		}
 		if strings.HasSuffix(rel, "_test.go") && (c.Test == nil || !c.Test(filepath.ToSlash(rel))) {
+			return nil
+		}
+		if d.Name() == "sweep.go" && c.Test == nil { // cleans up after acceptance tests
 			return nil
 		}
 		data, err := os.ReadFile(name)
@@ -123,8 +134,7 @@ func (c Cut) dropDir(rel string) bool {
 		!slices.Contains(c.Services, path.Base(rel)) && !slices.Contains(c.Libraries, path.Base(rel))
 }
 
-// rewrite parses a Go file, lets cut change it and writes it back. A cut that
-// leaves the file as it was is an error.
+// rewrite parses a Go file, lets cut change it and writes it back.
 func rewrite(file string, cut func(*ast.File) error) error {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, file, nil, parser.SkipObjectResolution)
@@ -134,6 +144,10 @@ func rewrite(file string, cut func(*ast.File) error) error {
 	if err := cut(f); err != nil {
 		return fmt.Errorf("cutting %s: %w", file, err)
 	}
+	return printFile(file, fset, f)
+}
+
+func printFile(file string, fset *token.FileSet, f *ast.File) error {
 	var buf bytes.Buffer
 	if err := format.Node(&buf, fset, f); err != nil {
 		return fmt.Errorf("printing %s: %w", file, err)
@@ -177,6 +191,36 @@ func (c Cut) cutClients(f *ast.File) error {
 	return nil
 }
 
+// cutTypes keeps, in a service's lists of resources and data sources, those in c.Types.
+func (c Cut) cutTypes(f *ast.File) error {
+	isKept := func(entry ast.Expr) bool {
+		found := false
+		ast.Inspect(entry, func(n ast.Node) bool {
+			literal, ok := n.(*ast.BasicLit)
+			found = found || ok && slices.Contains(c.Types, strings.Trim(literal.Value, `"`))
+			return !found
+		})
+		return found
+	}
+	var lists []*ast.CompositeLit
+	ast.Inspect(f, func(n ast.Node) bool {
+		if list, ok := n.(*ast.CompositeLit); ok {
+			if _, ok := list.Type.(*ast.ArrayType); ok {
+				lists = append(lists, list)
+			}
+		}
+		return true
+	})
+	// A service of the plugin framework alone does not name its types here.
+	if !slices.ContainsFunc(lists, func(l *ast.CompositeLit) bool { return slices.ContainsFunc(l.Elts, isKept) }) {
+		return nil
+	}
+	for _, l := range lists {
+		l.Elts = slices.DeleteFunc(l.Elts, func(e ast.Expr) bool { return !isKept(e) })
+	}
+	return nil
+}
+
 // cutImports drops the imports below prefix that are not kept, and returns the
 // names by which the file calls them.
 func cutImports(f *ast.File, prefix string, kept []string) map[string]bool {
@@ -191,8 +235,7 @@ func cutImports(f *ast.File, prefix string, kept []string) map[string]bool {
 			if !ok {
 				return false
 			}
-			importPath := strings.Trim(spec.Path.Value, `"`)
-			pkg, ok := strings.CutPrefix(importPath, prefix)
+			pkg, ok := strings.CutPrefix(importPath(spec), prefix)
 			if !ok || slices.Contains(kept, pkg) {
 				return false
 			}

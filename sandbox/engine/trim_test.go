@@ -1,9 +1,10 @@
 package engine
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,6 +47,41 @@ func (c *AWSClient) AccountClient(ctx context.Context) *account_sdkv2.Client { r
 func (c *AWSClient) KMSClient(ctx context.Context) *kms_sdkv2.Client { return nil }
 `
 
+const kmsGen = `package kms
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-provider-aws/internal/conns"
+	"github.com/hashicorp/terraform-provider-aws/internal/types"
+	"github.com/hashicorp/terraform-provider-aws/names"
+)
+
+type servicePackage struct{}
+
+func (p *servicePackage) FrameworkResources(ctx context.Context) []*types.ServicePackageFrameworkResource {
+	return []*types.ServicePackageFrameworkResource{{Factory: newAliasResource, Name: "Alias"}}
+}
+
+func (p *servicePackage) SDKResources(ctx context.Context) []*types.ServicePackageSDKResource {
+	return []*types.ServicePackageSDKResource{
+		{
+			Factory:  resourceGrant,
+			TypeName: "aws_kms_grant",
+		},
+		{
+			Factory:  resourceKey,
+			TypeName: "aws_kms_key",
+			Tags: &types.ServicePackageResourceTags{
+				IdentifierAttribute: names.AttrID,
+			},
+		},
+	}
+}
+
+func ServicePackage(ctx context.Context) conns.ServicePackage { return &servicePackage{} }
+`
+
 // upstreamModuleFiles is a module laid out as the provider's is, in small.
 func upstreamModuleFiles() map[string]string {
 	files := map[string]string{
@@ -64,11 +100,22 @@ func upstreamModuleFiles() map[string]string {
 		servicesGenFile:                        servicesGen,
 		clientsGenFile:                         clientsGen,
 	}
-	for _, service := range slices.Concat(keptServices, keptLibraries) {
+	for _, service := range keptServices {
 		files["internal/service/"+service+"/x.go"] = "package " + service
+		files["internal/service/"+service+"/"+serviceGenFile] = "package " + service
 	}
+	maps.Copy(files, map[string]string{
+		"internal/service/kms/" + serviceGenFile: kmsGen,
+		"internal/service/kms/key.go":            "package kms\n\nfunc resourceKey() { helpKey() }",
+		"internal/service/kms/help.go":           "package kms\n\nfunc helpKey() {}\n\nfunc helpGrant() {}",
+		"internal/service/kms/grant.go":          "package kms\n\nfunc resourceGrant() { helpGrant() }",
+		"internal/service/kms/sweep.go":          "package kms\n\nfunc RegisterSweepers() {}",
+	})
 	return files
 }
+
+// sandboxCut is the sandbox's cut, with one resource.
+var sandboxCut = Cut{Services: keptServices, Clients: keptServices, Types: []string{"aws_kms_key"}}
 
 func writeTree(t *testing.T, files map[string]string) string {
 	t.Helper()
@@ -84,20 +131,22 @@ func writeTree(t *testing.T, files map[string]string) string {
 func TestTrim_KeepsWhatTheSandboxUses(t *testing.T) {
 	t.Parallel()
 	dst := filepath.Join(t.TempDir(), "cut")
-	require.NoError(t, Trim(writeTree(t, upstreamModuleFiles()), dst))
+	require.NoError(t, sandboxCut.Trim(writeTree(t, upstreamModuleFiles()), dst))
 	for name, kept := range map[string]bool{
-		"go.mod":                              true,
-		"LICENSE":                             true,
-		"names/data/names_data.hcl":           true,
-		"internal/conns/conns.go":             true,
-		"internal/service/kms/x.go":           true,
-		"internal/service/organizations/x.go": true,
-		"main.go":                             false,
-		"website":                             false,
-		"internal/acctest":                    false,
-		"internal/conns/conns_test.go":        false,
-		"internal/service/account":            false,
-		"internal/service/kms/testdata":       false,
+		"go.mod":                        true,
+		"LICENSE":                       true,
+		"names/data/names_data.hcl":     true,
+		"internal/conns/conns.go":       true,
+		"internal/service/kms/key.go":   true,
+		"internal/service/kms/help.go":  true,
+		"internal/service/kms/grant.go": false,
+		"internal/service/kms/sweep.go": false,
+		"main.go":                       false,
+		"website":                       false,
+		"internal/acctest":              false,
+		"internal/conns/conns_test.go":  false,
+		"internal/service/account":      false,
+		"internal/service/kms/testdata": false,
 	} {
 		_, err := os.Stat(filepath.Join(dst, filepath.FromSlash(name)))
 		require.Equal(t, kept, err == nil, name)
@@ -114,6 +163,8 @@ func TestCut_KeepsTheTestsThatItNames(t *testing.T) {
 	for name, kept := range map[string]bool{
 		"internal/service/kms/key_test.go":     true,
 		"internal/service/kms/testdata/key.tf": true,
+		"internal/service/kms/grant.go":        true,
+		"internal/service/kms/sweep.go":        true,
 		"internal/acctest/acctest.go":          true,
 		"internal/conns/conns_test.go":         false,
 		"internal/service/s3":                  false,
@@ -126,7 +177,7 @@ func TestCut_KeepsTheTestsThatItNames(t *testing.T) {
 func TestTrim_CutsTheGeneratedFiles(t *testing.T) {
 	t.Parallel()
 	dst := filepath.Join(t.TempDir(), "cut")
-	require.NoError(t, Trim(writeTree(t, upstreamModuleFiles()), dst))
+	require.NoError(t, sandboxCut.Trim(writeTree(t, upstreamModuleFiles()), dst))
 
 	services, err := os.ReadFile(filepath.Join(dst, servicesGenFile))
 	require.NoError(t, err)
@@ -140,6 +191,15 @@ func TestTrim_CutsTheGeneratedFiles(t *testing.T) {
 	require.NotContains(t, string(clients), "account")
 	require.NotContains(t, string(clients), "acm", "an import without a name of its own")
 	require.Contains(t, string(clients), "KMSClient(ctx context.Context) *kms_sdkv2.Client")
+
+	kms, err := os.ReadFile(filepath.Join(dst, "internal", "service", "kms", serviceGenFile))
+	require.NoError(t, err)
+	require.Contains(t, string(kms), "resourceKey")
+	require.NotContains(t, string(kms), "resourceGrant")
+	require.NotContains(t, string(kms), "newAliasResource", "its type is not one of those that stay")
+	help, err := os.ReadFile(filepath.Join(dst, "internal", "service", "kms", "help.go"))
+	require.NoError(t, err)
+	require.Equal(t, "package kms\n\nfunc helpKey() {}\n", string(help))
 }
 
 func TestTrim_RefusesAnotherLayout(t *testing.T) {
@@ -150,8 +210,7 @@ func TestTrim_RefusesAnotherLayout(t *testing.T) {
 	}{
 		"a service is gone": {
 			func(files map[string]string) {
-				delete(files, "internal/service/kms/x.go")
-				delete(files, "internal/service/kms/testdata/key.tf")
+				maps.DeleteFunc(files, func(name, _ string) bool { return strings.HasPrefix(name, "internal/service/kms/") })
 			},
 			`has no service "kms"`,
 		},
@@ -191,7 +250,7 @@ func init() { register(account.ServicePackage) }
 			t.Parallel()
 			files := upstreamModuleFiles()
 			c.change(files)
-			err := Trim(writeTree(t, files), filepath.Join(t.TempDir(), "cut"))
+			err := sandboxCut.Trim(writeTree(t, files), filepath.Join(t.TempDir(), "cut"))
 			require.ErrorContains(t, err, c.want)
 		})
 	}

@@ -1,6 +1,6 @@
-// The module that the sandbox builds its AWS provider from. It stands beside a copy
-// of the Terraform AWS provider, cut down to a few services, that
-// `go run ./sandbox install` makes in .sandbox/upstream.
+// The module that the sandbox builds its AWS provider from. In place of the Terraform AWS
+// provider, the Pulumi bridge and two clients of the AWS SDK it uses copies of them, cut down to
+// what the sandbox's resources need, that `go run ./sandbox install` makes in .sandbox/upstream.
 module github.com/securethecloud/kms-baseline/sandbox/provider
 
 go 1.25.11
@@ -264,10 +264,14 @@ require (
 	lukechampine.com/frand v1.5.1 // indirect
 )
 
-// As the bridge and the Terraform AWS provider have them in their own go.mod.
+// The cut copies. The others are as the bridge and the Terraform AWS provider have them
+// in their own go.mod.
 replace (
+	github.com/aws/aws-sdk-go-v2/service/ec2 => ../../.sandbox/upstream/ec2
+	github.com/aws/aws-sdk-go-v2/service/glue => ../../.sandbox/upstream/glue
 	github.com/hashicorp/terraform-plugin-log => github.com/gdavison/terraform-plugin-log v0.0.0-20230928191232-6c653d8ef8fb
 	github.com/hashicorp/terraform-plugin-sdk/v2 => github.com/pulumi/terraform-plugin-sdk/v2 v2.0.0-20240520223432-0c0bf0d65f10
-	github.com/hashicorp/terraform-provider-aws => ../../.sandbox/upstream
+	github.com/hashicorp/terraform-provider-aws => ../../.sandbox/upstream/terraform
 	github.com/hashicorp/vault => github.com/hashicorp/vault v1.2.0
+	github.com/pulumi/pulumi-terraform-bridge/v3 => ../../.sandbox/upstream/bridge
 )
