@@ -86,9 +86,9 @@ func noSuchAlias(err error) bool {
 // checkTaken says why no key is made while the alias names this one.
 func checkTaken(h *pulumi.ResourceHookArgs, name, alias string, key kms.LookupKeyResult, taken func(kms.LookupKeyResult) bool) error {
 	if pendingDeletion(key) {
-		return wrong("AliasName", "%s names %s, which is waiting to be deleted on %s: a key in its place could not read what it has encrypted. "+
-			"Rescue it with %s; or, if it is to go, free the name with `aws kms delete-alias --alias-name %s`",
-			alias, key.Arn, key.DeletionDate, rescue(key), alias)
+		return wrong("AliasName", "%s names %s, which is %s: a key in its place could not read what it has encrypted. "+
+			"Cancel the deletion with %s; or, if it is to go, free the name with `aws kms delete-alias --alias-name %s`",
+			alias, key.Arn, deletion(key), cancelDeletion(key), alias)
 	}
 	if !taken(key) {
 		return nil

@@ -61,9 +61,9 @@ func TestCheckTaken(t *testing.T) {
 		}},
 		"a key that is disabled": {key: kms.LookupKeyResult{Arn: ownKey, KeyState: "Disabled"}, taken: always, want: []string{"already"}},
 		"a key that is to be deleted": {key: kms.LookupKeyResult{Arn: ownKey, KeyState: "PendingDeletion", DeletionDate: "2030-01-02T03:04:05Z"}, taken: never, want: []string{
-			"waiting to be deleted on 2030-01-02T03:04:05Z", "aws kms cancel-key-deletion --key-id " + ownKey, "aws kms delete-alias --alias-name alias/app",
+			"pending deletion until 2030-01-02T03:04:05Z", "aws kms cancel-key-deletion --key-id " + ownKey, "aws kms delete-alias --alias-name alias/app",
 		}},
-		"a primary that is to be deleted": {key: kms.LookupKeyResult{Arn: ownKey, KeyState: "PendingReplicaDeletion"}, taken: never, want: []string{"waiting to be deleted"}},
+		"a primary that is to be deleted": {key: kms.LookupKeyResult{Arn: ownKey, KeyState: "PendingReplicaDeletion"}, taken: never, want: []string{"pending deletion"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

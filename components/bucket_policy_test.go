@@ -33,8 +33,7 @@ func TestBucketPolicy_Document(t *testing.T) {
 	}
 }
 
-// TestBucketPolicy_Requests asks the policy what IAM would: may this request
-// pass?
+// TestBucketPolicy_Requests evaluates requests against the policy, as IAM does.
 func TestBucketPolicy_Requests(t *testing.T) {
 	t.Parallel()
 	put := func(context map[string]string) map[string]string {
@@ -101,7 +100,7 @@ func deniedBy(t *testing.T, document, action, resource string, context map[strin
 	}
 	require.NoError(t, json.Unmarshal([]byte(document), &d))
 	for _, s := range d.Statement {
-		require.Equal(t, "Deny", s.Effect, "a bucket policy of ours opens nothing")
+		require.Equal(t, "Deny", s.Effect, "the bucket policy allows nothing")
 		require.Equal(t, "*", s.Principal)
 		holds := true
 		for operator, keys := range s.Condition {

@@ -48,7 +48,7 @@ type CustomerKeyArgs struct {
 	// "_" and "-", not beginning with "alias/aws/". The default is "alias/" and
 	// the component's name. Before a key is made, and at preview, AWS is asked
 	// whether the alias names one already: then none is made, above all not
-	// beside one that is waiting to be deleted.
+	// beside one that is pending deletion.
 	// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html
 	AliasName string `pulumi:"aliasName,optional"`
 	// AdditionalAliases are further names of the key, with the rules of AliasName. The
@@ -419,7 +419,16 @@ func pendingDeletion(k kms.LookupKeyResult) bool {
 	return k.KeyState == "PendingDeletion" || k.KeyState == "PendingReplicaDeletion"
 }
 
-// rescue is the commands that save such a key.
-func rescue(k kms.LookupKeyResult) string {
+// deletion is the state of such a key. A primary key that waits for the deletion of its
+// replicas has no date yet.
+func deletion(k kms.LookupKeyResult) string {
+	if k.DeletionDate == "" {
+		return "pending deletion"
+	}
+	return "pending deletion until " + k.DeletionDate
+}
+
+// cancelDeletion is the commands that make such a key usable again.
+func cancelDeletion(k kms.LookupKeyResult) string {
 	return fmt.Sprintf("`aws kms cancel-key-deletion --key-id %s` and `aws kms enable-key --key-id %s`", k.Arn, k.Arn)
 }

@@ -83,7 +83,7 @@ func checkExistingKey(k kms.LookupKeyResult) error {
 	case k.KeyUsage != "ENCRYPT_DECRYPT":
 		return wrong(existingKeyArn, "%s is for %s; S3 and EBS need a key for ENCRYPT_DECRYPT", k.Arn, k.KeyUsage)
 	case pendingDeletion(k):
-		return wrong(existingKeyArn, "%s is waiting to be deleted on %s: choose another, or rescue it with %s", k.Arn, k.DeletionDate, rescue(k))
+		return wrong(existingKeyArn, "%s is %s: choose another, or cancel the deletion with %s", k.Arn, deletion(k), cancelDeletion(k))
 	case k.KeyManager != "CUSTOMER":
 		return wrong(existingKeyArn, "%s is managed by AWS; this baseline is for a key of your own", k.Arn)
 	case k.KeyState == "Disabled":

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestLookupCustomerKey(t *testing.T) {
+func TestLookupCustomerKey_CreatesNothing(t *testing.T) {
 	t.Parallel()
 	m := newMock()
 	m.addKey(ownKey, nil)
@@ -23,15 +23,15 @@ func TestLookupCustomerKey(t *testing.T) {
 	require.Len(t, m.urns, 1, "nothing but the component: the key has another owner")
 }
 
-func TestLookupCustomerKey_ThatCannotServe(t *testing.T) {
+func TestLookupCustomerKey_RefusesUnusableKeys(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change map[string]any
 		want   []string
 	}{
 		"disabled":                         {map[string]any{"keyState": "Disabled", "enabled": false}, []string{"is disabled", "aws kms enable-key --key-id " + ownKey}},
-		"pending deletion":                 {map[string]any{"keyState": "PendingDeletion", "deletionDate": "2030-01-02T03:04:05Z"}, []string{"waiting to be deleted on 2030-01-02T03:04:05Z", "cancel-key-deletion"}},
-		"primary that is pending deletion": {map[string]any{"keyState": "PendingReplicaDeletion"}, []string{"waiting to be deleted", "cancel-key-deletion"}},
+		"pending deletion":                 {map[string]any{"keyState": "PendingDeletion", "deletionDate": "2030-01-02T03:04:05Z"}, []string{"pending deletion until 2030-01-02T03:04:05Z", "cancel-key-deletion"}},
+		"primary that is pending deletion": {map[string]any{"keyState": "PendingReplicaDeletion"}, []string{"pending deletion", "cancel-key-deletion"}},
 		"without material":                 {map[string]any{"keyState": "PendingImport"}, []string{"in state PendingImport and cannot encrypt"}},
 		"asymmetric":                       {map[string]any{"keySpec": "RSA_2048"}, []string{"of spec RSA_2048", "SYMMETRIC_DEFAULT"}},
 		"other usage":                      {map[string]any{"keyUsage": "GENERATE_VERIFY_MAC"}, []string{"for GENERATE_VERIFY_MAC", "ENCRYPT_DECRYPT"}},
@@ -58,7 +58,7 @@ func TestLookupCustomerKey_ThatCannotServe(t *testing.T) {
 	}
 }
 
-func TestLookupCustomerKey_ThatIsNotThere(t *testing.T) {
+func TestLookupCustomerKey_RefusesMissingKey(t *testing.T) {
 	t.Parallel()
 	m := newMock()
 	m.preview = true
@@ -68,7 +68,7 @@ func TestLookupCustomerKey_ThatIsNotThere(t *testing.T) {
 	}), "ExistingKey.KeyArn: "+ownKey+" cannot be used: KMS does not show it in the provider's Region (is the key in us-east-1")
 }
 
-func TestLookupEncryptedBucket(t *testing.T) {
+func TestLookupEncryptedBucket_CreatesNothing(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ key, want string }{"without a key": {"", ""}, "with its key": {ownKey, ownKey}} {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestLookupEncryptedBucket(t *testing.T) {
 	}
 }
 
-func TestLookupEncryptedBucket_ThatIsNotThere(t *testing.T) {
+func TestLookupEncryptedBucket_RefusesMissingBucket(t *testing.T) {
 	t.Parallel()
 	m := newMock()
 	m.preview = true
@@ -102,7 +102,7 @@ func TestLookupEncryptedBucket_ThatIsNotThere(t *testing.T) {
 	}), "ExistingBucket.BucketName: bucket theirs cannot be used")
 }
 
-func TestLookupEBSDefaultEncryption(t *testing.T) {
+func TestLookupEBSDefaultEncryption_ChecksTheSettings(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name string
@@ -142,7 +142,7 @@ func TestLookupEBSDefaultEncryption(t *testing.T) {
 	}
 }
 
-func TestLookup_Refuses(t *testing.T) {
+func TestLookup_RefusesInvalidArguments(t *testing.T) {
 	t.Parallel()
 	key := func(in pulumi.StringInput) func(*pulumi.Context) error {
 		return func(ctx *pulumi.Context) error {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestIAMPolicies(t *testing.T) {
+func TestIAMPolicies_AreTheGoldenFiles(t *testing.T) {
 	t.Parallel()
 	require.NoError(t, newMock().run(func(ctx *pulumi.Context) error {
 		key, err := NewCustomerKey(ctx, "app", nil)

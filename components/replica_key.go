@@ -83,7 +83,7 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	if args == nil {
 		args = &ReplicaKeyArgs{}
 	}
-	// A replica is governed as any other key is.
+	// A replica has the same checks, policy and aliases as any other key.
 	key := &CustomerKeyArgs{
 		AliasName: args.AliasName, AdditionalAliases: args.AdditionalAliases, Description: args.Description, DeletionWindowInDays: args.DeletionWindowInDays,
 		Administrators: args.Administrators, ServiceUsers: args.ServiceUsers, DirectUsers: args.DirectUsers, Accounts: args.Accounts, Services: args.Services,
@@ -109,7 +109,7 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 		description = "replica key of " + name
 	}
 	free, err := aliasIsFree(ctx, c, name, key.aliases(name), func(kms.LookupKeyResult) bool {
-		return false // where it is another replica's, it may be ours that is being replaced
+		return false // a replica that has the alias may be this one, which is being replaced
 	})
 	if err != nil {
 		return nil, err

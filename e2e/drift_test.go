@@ -415,7 +415,7 @@ func TestDrift_KeyScheduledForDeletion(t *testing.T) {
 	var out bytes.Buffer
 	_, err := d.stack.Stack.Preview(t.Context(), optpreview.Refresh(), optpreview.ProgressStreams(&out), optpreview.ErrorProgressStreams(&out))
 	require.Error(t, err)
-	rescue := rescues(t, out.String(), "waiting to be deleted", `aws kms cancel-key-deletion --key-id \S+`, `aws kms enable-key --key-id \S+`)
+	rescue := rescues(t, out.String(), "pending deletion", `aws kms cancel-key-deletion --key-id \S+`, `aws kms enable-key --key-id \S+`)
 	require.Contains(t, d.failing(t), "key.deletion")
 
 	d.change(t, rescue...)
@@ -428,7 +428,7 @@ func TestDrift_KeyScheduledForDeletion(t *testing.T) {
 	d.change(t, `aws kms schedule-key-deletion --key-id $KEY --pending-window-in-days 7`)
 	said, err := d.stack.TryUp(t.Context(), optup.Refresh())
 	require.Error(t, err)
-	d.change(t, rescues(t, said, "waiting to be deleted", `aws kms cancel-key-deletion --key-id \S+`, `aws kms enable-key --key-id \S+`)...)
+	d.change(t, rescues(t, said, "pending deletion", `aws kms cancel-key-deletion --key-id \S+`, `aws kms enable-key --key-id \S+`)...)
 	said, err = d.stack.TryUp(t.Context(), optup.Refresh())
 	require.Error(t, err)
 	d.importResource(t, rescues(t, said, "names "+d.variables["KEY"]+" already", `pulumi import [^`+"`"+`]+`)[0])

@@ -192,7 +192,7 @@ func (d *demo) leftovers(ctx context.Context) (string, error) {
 	case !enabled:
 		return "", errors.New("EBS encryption by default was switched off")
 	case key == d.key:
-		return "", errors.New("the default EBS key still is the key that is waiting to be deleted")
+		return "", errors.New("the default EBS key still is the key that is pending deletion")
 	case state != kmstypes.KeyStatePendingDeletion:
 		return "", fmt.Errorf("the key is in state %s", state)
 	}

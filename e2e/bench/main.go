@@ -60,13 +60,13 @@ type bench struct {
 	data     data // of earlier runs, and of this one
 }
 
-// say tells who waits what is being measured.
+// say reports what is being measured.
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.progress, "bench: "+format+"\n", args...)
 }
 
 // run runs the command line and returns the exit code: 0, 1 where a result was
-// wrong or could not be had, 2 for wrong flags, 130 after Ctrl-C.
+// wrong or missing, 2 for wrong flags, 130 after Ctrl-C.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && args[0] == scaleStep {
 		if err := runScaleStep(ctx, args[1:], stdout, stderr); err != nil {
@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if err != nil {
-		return 2 // said already
+		return 2 // reported already
 	}
 	chosen, err := b.check(f, *only, *sizes, *pairs, *write, *figures)
 	if err != nil {
