@@ -77,7 +77,21 @@ func Install(ctx context.Context, root string, progress io.Writer) (*Tools, erro
 	}
 	tools := ToolsIn(root)
 	tools.PulumiSource, tools.ProviderSource = cliSource, providerSource
+	withoutLog(tools.PulumiHome)
 	return tools, nil
+}
+
+// withoutLog keeps the CLI from logging each command into a file of PULUMI_HOME, as if
+// it were to be debugged, which takes a quarter of its processor time in a preview. The
+// CLI has no option for that, and goes on without where it cannot make the folder. If
+// the folder cannot be replaced, the CLI is only slower.
+func withoutLog(home string) {
+	logs := filepath.Join(home, "logs")
+	if info, err := os.Lstat(logs); err == nil && info.Mode().IsRegular() {
+		return
+	}
+	_ = os.RemoveAll(logs)
+	_ = os.WriteFile(logs, []byte("The sandbox keeps no logs of the Pulumi CLI, whose folder this would be: see docs/troubleshooting.md.\n"), 0o600)
 }
 
 // ToolsIn says where Install puts the programs, whether or not it has run. The

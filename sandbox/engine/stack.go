@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -100,20 +101,53 @@ func OpenStack(ctx context.Context, o StackOptions) (auto.Stack, error) {
 		auto.Stacks(map[string]workspace.ProjectStack{o.Stack: *settings}),
 		auto.Pulumi(cli),
 	}
-	program := onOwnCallStack(o.Program)
-	var stack auto.Stack
-	made := false
-	if !cli.exists() { // nothing to select, which would be one start of the CLI more
-		stack, err = auto.NewStackInlineSource(ctx, o.Stack, project.Name.String(), program, options...)
-		made = !auto.IsCreateStack409Error(err) // otherwise another process has just made it
+	if err := o.Paths.makeStack(project.Name.String(), o.Stack); err != nil {
+		return auto.Stack{}, fmt.Errorf("making the stack %s: %w", o.Stack, err)
 	}
-	if !made {
-		stack, err = auto.UpsertStackInlineSource(ctx, o.Stack, project.Name.String(), program, options...)
-	}
+	stack, err := auto.UpsertStackInlineSource(ctx, o.Stack, project.Name.String(), onOwnCallStack(o.Program), options...)
 	if err != nil {
 		return auto.Stack{}, fmt.Errorf("opening the stack %s: %w", o.Stack, err)
 	}
 	return stack, nil
+}
+
+// makeStack makes an empty stack, if there is none, as `pulumi stack init` does before
+// it adds the salt of the secrets, which an up adds as well. That saves a start of the
+// CLI, and its derivation of a key from the passphrase, in each first up.
+func (p Paths) makeStack(project, stack string) error {
+	state := p.stackFile(project, stack)
+	if err := os.MkdirAll(filepath.Dir(state), 0o700); err != nil {
+		return err
+	}
+	for _, file := range []struct{ name, text string }{
+		{filepath.Join(p.Backend(), ".pulumi", "meta.yaml"), "version: 1\n"}, // of the layout of the folders
+		{state, fmt.Sprintf(`{"version":3,"checkpoint":{"stack":"organization/%s/%s"}}`, project, stack)},
+	} {
+		if err := createWhole(file.name, file.text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// createWhole writes a file, whole or not at all, unless there is one.
+func createWhole(name, text string) error {
+	if _, err := os.Stat(name); err == nil {
+		return nil
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".new-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary.Name())
+	_, err = temporary.WriteString(text)
+	if err := errors.Join(err, temporary.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(temporary.Name(), name); err != nil && !errors.Is(err, fs.ErrExist) { // unlike a rename, it replaces nothing
+		return err
+	}
+	return nil
 }
 
 // onOwnCallStack runs a program in a goroutine of its own. The SDK sends its call

@@ -82,7 +82,7 @@ func TestOpenStack_RunsAProgram(t *testing.T) {
 }
 
 // TestOpenStack_StartsNoNeedlessCommand: without results, each operation starts the
-// CLI once, and only the first one makes the stack before. None asks for events.
+// CLI once, the first one too. None asks for events.
 func TestOpenStack_StartsNoNeedlessCommand(t *testing.T) {
 	t.Parallel()
 	tools, dir := *realTools(t), t.TempDir()
@@ -104,7 +104,29 @@ func TestOpenStack_StartsNoNeedlessCommand(t *testing.T) {
 	}
 	started, err := os.ReadFile(log)
 	require.NoError(t, err)
-	require.Equal(t, "stack up preview destroy ", string(started))
+	require.Equal(t, "up preview destroy ", string(started))
+}
+
+// TestWithoutLog: the engine runs without a folder for its logs, and does not mention it.
+func TestWithoutLog(t *testing.T) {
+	t.Parallel()
+	tools, dir := *realTools(t), t.TempDir()
+	tools.PulumiHome = filepath.Join(dir, "home")
+	logs := filepath.Join(tools.PulumiHome, "logs")
+	require.NoError(t, os.MkdirAll(logs, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(logs, "of before"), nil, 0o600))
+	for range 2 { // the second time changes nothing
+		withoutLog(tools.PulumiHome)
+	}
+	s, err := OpenStack(t.Context(), StackOptions{
+		Tools: &tools, Env: Env(&tools, Paths{Dir: dir}, "https://127.0.0.1:1", ""), Paths: Paths{Dir: dir}, Project: "small", Stack: "test",
+		Program: func(*pulumi.Context) error { return nil },
+	})
+	require.NoError(t, err)
+	up, err := s.Up(t.Context())
+	require.NoError(t, err)
+	require.NotContains(t, up.StdOut+up.StdErr, "log")
+	require.FileExists(t, logs)
 }
 
 // TestOpenStack_KeepsTheServersFramesOutOfTheState: the engine records the call stack
