@@ -64,8 +64,8 @@ type StackOptions struct {
 	// sending the states of all resources in a preview; what the CLI prints is complete.
 	WithoutResults bool
 	// FastDestroy makes a destroy write the state once, at its end, and not before and
-	// after each resource, which is most of its time in a large stack. Where the engine
-	// is killed meanwhile, the next operation refreshes.
+	// after each resource, which is most of its time in a large stack. After one that
+	// failed or was killed, operations refresh until one succeeds.
 	FastDestroy bool
 }
 
@@ -228,7 +228,7 @@ type command struct {
 	program        string
 	env            Environment
 	file           string // the stack's state
-	destroying     string // written when a fast destroy begins
+	destroying     string // there from the beginning of a fast destroy until the state is true again
 	withoutResults bool
 	fastDestroy    bool
 }
@@ -308,29 +308,44 @@ func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdou
 	if errors.Is(err, os.ErrNotExist) {
 		err = fmt.Errorf("%w: run `go run ./sandbox install`", err)
 	}
+	if err == nil {
+		err = c.recovered(args)
+	}
 	return out.String(), errOut.String(), code, err
 }
 
 // recoverable returns the arguments of an operation and variables for it. Where the
-// engine was killed during a fast destroy, the state has resources that are gone, and is
-// older than the file that the destroy began with: then all operations refresh, until
-// one of them has written the state.
+// engine was killed during a fast destroy, the state has resources that are gone: after
+// every fast destroy that did not succeed, operations refresh.
 func (c command) recoverable(args []string) ([]string, []string, error) {
 	if !slices.Contains([]string{"up", "preview", "destroy"}, args[0]) {
 		return args, nil, nil
 	}
-	if began, err := os.Stat(c.destroying); err == nil && !slices.Contains(args, "--refresh") {
-		if state, err := os.Stat(c.file); err == nil && !state.ModTime().After(began.ModTime()) {
-			args = append(slices.Clone(args), "--refresh")
-		}
+	if _, err := os.Stat(c.destroying); err == nil && !slices.Contains(args, "--refresh") {
+		args = append(slices.Clone(args), "--refresh")
 	}
 	if !c.fastDestroy || args[0] != "destroy" || slices.Contains(args, "--preview-only") {
 		return args, nil, nil
 	}
-	if err := os.WriteFile(c.destroying, []byte("a destroy began when this was written\n"), 0o600); err != nil {
+	if err := os.WriteFile(c.destroying, []byte("a destroy has begun and has not succeeded yet\n"), 0o600); err != nil {
 		return nil, nil, fmt.Errorf("recording that a destroy begins: %w", err)
 	}
 	return args, []string{"PULUMI_SKIP_CHECKPOINTS=true"}, nil
+}
+
+// recovered ends what recoverable has begun, after a successful operation that has
+// refreshed or destroyed the whole stack.
+func (c command) recovered(args []string) error {
+	partial := func(arg string) bool {
+		return arg == "--preview-only" || strings.HasPrefix(arg, "--target") || strings.HasPrefix(arg, "--exclude")
+	}
+	if !slices.Contains([]string{"up", "refresh", "destroy"}, args[0]) || slices.ContainsFunc(args, partial) {
+		return nil
+	}
+	if err := os.Remove(c.destroying); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("recording that the state is true: %w", err)
+	}
+	return nil
 }
 
 // withoutEvents takes the event log out of the arguments of a preview whose results are

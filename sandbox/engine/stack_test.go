@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/config"
 	"github.com/stretchr/testify/require"
@@ -54,44 +53,43 @@ func TestStackOptions_Settings(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// TestCommand_Recoverable: while the state is older than the beginning of a fast destroy,
-// what reads the state refreshes it.
+// TestCommand_Recoverable: after a fast destroy that did not succeed, what reads the
+// state refreshes it, until one of these operations succeeds.
 func TestCommand_Recoverable(t *testing.T) {
 	t.Parallel()
-	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
-		name    string
-		state   time.Time // zero: there is none
-		destroy bool      // began
-		args    []string
-		want    []string
+		name       string
+		destroying bool
+		args, want []string
+		recovered  bool
 	}{
-		{"never", began, false, []string{"up"}, []string{"up"}},
-		{"ended", began.Add(time.Second), true, []string{"up"}, []string{"up"}},
-		{"removed", time.Time{}, true, []string{"up"}, []string{"up"}},
-		{"killed, up", began.Add(-time.Second), true, []string{"up", "--yes"}, []string{"up", "--yes", "--refresh"}},
-		{"killed at once", began, true, []string{"up"}, []string{"up", "--refresh"}},
-		{"killed, up with a refresh", began.Add(-time.Second), true, []string{"up", "--refresh"}, []string{"up", "--refresh"}},
-		{"killed, preview", began.Add(-time.Second), true, []string{"preview"}, []string{"preview", "--refresh"}},
-		{"killed, destroy", began.Add(-time.Second), true, []string{"destroy"}, []string{"destroy", "--refresh"}},
-		{"killed, cancel", began.Add(-time.Second), true, []string{"cancel"}, []string{"cancel"}},
+		{"never", false, []string{"up"}, []string{"up"}, true},
+		{"up", true, []string{"up", "--yes"}, []string{"up", "--yes", "--refresh"}, true},
+		{"up with a refresh", true, []string{"up", "--refresh"}, []string{"up", "--refresh"}, true},
+		{"a part of up", true, []string{"up", "--target", "urn"}, []string{"up", "--target", "urn", "--refresh"}, false},
+		{"preview", true, []string{"preview"}, []string{"preview", "--refresh"}, false},
+		{"destroy", true, []string{"destroy"}, []string{"destroy", "--refresh"}, true},
+		{"preview of destroy", true, []string{"destroy", "--preview-only"}, []string{"destroy", "--preview-only", "--refresh"}, false},
+		{"a part of destroy", true, []string{"destroy", "--exclude-protected"}, []string{"destroy", "--exclude-protected", "--refresh"}, false},
+		{"refresh", true, []string{"refresh"}, []string{"refresh"}, true},
+		{"cancel", true, []string{"cancel"}, []string{"cancel"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			k := command{file: filepath.Join(dir, "state"), destroying: filepath.Join(dir, "destroying")}
-			if !c.state.IsZero() {
-				require.NoError(t, os.WriteFile(k.file, nil, 0o600))
-				require.NoError(t, os.Chtimes(k.file, c.state, c.state))
-			}
-			if c.destroy {
+			k := command{destroying: filepath.Join(t.TempDir(), "destroying")}
+			if c.destroying {
 				require.NoError(t, os.WriteFile(k.destroying, nil, 0o600))
-				require.NoError(t, os.Chtimes(k.destroying, began, began))
 			}
 			args, variables, err := k.recoverable(c.args)
 			require.NoError(t, err)
 			require.Equal(t, c.want, args)
 			require.Empty(t, variables, "the state is written at each step")
+			require.NoError(t, k.recovered(args))
+			if c.recovered {
+				require.NoFileExists(t, k.destroying)
+			} else {
+				require.FileExists(t, k.destroying)
+			}
 		})
 	}
 }
