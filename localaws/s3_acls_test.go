@@ -151,3 +151,43 @@ func TestGrantHeaders_OfObjects(t *testing.T) {
 	empty["ArgumentValue"] = `id="` + owner + `",`
 	require.Equal(t, empty, s3Error(t, s, http.MethodPut, "/preferred/k", "x", map[string]string{"X-Amz-Grant-Read": `id="` + owner + `",`}))
 }
+
+// The account that has the bucket may say private where there are no ACLs: it owns the object
+// anyway. For another account that would be an ACL without the bucket's owner.
+func TestPrivateACL_WhereOwnershipIsEnforced(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice", noRetries)
+	makeBucket(t, c, "enforced")
+	put(t, c, "enforced", "source", "x")
+	_, err := c.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String("enforced"), Policy: aws.String(`{"Version":"2012-10-17","Statement":{
+		"Effect":"Allow","Principal":{"AWS":"210987654321"},"Action":["s3:GetObject","s3:PutObject","s3:PutObjectAcl"],"Resource":"arn:aws:s3:::enforced/*"}}`)})
+	require.NoError(t, err)
+	bucket, key := aws.String("enforced"), aws.String("k")
+	writes := map[string]func(c *s3.Client, acl types.ObjectCannedACL) error{
+		"PutObject": func(c *s3.Client, acl types.ObjectCannedACL) error {
+			_, err := c.PutObject(t.Context(), &s3.PutObjectInput{Bucket: bucket, Key: key, ACL: acl})
+			return err
+		},
+		"CopyObject": func(c *s3.Client, acl types.ObjectCannedACL) error {
+			_, err := c.CopyObject(t.Context(), &s3.CopyObjectInput{Bucket: bucket, Key: key, CopySource: aws.String("enforced/source"), ACL: acl})
+			return err
+		},
+		"CreateMultipartUpload": func(c *s3.Client, acl types.ObjectCannedACL) error {
+			_, err := c.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: bucket, Key: key, ACL: acl})
+			return err
+		},
+	}
+	guest := s3Client(t, s, "210987654321", noRetries)
+	for name, write := range writes {
+		require.NoError(t, write(c, "private"), name)
+		requireCode(t, write(c, "bucket-owner-read"), "AccessControlListNotSupported")
+		requireCode(t, write(guest, "private"), "AccessControlListNotSupported")
+		require.NoError(t, write(guest, "bucket-owner-full-control"), name)
+	}
+	owner := bucketOwner(t, c, "enforced")
+	acl, err := c.GetObjectAcl(t.Context(), &s3.GetObjectAclInput{Bucket: bucket, Key: key})
+	require.NoError(t, err)
+	require.Len(t, acl.Grants, 1)
+	require.Equal(t, owner, *acl.Grants[0].Grantee.ID)
+}

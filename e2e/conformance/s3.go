@@ -132,6 +132,7 @@ func objectEncryption(r *runner) {
 		in.ServerSideEncryption, in.SSEKMSKeyId = types.ServerSideEncryptionAwsKms, aws.String(unknownKey)
 	}))
 	r.step("PutObject with an unknown algorithm", r.put("x", "hello", func(in *s3.PutObjectInput) { in.ServerSideEncryption = "unknown" }))
+	r.step("PutObject with the ACL private, where there are no ACLs", r.put("acl", "hello", func(in *s3.PutObjectInput) { in.ACL = types.ObjectCannedACLPrivate }))
 	r.step("PutObject with SSE-C, which new buckets block", r.put("x", "hello", func(in *s3.PutObjectInput) {
 		key := []byte("01234567890123456789012345678901")
 		sum := md5.Sum(key) //nolint:gosec // SSE-C's digest of a key

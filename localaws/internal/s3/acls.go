@@ -170,7 +170,11 @@ func errObjectGrants() *wire.Error {
 	return wire.NotImplemented("s3", "objects with an ACL that grants access to others than their owner")
 }
 
-// describeACL reads the ACL of the object that a request writes.
+// describeACL reads the ACL of the object that a request writes. A bucket without ACLs also accepts
+// private from its own account, whose full control it stands for; from others, it does not:
+// https://github.com/redpanda-data/connect/pull/4372. The user guide names
+// bucket-owner-full-control "or an equivalent form" only; the acceptance tests of Terraform's
+// aws_s3_bucket_object, which run on AWS, upload with private.
 func (c *call) describeACL() error {
 	grants, given, err := c.headerACL(c.b.Account)
 	if err != nil || !given {
@@ -180,7 +184,7 @@ func (c *call) describeACL() error {
 	switch enforced := c.b.Ownership == "BucketOwnerEnforced"; {
 	case enforced && canned == "" && len(grants) == 0:
 		return errFullControl()
-	case enforced && canned != "bucket-owner-full-control":
+	case enforced && canned != "bucket-owner-full-control" && (canned != "private" || c.Who.Account != c.b.Account):
 		return errNoACLs()
 	case len(grants) > 0:
 		return errObjectGrants()
