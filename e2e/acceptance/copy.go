@@ -21,7 +21,7 @@ var cut = engine.Cut{
 		"elasticloadbalancingv2", "glue", "iam", "inspector2", "kms", "organizations", "outposts", "pinpoint", "s3", "ssm", "ssoadmin", "sts", "wafv2",
 	},
 	// Of EC2's tests, those of EBS: the others test what localaws does not have.
-	Test: regexp.MustCompile(`^internal/(acctest/exports|service/(kms|s3|cloudtrail)/[^/]+|service/ec2/(ebs_[^/]+|exports))_test\.go$`).MatchString,
+	Test: regexp.MustCompile(`^internal/(acctest/exports|service/(kms|s3|cloudtrail)/[^/]+|service/ec2/(ebs(_[^/]+)?|exports))_test\.go$`).MatchString,
 }
 
 // prepare copies the module, and makes the copy one that can be built by itself.
