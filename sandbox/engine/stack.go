@@ -144,10 +144,11 @@ func createWhole(name, text string) error {
 	if err := errors.Join(err, temporary.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(temporary.Name(), name); err != nil && !errors.Is(err, fs.ErrExist) { // unlike a rename, it replaces nothing
-		return err
+	err = os.Link(temporary.Name(), name) // unlike a rename, it replaces nothing
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	return nil
+	return os.Rename(temporary.Name(), name) // on a file system without hard links
 }
 
 // onOwnCallStack runs a program in a goroutine of its own. The SDK sends its call

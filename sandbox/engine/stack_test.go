@@ -94,6 +94,20 @@ func TestCommand_Recoverable(t *testing.T) {
 	}
 }
 
+func TestCreateWhole_ReplacesNothing(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "state")
+	for _, text := range []string{"first", "second"} {
+		require.NoError(t, createWhole(name, text))
+		got, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.Equal(t, "first", string(got))
+	}
+	left, err := os.ReadDir(filepath.Dir(name))
+	require.NoError(t, err)
+	require.Len(t, left, 1, "no temporary file is left")
+}
+
 func TestCommand_FastDestroy(t *testing.T) {
 	t.Parallel()
 	k := command{fastDestroy: true, destroying: filepath.Join(t.TempDir(), "destroying")}
