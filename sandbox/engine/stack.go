@@ -270,6 +270,11 @@ func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdou
 		return "", "", -1, err
 	}
 	env = append(env, variables...)
+	if args[0] == "preview" {
+		// The engine asks the provider for the differences of one resource after the other
+		// otherwise. Source: https://www.pulumi.com/docs/iac/cli/environment-variables/
+		env = append(env, "PULUMI_PARALLEL_DIFF=true")
+	}
 	if rest, address := c.withoutEvents(args); address != "" {
 		args = rest
 		defer func() { err = errors.Join(err, sendSummary(context.WithoutCancel(ctx), address)) }()
