@@ -122,7 +122,7 @@ func TestKill_LosesNoAcknowledgedWrite(t *testing.T) {
 	for round := range 5 {
 		before := done.count()
 		writers := startWriters(t, p.cfg, bucket, round, done)
-		require.Eventually(t, func() bool { return done.count() > before+5 }, 30*time.Second, time.Millisecond, "nothing is written")
+		require.Eventually(t, func() bool { return done.count() > before+5 }, time.Minute, time.Millisecond, "nothing is written")
 		time.Sleep(rand.N(100 * time.Millisecond)) // any moment will do
 		p.kill(t)
 		writers.Wait()

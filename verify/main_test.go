@@ -410,7 +410,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	s := scriptOf(ts)
 	s.background = ts.BackgroundCmds()[0]
-	for range 1000 {
+	for range 6000 {
 		for _, c := range s.server.Calls() {
 			if c.Operation == args[0] {
 				return
@@ -418,7 +418,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	ts.Fatalf("no %s came in 10 s", args[0])
+	ts.Fatalf("no %s came in a minute", args[0])
 }
 
 // exits runs a command and holds its exit code to the one that is named.

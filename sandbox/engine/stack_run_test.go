@@ -184,7 +184,7 @@ func TestOpenStack_StopsTheEngineWithItsContext(t *testing.T) {
 			at, err := os.Readlink(link)
 			return err == nil && strings.HasPrefix(at, dir)
 		})
-	}, 10*time.Second, 100*time.Millisecond)
+	}, time.Minute, 100*time.Millisecond)
 	require.NoError(t, os.Remove(filepath.Join(dir, "given.yaml")))
 	again := open(t, dir, func(*pulumi.Context) error { return nil })
 	_, err = again.Up(t.Context())

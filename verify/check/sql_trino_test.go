@@ -146,7 +146,7 @@ func (s *sqlStack) stopsQuery(t *testing.T) {
 	require.Eventually(t, func() bool {
 		out, err := s.athena().GetQueryExecution(t.Context(), &athena.GetQueryExecutionInput{QueryExecutionId: &id})
 		return err == nil && out.QueryExecution.Status.State == types.QueryExecutionStateCancelled
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 }
 
 // A table as S3 Metadata has it: Iceberg, in the catalog of S3 Tables.

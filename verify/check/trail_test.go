@@ -271,12 +271,12 @@ func (c *clock) add(d time.Duration) { c.offset.Add(int64(d)) }
 
 func TestTrail_Wait(t *testing.T) {
 	t.Parallel()
-	s := goodStackIn(t, localaws.Options{TrailDelay: 2 * time.Second, Now: time.Now})
-	time.Sleep(1100 * time.Millisecond) // events have whole seconds: the canary's are of a later one
+	clock := newClock()
+	s := goodStackIn(t, localaws.Options{TrailDelay: 10 * time.Minute, Now: clock.now})
+	clock.add(time.Minute) // events have whole seconds: the canary's are of a later one
+	s.config.Now = clock.now
 	s.config.Canary = true
 	s.config.Only = []string{"trail", "canary"}
-	var progress bytes.Buffer
-	s.config.Progress = &progress
 
 	rep := s.run(t)
 	for _, id := range []string{"trail.write", "canary.write", "canary.read"} {
@@ -286,11 +286,27 @@ func TestTrail_Wait(t *testing.T) {
 	}
 	require.Equal(t, report.Inconclusive, rep.Verdict)
 
-	s.config.Wait = 30 * time.Second
+	progress := &waiting{clock: clock, each: 6 * time.Minute}
+	s.config.Progress = progress
+	s.config.Wait = 20 * time.Minute
 	rep = s.run(t)
 	require.Equal(t, report.Pass, rep.Verdict, show(rep))
-	require.Contains(t, progress.String(), "waiting for")
+	require.Equal(t, 2, strings.Count(progress.String(), "waiting for"))
 	require.Contains(t, progress.String(), "in the event history")
+}
+
+// waiting is a Config.Progress that moves the clock whenever the run waits for events.
+type waiting struct {
+	bytes.Buffer
+	clock *clock
+	each  time.Duration
+}
+
+func (w *waiting) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("waiting for")) {
+		w.clock.add(w.each)
+	}
+	return w.Buffer.Write(b)
 }
 
 func TestTrail_WaitIsOver(t *testing.T) {
