@@ -95,6 +95,6 @@ func checkTaken(h *pulumi.ResourceHookArgs, name, alias string, key kms.LookupKe
 	}
 	component := strings.TrimSuffix(string(h.URN), "$"+string(h.Type)+"::"+h.Name) + "::" + name
 	return wrong("AliasName", "%s names %s already: choose another alias; or use that key as it is, with LookupCustomerKey (in a baseline: Key.Existing); "+
-		"or import it, to manage it from now on (docs/importing.md); or, if this stack has made it and lost it, take it back with `pulumi import %s %s %s --parent parent='%s' --protect=false --generate-code=false`",
+		"or import it, to manage it from now on (docs/importing.md); or, if this stack has made it and lost it, take it back with `pulumi import %s %s %s --parent parent='%s' --protect=false --generate-code=false` (with --provider provider=URN if the component has a provider of its own, as for another Region)",
 		alias, key.Arn, h.Type, h.Name, key.Id, component)
 }

@@ -58,6 +58,7 @@ func TestCheckTaken(t *testing.T) {
 		"a key that is there": {key: kms.LookupKeyResult{Arn: ownKey, Id: "1234abcd", KeyState: "Enabled"}, taken: always, want: []string{
 			"alias/app names " + ownKey + " already",
 			"pulumi import aws:kms/key:Key app-key 1234abcd --parent parent='urn:pulumi:dev::p::my:Thing$kms-baseline:index:CustomerKey::app'",
+			"--provider provider=URN",
 		}},
 		"a key that is disabled": {key: kms.LookupKeyResult{Arn: ownKey, KeyState: "Disabled"}, taken: always, want: []string{"already"}},
 		"a key that is to be deleted": {key: kms.LookupKeyResult{Arn: ownKey, KeyState: "PendingDeletion", DeletionDate: "2030-01-02T03:04:05Z"}, taken: never, want: []string{

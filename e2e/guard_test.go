@@ -43,7 +43,7 @@ func TestGuard_DestroyKeepsAKeyThatIsUsed(t *testing.T) {
 	t.Log("the preview of a destroy refuses, knows what is the stack's own, and deletes nothing")
 	before := account(t, l, "")
 	_, err = s.PreviewDestroy(t.Context(), optdestroy.RunProgram(true))
-	require.ErrorContains(t, err, "still encrypts 1 resource outside this stack: volume "+*volume.VolumeId)
+	require.ErrorContains(t, err, "still encrypts 1 resource that this stack does not delete: volume "+*volume.VolumeId)
 	require.ErrorContains(t, err, "--skip-preview")
 	require.Equal(t, before, account(t, l, ""))
 
@@ -52,7 +52,7 @@ func TestGuard_DestroyKeepsAKeyThatIsUsed(t *testing.T) {
 	had := c.account(t, names)
 	out, err = s.TryDestroy(t.Context(), optdestroy.RunProgram(true))
 	require.Error(t, err)
-	require.Contains(t, out, "still encrypts 1 resource outside this stack: volume "+*volume.VolumeId)
+	require.Contains(t, out, "still encrypts 1 resource that this stack does not delete: volume "+*volume.VolumeId)
 	require.NotContains(t, out, "bucket "+bucket, "what was the stack's own is no reason")
 	require.Equal(t, kmstypes.KeyStateEnabled, state())
 	has := c.account(t, names)

@@ -235,7 +235,7 @@ func TestHooks_GuardedKeysOfOneName(t *testing.T) {
 	volume, err := c.ec2.CreateVolume(t.Context(), &ec2.CreateVolumeInput{AvailabilityZone: aws.String("us-east-1a"), Size: aws.Int32(1), Encrypted: aws.Bool(true), KmsKeyId: aws.String(outputs["blue"].(string))})
 	require.NoError(t, err)
 	_, err = s.PreviewDestroy(t.Context(), optdestroy.RunProgram(true))
-	require.ErrorContains(t, err, outputs["blue"].(string)+" still encrypts 1 resource outside this stack: volume "+*volume.VolumeId)
+	require.ErrorContains(t, err, outputs["blue"].(string)+" still encrypts 1 resource that this stack does not delete: volume "+*volume.VolumeId)
 	require.NotContains(t, err.Error(), outputs["red"].(string)+" still encrypts")
 	_, err = c.ec2.DeleteVolume(t.Context(), &ec2.DeleteVolumeInput{VolumeId: volume.VolumeId})
 	require.NoError(t, err)

@@ -69,7 +69,7 @@ func Check(ctx context.Context, keyArn string, own components.OwnUses) error {
 	if len(found) > named {
 		list += ", ..."
 	}
-	return fmt.Errorf("%s still encrypts %s outside this stack: %s: %s; delete them or encrypt them with another key, and destroy again", keyArn, count, list, kept)
+	return fmt.Errorf("%s still encrypts %s that this stack does not delete: %s: %s; delete them or encrypt them with another key, and destroy again", keyArn, count, list, kept)
 }
 
 // key is the key and what else may stand for it.

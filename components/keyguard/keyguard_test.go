@@ -104,7 +104,7 @@ func TestCheck_NamesEachUse(t *testing.T) { //nolint:paralleltest // Check reads
 			if own, ok := map[string]components.OwnUses{"EBS default": {EBSDefault: true}, "bucket": {Buckets: []string{"theirs"}}}[name]; ok {
 				require.NoError(t, Check(t.Context(), a.key, own), "what ends with the stack does not count")
 			}
-			require.ErrorContains(t, err, a.key+" still encrypts 1 resource outside this stack: "+want+": the key was not scheduled for deletion")
+			require.ErrorContains(t, err, a.key+" still encrypts 1 resource that this stack does not delete: "+want+": the key was not scheduled for deletion")
 		})
 	}
 }
@@ -115,7 +115,7 @@ func TestCheck_NamesTenAndCountsAll(t *testing.T) { //nolint:paralleltest // Che
 		a.newBucket(t, fmt.Sprintf("theirs-%02d", i), a.key)
 	}
 	err := Check(t.Context(), a.key, components.OwnUses{})
-	require.ErrorContains(t, err, "still encrypts 12 resources outside this stack: bucket theirs-00, ")
+	require.ErrorContains(t, err, "still encrypts 12 resources that this stack does not delete: bucket theirs-00, ")
 	require.ErrorContains(t, err, "bucket theirs-09, ...")
 	require.NotContains(t, err.Error(), "theirs-10")
 }
