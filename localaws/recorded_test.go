@@ -549,3 +549,123 @@ func TestRecorded_S3MoreErrors(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "jbXkHAsXUrubtL3dqDQ4w+7WXc0=", *read.ChecksumSHA1, "test_s3_get_object_checksum: the case does not matter")
 }
+
+// OpenStack Swift runs its test/s3api against AWS, too: test_object_checksums.py, test_input_errors.py.
+func TestRecorded_S3Checksums(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "sums")
+	const body, crc32, crc32c, sha256, composite = "123456789", "y/Q5Jg==", "4waSgw==", "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=", "7kxlUA=="
+	type h = map[string]string
+	invalid := func(message string) h { return h{"Code": "InvalidRequest", "Message": message} }
+	single := invalid("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+	trailer := h{"Code": "MalformedTrailerError", "Message": "The request contained trailing data that was not well-formed or did not conform to our published schema."}
+	chunks := func(trailers ...string) string {
+		return "9\r\n" + body + "\r\n0\r\n" + strings.Join(trailers, "") + "\r\n"
+	}
+	streaming := func(more ...string) h {
+		out := h{"X-Amz-Content-Sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "X-Amz-Decoded-Content-Length": "9"}
+		for i := 0; i < len(more); i += 2 {
+			out[more[i]] = more[i+1]
+		}
+		return out
+	}
+	for _, row := range []struct {
+		name, body string
+		headers    h
+		want       h // nil: it is stored
+	}{
+		{"test_good_checksum", body, h{"X-Amz-Checksum-Crc32": crc32, "X-Amz-Sdk-Checksum-Algorithm": "CRC32"}, nil},
+		{"test_good_md5_good_sha_no_crc_but_declared", body, h{"X-Amz-Sdk-Checksum-Algorithm": "CRC32"},
+			invalid("x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.")},
+		{"test_good_checksum_different_algorithm_header", body, h{"X-Amz-Checksum-Crc32": crc32, "X-Amz-Sdk-Checksum-Algorithm": "CRC32C"}, invalid("Value for x-amz-sdk-checksum-algorithm header is invalid.")},
+		{"test_good_checksum_invalid_algorithm_header", body, h{"X-Amz-Checksum-Crc32": crc32, "X-Amz-Sdk-Checksum-Algorithm": "INVALIDALGO"}, invalid("Value for x-amz-sdk-checksum-algorithm header is invalid.")},
+		{"test_invalid_checksum: bits that mean nothing", body, h{"X-Amz-Checksum-Crc32": "y/Q5Jh=="}, invalid("Value for x-amz-checksum-crc32 header is invalid.")},
+		{"test_no_md5_good_sha_multiple_crc_in_trailer_algo_mismatch", body, h{"X-Amz-Checksum-Crc32": crc32, "X-Amz-Trailer": "x-amz-checksum-crc32, x-amz-checksum-crc32c"}, single},
+		{"test_no_md5_good_sha_duplicated_crc_in_trailer_algo_mismatch", body, h{"X-Amz-Trailer": "x-amz-checksum-crc32, x-amz-checksum-crc32"}, single},
+		{"test_no_md5_good_sha_same_crc_in_trailer_and_header", body, h{"X-Amz-Checksum-Crc32": crc32, "X-Amz-Trailer": "x-amz-checksum-crc32"}, invalid("Expecting a single x-amz-checksum- header")},
+		{"test_no_md5_good_sha_crc_in_trailer_but_not_streaming", body, h{"X-Amz-Trailer": "x-amz-checksum-crc32"}, trailer},
+		{"a trailer that is not announced", chunks("x-amz-checksum-crc32:" + crc32 + "\r\n"), streaming(), trailer},
+		{"another trailer than was announced", chunks("x-amz-checksum-crc32:" + crc32 + "\r\n"), streaming("X-Amz-Trailer", "x-amz-checksum-crc32c"), trailer},
+		{"a trailer twice", chunks("x-amz-checksum-crc32:AAAAAA==\r\n", "x-amz-checksum-crc32:"+crc32+"\r\n"), streaming("X-Amz-Trailer", "x-amz-checksum-crc32"), trailer},
+		{"another header behind the body", chunks("x-amz-checksum-crc32:"+crc32+"\r\n", "x-amz-meta-a:b\r\n"), streaming("X-Amz-Trailer", "x-amz-checksum-crc32"), trailer},
+		{"test_no_md5_good_sha_chunk_encoding_declared_ok", body, h{"Content-Encoding": "aws-chunked"}, nil},
+	} {
+		got := s3Error(t, s, "PUT", "/sums/k", row.body, row.headers)
+		if row.want == nil {
+			require.Empty(t, got, row.name)
+			continue
+		}
+		require.Equal(t, row.want, got, row.name)
+	}
+	head, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("sums"), Key: aws.String("k")})
+	require.NoError(t, err)
+	require.Equal(t, "aws-chunked", *head.ContentEncoding, "of a body that is not")
+
+	// An upload with one part; its parts and its completion have other checksums.
+	begin := func(key string, headers h) string {
+		all := h{"Authorization": signature("alice", "us-east-1", "s3"), "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD"}
+		for k, v := range headers {
+			all[k] = v
+		}
+		_, answer := send(t, s, "POST", "/sums/"+key+"?uploads", "", all)
+		var out struct{ UploadId string } //nolint:revive // S3's name
+		require.NoError(t, xml.Unmarshal([]byte(answer), &out), answer)
+		return "/sums/" + key + "?uploadId=" + out.UploadId
+	}
+	document := func(checksums string) string {
+		return `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"25f9e794323b453885f5181f1b624d0b"</ETag>` + checksums + "</Part></CompleteMultipartUpload>"
+	}
+	partSum := document("<ChecksumCRC32>" + crc32 + "</ChecksumCRC32>")
+	digest := h{"Code": "BadDigest", "Message": "The crc32 you specified did not match the calculated checksum."}
+	mismatch := func(expected, actual string) h {
+		return invalid("Checksum Type mismatch occurred, expected checksum Type: " + expected + ", actual checksum Type: " + actual)
+	}
+	require.Equal(t, invalid("Value for x-amz-checksum-type header is invalid."), s3Error(t, s, "POST", "/sums/k?uploads", "", h{"X-Amz-Checksum-Algorithm": "CRC32", "X-Amz-Checksum-Type": "BADCHECKSUM"}))
+	whole := begin("whole", h{"X-Amz-Checksum-Algorithm": "CRC32", "X-Amz-Checksum-Type": "FULL_OBJECT"})
+	require.Empty(t, s3Error(t, s, "PUT", whole+"&partNumber=1", body, nil), "the upload's algorithm")
+	upload := begin("parts", h{"X-Amz-Checksum-Algorithm": "CRC32"})
+	require.Equal(t, mismatch("crc32", "null"), s3Error(t, s, "PUT", upload+"&partNumber=1", body, nil), "test_mpu_upload_part_requires_checksum")
+	require.Equal(t, mismatch("crc32", "crc32c"), s3Error(t, s, "PUT", upload+"&partNumber=1", body, h{"X-Amz-Checksum-Crc32c": crc32c}), "test_mpu_upload_part_diff_good_checksum_and_no_algo_specified")
+	require.Empty(t, s3Error(t, s, "PUT", upload+"&partNumber=1", body, h{"X-Amz-Checksum-Crc32": crc32}))
+	for _, row := range []struct {
+		name, path, body string
+		headers, want    h
+	}{
+		{"test_mpu_complete_invalid_checksum", upload, partSum, h{"X-Amz-Checksum-Crc32": "y/Q5Jh=="}, invalid("Value for x-amz-checksum-crc32 header is invalid.")},
+		{"test_mpu_complete_good_checksum_with_invalid_part_number", upload, partSum, h{"X-Amz-Checksum-Crc32": composite + "-a"}, invalid("Value for x-amz-checksum-crc32 header is invalid.")},
+		{"test_mpu_complete_good_checksum_with_bad_part_number", upload, partSum, h{"X-Amz-Checksum-Crc32": composite + "-2"}, digest},
+		{"test_mpu_complete_bad_checksum", upload, partSum, h{"X-Amz-Checksum-Crc32": "z/Q5Jg=="}, digest},
+		{"test_mpu_complete_bad_part_checksum_good_global_checksum", upload, document("<ChecksumCRC32>z/Q5Jg==</ChecksumCRC32>"), h{"X-Amz-Checksum-Crc32": composite}, digest},
+		{"test_mpu_complete_invalid_part_checksum", upload, document("<ChecksumCRC32>y/Q5Jh==</ChecksumCRC32>"), nil,
+			h{"Code": "InvalidArgument", "Message": "Invalid Base64 or multiple checksums present in request", "ArgumentName": "Checksum", "ArgumentValue": "CRC32:y/Q5Jh==;"}},
+		{"two checksums of a part", upload, document("<ChecksumCRC32>" + crc32 + "</ChecksumCRC32><ChecksumCRC32C>" + crc32c + "</ChecksumCRC32C>"), nil,
+			h{"Code": "InvalidArgument", "Message": "Invalid Base64 or multiple checksums present in request", "ArgumentName": "Checksum", "ArgumentValue": "CRC32:y/Q5Jg==;CRC32C:4waSgw==;"}},
+		{"two checksums of the object", upload, partSum, h{"X-Amz-Checksum-Crc32": composite, "X-Amz-Checksum-Crc32c": crc32c}, single},
+		{"another algorithm than the upload's", upload, partSum, h{"X-Amz-Checksum-Crc32c": crc32c}, mismatch("crc32", "crc32c")},
+		{"another checksum of the whole", whole, document(""), h{"X-Amz-Checksum-Crc32": composite}, digest},
+		{"another size", upload, partSum, h{"X-Amz-Mp-Object-Size": "8"}, invalid("The provided 'x-amz-mp-object-size' header value does not match what was computed.")},
+		{"another type", upload, partSum, h{"X-Amz-Checksum-Type": "FULL_OBJECT"}, invalid("The upload was created using the COMPOSITE checksum mode. The complete request must use the same checksum mode.")},
+		{"test_mpu_complete_good_checksum_with_good_part_number", upload, partSum, h{"X-Amz-Checksum-Crc32": composite + "-1"}, h{}},
+		{"the same again", upload, partSum, h{"X-Amz-Checksum-Crc32": composite, "X-Amz-Mp-Object-Size": "9"}, h{}},
+		{"again, with another checksum", upload, partSum, h{"X-Amz-Checksum-Crc32": "z/Q5Jg=="}, digest},
+		{"again, with another size", upload, partSum, h{"X-Amz-Mp-Object-Size": "8"}, invalid("The provided 'x-amz-mp-object-size' header value does not match what was computed.")},
+	} {
+		require.Equal(t, row.want, s3Error(t, s, "POST", row.path, row.body, row.headers), row.name)
+	}
+	// test_get_part
+	read, err := c.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String("sums"), Key: aws.String("parts"), PartNumber: aws.Int32(1), ChecksumMode: types.ChecksumModeEnabled})
+	require.NoError(t, err)
+	require.Equal(t, crc32, *read.ChecksumCRC32)
+	require.NoError(t, read.Body.Close())
+
+	// test_mpu_no_checksum_part_good_global_checksum: S3 ignores a checksum of the whole where the upload has no algorithm.
+	plain := begin("plain", nil)
+	require.Empty(t, s3Error(t, s, "PUT", plain+"&partNumber=1", body, h{"X-Amz-Checksum-Sha256": sha256}))
+	require.Empty(t, s3Error(t, s, "POST", plain, document(""), h{"X-Amz-Checksum-Sha256": "KSsNAHVmgy25S/rmic1w0at3KBH9RLn0nYVQ7p6mpJQ="}))
+	stored, err := c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("sums"), Key: aws.String("plain"), ChecksumMode: types.ChecksumModeEnabled})
+	require.NoError(t, err)
+	require.Equal(t, "rosUhgp5mIg=", *stored.ChecksumCRC64NVME)
+	require.Nil(t, stored.ChecksumSHA256)
+}

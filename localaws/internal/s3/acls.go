@@ -259,7 +259,7 @@ func (c *call) headerACL(account string) (grants []aclGrant, given bool, err err
 	case canned == "":
 		return owner.others(grants), given, nil
 	case given:
-		return nil, true, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Specifying both Canned ACLs and Header Grants is not allowed")
+		return nil, true, errInvalidRequest("Specifying both Canned ACLs and Header Grants is not allowed")
 	}
 	grants, ok := owner.canned(canned)
 	if !ok {

@@ -261,8 +261,11 @@ func createBucket(c *call) (*response, error) {
 		PublicAccess: &publicAccessBlock{true, true, true, true},
 	}
 	_, _ = rand.Read(b.Key) // never fails: see crypto/rand.Read
-	if strings.EqualFold(c.header("X-Amz-Bucket-Object-Lock-Enabled"), "true") {
+	switch v := c.header("X-Amz-Bucket-Object-Lock-Enabled"); {
+	case strings.EqualFold(v, "true"):
 		b.ObjectLock, b.Versioning = true, "Enabled"
+	case v != "" && !strings.EqualFold(v, "false"):
+		return nil, errInvalidArgument("x-amz-bucket-object-lock-enabled", v, "The value of x-amz-bucket-object-lock-enabled is true or false")
 	}
 	answer := &response{header: map[string]string{"Location": "/" + c.bucket, "X-Amz-Bucket-Arn": bucketARN(c.bucket)}}
 	err = c.commit(func(tx *bolt.Tx) error {

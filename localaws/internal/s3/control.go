@@ -162,7 +162,7 @@ func putAccountBlock(c *call) (*response, error) {
 		}
 	}
 	if len(settings.Children) == 0 {
-		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Must specify at least one configuration.")
+		return nil, errInvalidRequest("Must specify at least one configuration.")
 	}
 	return &response{}, c.setAccountBlock(&in)
 }

@@ -49,7 +49,7 @@ func putBucketCORS(c *call) (*response, error) {
 		return nil, errMalformedXML()
 	}
 	if len(in.Rules) > maxCORSRules {
-		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "The number of CORS rules should not exceed allowed limit of %d rules.", maxCORSRules)
+		return nil, errInvalidRequest("The number of CORS rules should not exceed allowed limit of %d rules.", maxCORSRules)
 	}
 	for _, r := range in.Rules {
 		if err := r.check(); err != nil {
@@ -64,30 +64,27 @@ func deleteBucketCORS(c *call) (*response, error) {
 }
 
 func (r corsRule) check() error {
-	invalid := func(format string, args ...any) error {
-		return wire.Errf(http.StatusBadRequest, "InvalidRequest", format, args...)
-	}
 	if len(r.AllowedMethods) == 0 || len(r.AllowedOrigins) == 0 || len(r.Unknown) > 0 || len(r.ID) > 255 {
 		return errMalformedXML()
 	}
 	for _, m := range r.AllowedMethods {
 		if !slices.Contains(corsMethods, m) {
-			return invalid("Found unsupported HTTP method in CORS config. Unsupported method is %s", m)
+			return errInvalidRequest("Found unsupported HTTP method in CORS config. Unsupported method is %s", m)
 		}
 	}
 	for _, o := range r.AllowedOrigins {
 		if strings.Count(o, "*") > 1 {
-			return invalid("AllowedOrigin %q can not have more than one wildcard.", o)
+			return errInvalidRequest("AllowedOrigin %q can not have more than one wildcard.", o)
 		}
 	}
 	for _, h := range r.AllowedHeaders {
 		if strings.Count(h, "*") > 1 {
-			return invalid("AllowedHeader %q can not have more than one wildcard.", h)
+			return errInvalidRequest("AllowedHeader %q can not have more than one wildcard.", h)
 		}
 	}
 	for _, h := range r.ExposeHeaders {
 		if strings.Contains(h, "*") {
-			return invalid("ExposeHeader %q contains wildcard. We currently do not support wildcard for ExposeHeader.", h)
+			return errInvalidRequest("ExposeHeader %q contains wildcard. We currently do not support wildcard for ExposeHeader.", h)
 		}
 	}
 	return nil

@@ -39,6 +39,11 @@ func (c *call) chooseCustomerKey() (sseChoice, error) {
 	if sse := c.header(headerSSE); sse != "" {
 		return sseChoice{}, errInvalidArgument(strings.ToLower(headerSSE), sse, "Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
 	}
+	for _, name := range []string{headerSSEKey, headerSSEContext, headerSSEBucketKey} {
+		if c.hasHeader(name) {
+			return sseChoice{}, wire.NotImplemented("s3", strings.ToLower(name)+" beside a customer's key")
+		}
+	}
 	key, err := c.customerKey(customerPrefix)
 	if err == nil && len(key) != 32 {
 		err = errCustomerKey("null", "The secret key was invalid for the specified algorithm.")
@@ -73,11 +78,11 @@ func (c *call) checkUploadKey(o *objectRecord, needed bool) error {
 		return c.errSSECBlocked()
 	}
 	if !has || o.Algorithm != sseC {
-		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.")
+		return errInvalidRequest("The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.")
 	}
 	key, err := c.customerKey(customerPrefix)
 	if err == nil && !hmac.Equal(o.CustomerKeyHMAC, customerMAC(o.CustomerKeySalt, key)) {
-		err = wire.Errf(http.StatusBadRequest, "InvalidRequest", "The provided encryption parameters did not match the ones used originally.")
+		err = errInvalidRequest("The provided encryption parameters did not match the ones used originally.")
 	}
 	clear(key)
 	return err
@@ -94,7 +99,7 @@ func errCustomerKey(algorithm, message string) *wire.Error {
 // is not the object's (recorded: test_object_retrieval_sse_c).
 func (c *call) customerKey(prefix string) ([]byte, error) {
 	if !c.Secure {
-		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.")
+		return nil, errInvalidRequest("Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection.")
 	}
 	const must = "Requests specifying Server Side Encryption with Customer provided keys must provide "
 	switch algorithm := c.header(prefix + "Algorithm"); {
@@ -142,11 +147,11 @@ func (c *call) checkCustomerKey(o *objectRecord) error {
 	}
 	switch has := c.hasCustomerKey(c.customerPrefix()); {
 	case o.Algorithm != sseC && has:
-		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The encryption parameters are not applicable to this object.")
+		return errInvalidRequest("The encryption parameters are not applicable to this object.")
 	case o.Algorithm != sseC:
 		return nil
 	case !has:
-		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.")
+		return errInvalidRequest("The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.")
 	}
 	_, err := c.storedCustomerKey(o.CustomerKeySalt, o.CustomerKeyHMAC)
 	return err

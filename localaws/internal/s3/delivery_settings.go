@@ -48,7 +48,7 @@ func putAccelerate(c *call) (*response, error) {
 	}
 	switch { // recorded order: localstack test_s3_api.snapshot.json, test_bucket_acceleration_configuration_exc
 	case strings.Contains(c.bucket, "."):
-		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "S3 Transfer Acceleration is not supported for buckets with periods (.) in their names")
+		return nil, errInvalidRequest("S3 Transfer Acceleration is not supported for buckets with periods (.) in their names")
 	case in.Status != "Enabled" && in.Status != "Suspended":
 		return nil, errMalformedXML()
 	}

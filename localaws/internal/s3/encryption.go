@@ -69,21 +69,24 @@ func (c *call) chooseEncryption() (sseChoice, error) {
 	default:
 		return ch, wire.Errf(http.StatusBadRequest, "InvalidEncryptionAlgorithmError", "The Encryption request you specified is not valid. Supported value: AES256.")
 	}
-	if ch.algorithm == sseS3 {
-		if c.hasHeader(headerSSEContext) {
-			return ch, wire.NotImplemented("s3", "an encryption context without SSE-KMS")
-		}
-		return sseChoice{algorithm: sseS3}, nil
-	}
-	if ch.keyID == "" {
-		ch.keyID = s3ManagedKey
-	}
 	switch v := strings.ToLower(c.header(headerSSEBucketKey)); v {
 	case "":
 	case "true", "false":
 		ch.bucketKey = v == "true"
 	default:
 		return ch, errInvalidArgument(strings.ToLower(headerSSEBucketKey), v, "The value specified for the x-amz-server-side-encryption-bucket-key-enabled header is invalid.")
+	}
+	if ch.algorithm == sseS3 {
+		switch {
+		case c.hasHeader(headerSSEContext):
+			return ch, wire.NotImplemented("s3", "an encryption context without SSE-KMS")
+		case ch.bucketKey && c.hasHeader(headerSSEBucketKey):
+			return ch, wire.NotImplemented("s3", "an S3 Bucket Key without SSE-KMS")
+		}
+		return sseChoice{algorithm: sseS3}, nil
+	}
+	if ch.keyID == "" {
+		ch.keyID = s3ManagedKey
 	}
 	if v := c.header(headerSSEContext); v != "" {
 		b, err := base64.StdEncoding.DecodeString(v)
@@ -139,9 +142,10 @@ func (c *call) newObjectKey(ch sseChoice, key string) (objectKey, error) {
 		context["aws:s3:arn"] = bucketARN(c.bucket)
 	}
 	for k, v := range ch.context {
-		if _, ok := context[k]; !ok { // S3's own entry is not the caller's to set
-			context[k] = v
+		if own, ok := context[k]; ok && own != v {
+			return objectKey{}, wire.NotImplemented("s3", "an encryption context with another "+k+" than S3's own")
 		}
+		context[k] = v
 	}
 	if !ch.bucketKey {
 		return generate(context)

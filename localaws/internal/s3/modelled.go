@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,14 +10,28 @@ import (
 // What each operation models, beside its sub-resource: query parameters, and
 // headers that begin with x-amz-. Everything else is refused at the edge.
 
-// signing are the headers and parameters of a signed request, and what the SDKs
-// add to every request. A body's digests belong to every operation: an operation
-// without a body has none to compare.
-var signing = []string{
-	"x-amz-algorithm", "x-amz-content-sha256", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-security-token",
-	"x-amz-signature", "x-amz-signedheaders", "x-amz-user-agent", "x-amz-expected-bucket-owner", "x-id",
+// signing are the headers of a signed request, and what the SDKs add to every request.
+var signing = []string{"x-amz-content-sha256", "x-amz-date", "x-amz-security-token", "x-amz-user-agent"}
+
+// presigning are the parameters of the signature of a presigned URL.
+var presigning = []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Security-Token", "X-Amz-Signature", "X-Amz-SignedHeaders"}
+
+// digests are the headers of a body, of the operations that have one.
+var digests = []string{
 	"x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm", "x-amz-trailer",
 	"x-amz-checksum-crc32", "x-amz-checksum-crc32c", "x-amz-checksum-crc64nvme", "x-amz-checksum-sha1", "x-amz-checksum-sha256",
+}
+
+// conditional are HTTP's headers that change what a request means, and the operations that
+// model them.
+var conditional = map[string][]string{
+	"If-Match":            {"PutObject", "CopyObject", "CompleteMultipartUpload", "GetObject", "HeadObject", "DeleteObject"},
+	"If-None-Match":       {"PutObject", "CopyObject", "CompleteMultipartUpload", "GetObject", "HeadObject"},
+	"If-Modified-Since":   {"GetObject", "HeadObject"},
+	"If-Unmodified-Since": {"GetObject", "HeadObject"},
+	"If-Range":            {"GetObject"},
+	"Range":               {"GetObject", "HeadObject"},
+	"Content-Range":       nil,
 }
 
 var (
@@ -93,30 +108,66 @@ var modelled = map[string][]string{
 	"ListParts":               slices.Concat(customerHeaders, []string{"max-parts", "part-number-marker"}),
 }
 
-// unmodelled names a query parameter or header of the request that its operation
-// does not model; empty if there is none.
-func (c *call) unmodelled() string {
-	known := modelled[c.op.name]
-	isModelled := func(name string) bool {
-		lower := strings.ToLower(name)
-		if name == c.op.subresource || slices.Contains(known, name) || slices.Contains(signing, lower) {
-			return true
-		}
-		return slices.ContainsFunc(known, func(k string) bool {
-			prefix, wild := strings.CutSuffix(k, "*")
-			return strings.HasPrefix(k, "x-amz-") && (k == lower || wild && strings.HasPrefix(lower, prefix))
-		})
+// hasBody reports whether the operation reads the body of its request.
+func (o *operation) hasBody(method string) bool {
+	return (method == http.MethodPut || method == http.MethodPost) && !slices.Contains([]string{"CopyObject", "CreateMultipartUpload", "UploadPartCopy"}, o.name)
+}
+
+// modelsHeader reports whether the operation models a header that begins with x-amz-, or
+// the query parameter that stands for it in a presigned URL.
+func (c *call) modelsHeader(name string) bool {
+	name = strings.ToLower(name)
+	if slices.Contains(signing, name) || c.op.hasBody(c.HTTP.Method) && slices.Contains(digests, name) {
+		return true
 	}
+	if name == "x-amz-expected-bucket-owner" { // of an operation that has a bucket already
+		return c.bucket != "" && c.op.name != "CreateBucket"
+	}
+	return slices.ContainsFunc(modelled[c.op.name], func(k string) bool {
+		prefix, wild := strings.CutSuffix(k, "*")
+		return k == name || wild && strings.HasPrefix(name, prefix)
+	})
+}
+
+// modelsParameter reports whether the operation models a query parameter. One that stands for
+// a header does so only in a presigned URL, in the spellings that [call.header] finds,
+// and where there is no header of the name.
+func (c *call) modelsParameter(name string) bool {
+	presigned := c.query.Has("X-Amz-Signature")
+	lower := strings.ToLower(name)
+	switch {
+	case slices.ContainsFunc(presigning, func(p string) bool { return strings.EqualFold(p, name) }):
+		return presigned && slices.Contains(presigning, name)
+	case strings.HasPrefix(lower, "x-amz-"):
+		spelled := name == lower || name == http.CanonicalHeaderKey(name)
+		return presigned && spelled && !c.hasOtherHeader(name) && c.modelsHeader(name)
+	}
+	return name == c.op.subresource || name == "x-id" || slices.Contains(modelled[c.op.name], name)
+}
+
+// hasOtherHeader reports whether a header of the request says something else than the query
+// parameter that stands for it.
+func (c *call) hasOtherHeader(name string) bool {
+	values := c.HTTP.Header.Values(name)
+	return len(values) > 0 && (len(values) > 1 || values[0] != c.query.Get(name))
+}
+
+// unmodelled names a query parameter, a header or a body of the request that its
+// operation does not model; empty if there is none.
+func (c *call) unmodelled() string {
 	// A query parameter may name an operation that localaws does not have: it says
 	// more than the headers of that operation.
 	var parameters, headers []string
 	for name, values := range c.query {
-		if len(values) > 1 && name != "tagKeys" || !isModelled(name) {
+		if len(values) > 1 && name != "tagKeys" || !c.modelsParameter(name) {
 			parameters = append(parameters, "the query parameter "+name)
 		}
 	}
 	for name, values := range c.HTTP.Header {
-		if strings.HasPrefix(name, "X-Amz-") && (!isModelled(name) || len(values) > 1 && !mayRepeat(name)) {
+		operations, known := conditional[name]
+		switch {
+		case known && !slices.Contains(operations, c.op.name), known && len(values) > 1,
+			strings.HasPrefix(name, "X-Amz-") && (!c.modelsHeader(name) || len(values) > 1 && !mayRepeat(name)):
 			headers = append(headers, "the header "+strings.ToLower(name))
 		}
 	}
@@ -125,6 +176,10 @@ func (c *call) unmodelled() string {
 		return slices.Min(parameters)
 	case len(headers) > 0:
 		return slices.Min(headers)
+	case !c.op.hasBody(c.HTTP.Method) && c.HTTP.Body != nil:
+		if n, _ := io.ReadFull(c.HTTP.Body, make([]byte, 1)); n > 0 {
+			return "a body"
+		}
 	}
 	return ""
 }

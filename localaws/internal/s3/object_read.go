@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -26,6 +27,8 @@ func (c *call) find() (objectRecord, error) {
 		return err
 	})
 	switch e, known := asError(err); {
+	case known && c.copied && e.Code == "InvalidArgument":
+		return o, c.errSourceVersion(id)
 	case known && e.Status == http.StatusNotFound && c.authorize("s3:ListBucket", bucketARN(c.bucket)) != nil:
 		return o, errAccessDenied()
 	case err != nil:
@@ -34,7 +37,7 @@ func (c *call) find() (objectRecord, error) {
 		return o, nil
 	}
 	if c.copied && id != "" { // recorded: localstack test_s3.snapshot.json, test_s3_copy_object_src_not_exists
-		return o, wire.Errf(http.StatusBadRequest, "InvalidRequest", "The source of a copy request may not specifically refer to a delete marker by version id.")
+		return o, errInvalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.")
 	}
 	h := c.W.Header()
 	h.Set("X-Amz-Delete-Marker", "true")
@@ -49,6 +52,15 @@ func (c *call) find() (objectRecord, error) {
 	e := wire.Errf(http.StatusMethodNotAllowed, "MethodNotAllowed", "The specified method is not allowed against this resource.")
 	e.Extra = map[string]string{"Method": c.HTTP.Method, "ResourceType": "DeleteMarker"}
 	return o, e
+}
+
+// errSourceVersion is the error for a copy's source with the ID of no version: seen on AWS
+// by others (docs/conformance.md).
+func (c *call) errSourceVersion(id string) *wire.Error {
+	if c.Operation == "CopyObject" {
+		return errInvalidRequest("Invalid Request")
+	}
+	return errInvalidArgument("x-amz-copy-source", id, "Invalid version id specified")
 }
 
 func httpTime(t time.Time) string { return t.UTC().Format(http.TimeFormat) }
@@ -195,19 +207,26 @@ func (c *call) describeRead(o *objectRecord) (a *response, offset, length int64,
 	for param, name := range overridable {
 		if c.query.Has(param) {
 			if !c.Signed {
-				return nil, 0, 0, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests.")
+				return nil, 0, 0, errInvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
 			}
 			a.header[name] = c.query.Get(param)
 		}
 	}
+	mode := c.header("X-Amz-Checksum-Mode") // recorded: localstack test_s3.snapshot.json, test_s3_get_object_checksum
+	if mode != "" && !strings.EqualFold(mode, "ENABLED") {
+		return nil, 0, 0, errInvalidRequest("Value for x-amz-checksum-mode header is invalid.")
+	}
 	offset, length = 0, o.Size
 	ranged := c.HTTP.Header.Get("Range")
+	if !o.matchesIfRange(c.HTTP.Header.Get("If-Range")) {
+		ranged = ""
+	}
 	part, err := intParam(c.query, "partNumber", 0, 1, 10_000)
 	switch {
 	case err != nil:
 		return nil, 0, 0, err
 	case part > 0 && ranged != "":
-		return nil, 0, 0, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+		return nil, 0, 0, errInvalidRequest("Cannot specify both Range header and partNumber query parameter")
 	case part > max(len(o.Parts), 1):
 		e := wire.Errf(http.StatusRequestedRangeNotSatisfiable, "InvalidPartNumber", "The requested partnumber is not satisfiable")
 		e.Extra = map[string]string{"PartNumberRequested": strconv.Itoa(part), "ActualPartCount": strconv.Itoa(max(len(o.Parts), 1))} // recorded: localstack test_s3.snapshot.json, test_get_object_part
@@ -223,6 +242,10 @@ func (c *call) describeRead(o *objectRecord) (a *response, offset, length int64,
 		}
 		if len(o.Parts) > 0 {
 			a.header["X-Amz-Mp-Parts-Count"] = strconv.Itoa(len(o.Parts))
+		}
+		// Seen on AWS by OpenStack Swift (test/s3api, test_object_checksums.py).
+		if mode != "" && o.checksumType() == "COMPOSITE" {
+			a.header["X-Amz-Checksum-"+o.ChecksumAlgorithm], a.header["X-Amz-Checksum-Type"] = o.Parts[part-1].Checksum, o.checksumType()
 		}
 	case ranged != "":
 		var ok bool
@@ -240,11 +263,21 @@ func (c *call) describeRead(o *objectRecord) (a *response, offset, length int64,
 	switch {
 	case a.status == http.StatusPartialContent && o.Size > 0:
 		a.header["Content-Range"] = "bytes " + strconv.FormatInt(offset, 10) + "-" + strconv.FormatInt(offset+length-1, 10) + "/" + strconv.FormatInt(o.Size, 10)
-	case strings.EqualFold(c.header("X-Amz-Checksum-Mode"), "ENABLED"): // recorded: localstack test_s3.snapshot.json, test_s3_get_object_checksum
+	case mode != "":
 		maps.Copy(a.header, o.checksumHeaders())
 	}
 	a.header["Content-Length"] = strconv.FormatInt(length, 10)
 	return a, offset, length, nil
+}
+
+// matchesIfRange reports whether a range may be sent: where the object is still the one
+// that the client has a part of. S3 does as RFC 9110 says (seen by a user:
+// https://github.com/aws/aws-sdk-kotlin/issues/1645).
+func (o *objectRecord) matchesIfRange(v string) bool {
+	if at, err := http.ParseTime(v); err == nil {
+		return at.Equal(o.Modified.Truncate(time.Second))
+	}
+	return v == "" || v == quoted(o.ETag)
 }
 
 // parseRange reads one range of bytes. A range that makes no sense, and more
@@ -382,13 +415,14 @@ func (c *call) objectParts(o *objectRecord) (*attributesParts, error) {
 	if o.checksumType() != "COMPOSITE" {
 		return out, nil
 	}
-	limit, err1 := strconv.Atoi(c.header("X-Amz-Max-Parts"))
-	marker, err2 := strconv.Atoi(c.header("X-Amz-Part-Number-Marker"))
-	if err1 != nil {
-		limit = 1000
+	given := url.Values{"max-parts": {c.header("X-Amz-Max-Parts")}, "part-number-marker": {c.header("X-Amz-Part-Number-Marker")}}
+	limit, err := intParam(given, "max-parts", 1000, 0, 1000)
+	if err != nil {
+		return nil, err
 	}
-	if err2 != nil {
-		marker = 0
+	marker, err := intParam(given, "part-number-marker", 0, 0, 10_000)
+	if err != nil {
+		return nil, err
 	}
 	out.attributesPage = &attributesPage{PartNumberMarker: marker, MaxParts: limit}
 	for i, p := range o.Parts {

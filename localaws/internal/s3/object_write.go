@@ -89,7 +89,10 @@ func (s *Service) writeSealed(k objectKey, content func(io.Writer) error) (id st
 // copySource is the call that reading the source of a copy would be.
 func (c *call) copySource() (*call, error) {
 	v := c.header("X-Amz-Copy-Source")
-	path, version, _ := strings.Cut(v, "?versionId=")
+	path, version, named := strings.Cut(v, "?versionId=")
+	if named && version == "" { // seen on AWS by others (docs/conformance.md)
+		return nil, errInvalidArgument("x-amz-copy-source", "", "Version id cannot be the empty string")
+	}
 	// S3 takes the URL of an object, too: localstack test_s3.py, test_response_structure.
 	path = strings.TrimPrefix(path, "https://"+c.HTTP.Host+"/")
 	path, err := url.PathUnescape(strings.TrimPrefix(path, "/"))
@@ -164,7 +167,7 @@ func copyObject(c *call) (*response, error) {
 		// So it does in a bucket whose encryption was configured: recorded, localstack
 		// test_s3.snapshot.json, test_copy_in_place_with_bucket_encryption.
 		if itself && from.object.KMSKeyARN == "" && !c.b.Encryption.Configured && !c.hasHeader("X-Amz-Storage-Class") && !c.hasHeader(headerSSE) && !c.hasCustomerKey(customerPrefix) && !c.hasHeader("X-Amz-Website-Redirect-Location") {
-			return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+			return nil, errInvalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 		o.Headers, o.Metadata = maps.Clone(from.object.Headers), from.object.Metadata
 		for _, name := range []string{"X-Amz-Storage-Class", "X-Amz-Website-Redirect-Location"} {
@@ -184,7 +187,7 @@ func copyObject(c *call) (*response, error) {
 		return nil, errInvalidArgument("x-amz-tagging-directive", directive, "Unknown tagging directive.")
 	}
 	if from.object.Size > maxObject {
-		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxObject))
+		return nil, errInvalidRequest("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxObject))
 	}
 	body, err := from.reader(0, from.object.Size)
 	if err != nil {
@@ -221,7 +224,7 @@ func (c *call) checksumAlgorithm(otherwise string) (string, error) {
 	case name == "":
 		return otherwise, nil
 	case checksums[name] == nil:
-		return "", wire.Errf(http.StatusBadRequest, "InvalidRequest", "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+		return "", errInvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
 	}
 	return name, nil
 }
@@ -387,7 +390,7 @@ func deleteObjects(c *call) (*response, error) {
 		return nil, err
 	}
 	if p.wantMD5 == nil && p.wantChecksum == nil && !p.trailer {
-		return nil, wire.Errf(http.StatusBadRequest, "InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+		return nil, errInvalidRequest("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
 	}
 	body, err := io.ReadAll(p)
 	if err != nil {
@@ -400,8 +403,12 @@ func deleteObjects(c *call) (*response, error) {
 	if len(in.Objects) == 0 || len(in.Objects) > 1000 {
 		return nil, errMalformedXML()
 	}
-	ds := make([]deletion, len(in.Objects))
-	for i, o := range in.Objects {
+	var ds []deletion
+	for _, o := range in.Objects {
+		// S3 deletes once what is named twice (seen on AWS by others: docs/conformance.md).
+		if slices.ContainsFunc(ds, func(d deletion) bool { return d.key == o.Key && d.versionID == o.VersionID && d.match == o.ETag }) {
+			continue
+		}
 		action := "s3:DeleteObject"
 		if o.VersionID != "" {
 			action = "s3:DeleteObjectVersion"
@@ -410,7 +417,7 @@ func deleteObjects(c *call) (*response, error) {
 		if err == nil {
 			err = c.authorizeMatch(o.ETag, o.Key)
 		}
-		ds[i] = deletion{key: o.Key, versionID: o.VersionID, match: o.ETag, err: err}
+		ds = append(ds, deletion{key: o.Key, versionID: o.VersionID, match: o.ETag, err: err})
 	}
 	if err := c.deleteAll(ds); err != nil {
 		return nil, err

@@ -134,7 +134,7 @@ func (c *call) asPut(form *postForm) (*call, error) {
 func (c *call) authenticateForm(form *postForm) error {
 	c.Who, c.Signed = wire.Identity{}, false
 	if form.fields["awsaccesskeyid"] != "" || form.fields["signature"] != "" {
-		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+		return errInvalidRequest("The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
 	}
 	policy, signature := form.fields["policy"], form.fields["x-amz-signature"]
 	if policy == "" && signature == "" {

@@ -300,7 +300,7 @@ func (a *replicationAttempt) reach(method string, o *objectRecord, who wire.Iden
 	case b == nil:
 		return errNoSuchBucket(a.to.Bucket)
 	case b.Versioning != statusEnabled:
-		return errReplication("Destination bucket must have versioning enabled.")
+		return errInvalidRequest("Destination bucket must have versioning enabled.")
 	case a.src.b.ObjectLock && !b.ObjectLock:
 		return errNoLock()
 	}

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"encoding/xml"
 	"net/http"
 	"regexp"
 	"slices"
@@ -100,17 +99,9 @@ func deleteReplication(c *call) (*response, error) {
 }
 
 func putReplication(c *call) (*response, error) {
-	body, err := c.readBody()
-	if err != nil {
-		return nil, err
-	}
 	var in replicationConfiguration
-	if err := parseXML(body, "ReplicationConfiguration", &in); err != nil {
+	if err := c.readXML("ReplicationConfiguration", &in); err != nil {
 		return nil, err
-	}
-	var root xmlNode
-	if xml.Unmarshal(body, &root) != nil || root.repeats("Rule", "Tag") {
-		return nil, errMalformedXML()
 	}
 	if err := in.check(c.bucket); err != nil {
 		return nil, err
@@ -120,7 +111,7 @@ func putReplication(c *call) (*response, error) {
 	}
 	return &response{}, c.changeWith(func(tx *bolt.Tx, b *bucketRecord) error {
 		if b.Versioning != statusEnabled {
-			e := errReplication("Versioning must be 'Enabled' on the bucket to apply a replication configuration")
+			e := errInvalidRequest("Versioning must be 'Enabled' on the bucket to apply a replication configuration")
 			e.Extra = map[string]string{"BucketName": b.Name}
 			return e
 		}
@@ -132,24 +123,6 @@ func putReplication(c *call) (*response, error) {
 		b.Replication = &in
 		return nil
 	})
-}
-
-// repeats reports whether an element occurs twice in its parent, where it is not
-// one of lists.
-func (n xmlNode) repeats(lists ...string) bool {
-	seen := map[string]bool{}
-	for _, child := range n.Children {
-		name := child.XMLName.Local
-		if seen[name] && !slices.Contains(lists, name) || child.repeats(lists...) {
-			return true
-		}
-		seen[name] = true
-	}
-	return false
-}
-
-func errReplication(format string, args ...any) *wire.Error {
-	return wire.Errf(http.StatusBadRequest, "InvalidRequest", format, args...)
 }
 
 // Limits of a configuration.
@@ -169,7 +142,7 @@ func (r *replicationConfiguration) check(source string) error {
 	case len(r.Rules) == 0 || r.Role == "":
 		return errMalformedXML()
 	case len(r.Rules) > maxReplicationRules: // [U] the wording
-		return errReplication("The number of replication rules must not exceed the allowed limit of %d rules.", maxReplicationRules)
+		return errInvalidRequest("The number of replication rules must not exceed the allowed limit of %d rules.", maxReplicationRules)
 	case !roleARN.MatchString(r.Role):
 		return errInvalidArgument("Role", r.Role, "Invalid Role specified in replication configuration")
 	}
@@ -190,7 +163,7 @@ func (r *replicationConfiguration) check(source string) error {
 		ids[rule.ID] = true
 		if p := rule.Priority; p != nil {
 			if priorities[*p] { // [U] for rules with different destinations
-				return errReplication("Found duplicate priority %d.", *p)
+				return errInvalidRequest("Found duplicate priority %d.", *p)
 			}
 			priorities[*p] = true
 		}
@@ -210,7 +183,7 @@ func (r *replicationConfiguration) checkVersion1() error {
 			a, b := *rule.Prefix, *other.Prefix
 			switch {
 			case rule.Destination.Bucket != other.Destination.Bucket:
-				return errReplication("Number of distinct destination bucket ARNs cannot exceed 1")
+				return errInvalidRequest("Number of distinct destination bucket ARNs cannot exceed 1")
 			case strings.HasPrefix(a, b) || strings.HasPrefix(b, a):
 				return wire.NotImplemented("s3", "replication rules of version 1 with overlapping prefixes")
 			}
@@ -237,7 +210,7 @@ func (rule *replicationRule) check(source string, first bool) error {
 		return errInvalidArgument("Prefix", prefix, "The maximum size of a prefix is %d.", maxReplicationKey)
 	}
 	if len(tags) > 0 && rule.DeleteMarkerReplication.enabled() {
-		return errReplication("Delete marker replication is not supported if any Tag filter is specified. Please refer to S3 Developer Guide for more information.")
+		return errInvalidRequest("Delete marker replication is not supported if any Tag filter is specified. Please refer to S3 Developer Guide for more information.")
 	}
 	return rule.checkDestination(source)
 }
@@ -251,13 +224,13 @@ func (rule *replicationRule) checkVersion(first bool) error {
 		const guide = " for this version of Cross Region Replication configuration schema. Please refer to S3 Developer Guide for more information."
 		switch {
 		case first && member.set:
-			return errReplication("%s cannot be used%s", member.name, guide)
+			return errInvalidRequest("%s cannot be used%s", member.name, guide)
 		case !first && !member.set:
-			return errReplication("%s must be specified%s", member.name, guide)
+			return errInvalidRequest("%s must be specified%s", member.name, guide)
 		}
 	}
 	if p := rule.Priority; p != nil && (*p < 0 || *p > 1<<31-1) {
-		return errReplication("Priority must be between 0 and %d.", 1<<31-1)
+		return errInvalidRequest("Priority must be between 0 and %d.", 1<<31-1)
 	}
 	return nil
 }
@@ -282,7 +255,7 @@ func (rule *replicationRule) checkFilter() error {
 	}
 	for i, t := range tags {
 		if slices.ContainsFunc(tags[:i], func(other s3Tag) bool { return other.Key == t.Key }) {
-			return errReplication("Duplicate Tag Keys are not allowed.")
+			return errInvalidRequest("Duplicate Tag Keys are not allowed.")
 		}
 	}
 	return checkTags(tags, "System tags cannot be added/updated by requester")
@@ -319,7 +292,7 @@ func (rule *replicationRule) checkDestination(source string) error {
 		kms = s.SseKmsEncryptedObjects != nil
 		switch {
 		case !kms && s.ReplicaModifications == nil:
-			return errReplication("SourceSelectionCriteria cannot be empty.")
+			return errInvalidRequest("SourceSelectionCriteria cannot be empty.")
 		case !s.SseKmsEncryptedObjects.valid() || !s.ReplicaModifications.valid():
 			return errMalformedXML()
 		case s.ReplicaModifications.enabled():
@@ -333,17 +306,17 @@ func (rule *replicationRule) checkDestination(source string) error {
 	case !ok || !validBucketName(name):
 		return errInvalidArgument("Bucket", d.Bucket, "Invalid bucket ARN.")
 	case name == source:
-		return errReplication("Destination bucket cannot be the same as the source bucket.")
+		return errInvalidRequest("Destination bucket cannot be the same as the source bucket.")
 	case d.StorageClass != "" && !slices.Contains(storageClasses, d.StorageClass):
 		return errMalformedXML()
 	case d.AccessControlTranslation != nil && d.AccessControlTranslation.Owner != "Destination":
 		return errMalformedXML()
 	case d.AccessControlTranslation != nil && d.Account == "":
-		return errReplication("Account must be specified if the Owner in AccessControlTranslation has a value")
+		return errInvalidRequest("Account must be specified if the Owner in AccessControlTranslation has a value")
 	case d.EncryptionConfiguration != nil && !kms:
-		return errReplication("SseKmsEncryptedObjects must be specified if EncryptionConfiguration is present.")
+		return errInvalidRequest("SseKmsEncryptedObjects must be specified if EncryptionConfiguration is present.")
 	case kms && d.replicaKey() == "":
-		return errReplication("ReplicaKmsKeyID must be specified if SseKmsEncryptedObjects tag is present.")
+		return errInvalidRequest("ReplicaKmsKeyID must be specified if SseKmsEncryptedObjects tag is present.")
 	case kms && !replicaKeyARN.MatchString(d.replicaKey()): // [U] the wording
 		return errInvalidArgument("ReplicaKmsKeyID", d.replicaKey(), "Invalid ReplicaKmsKeyID ARN.")
 	}
@@ -357,9 +330,9 @@ func (d *replicationDestination) checkBucket(tx *bolt.Tx, source *bucketRecord) 
 	case err != nil:
 		return err
 	case !ok:
-		return errReplication("Destination bucket must exist.")
+		return errInvalidRequest("Destination bucket must exist.")
 	case b.Versioning != statusEnabled:
-		return errReplication("Destination bucket must have versioning enabled.")
+		return errInvalidRequest("Destination bucket must have versioning enabled.")
 	case d.Account != "" && d.Account != b.Account: // [U] what S3 does
 		return wire.NotImplemented("s3", "replication whose Destination.Account does not own the bucket "+b.Name)
 	case b.Account != source.Account && d.AccessControlTranslation == nil && b.Ownership != "BucketOwnerEnforced":

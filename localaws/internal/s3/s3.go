@@ -156,6 +156,12 @@ func (c *call) answer() (*response, error) {
 	if c.op == nil || c.op.handle == nil {
 		return nil, wire.NotImplemented("s3", c.Operation)
 	}
+	if err := c.checkAuthentication(); err != nil {
+		return nil, err
+	}
+	if err := c.checkVersionParameter(); err != nil {
+		return nil, err
+	}
 	if what := c.unmodelled(); what != "" {
 		return nil, wire.NotImplemented("s3", what+" of "+c.Operation)
 	}
@@ -186,6 +192,21 @@ func (c *call) answer() (*response, error) {
 		c.writing = true
 	}
 	return c.op.handle(c)
+}
+
+// checkVersionParameter refuses a version without an ID, and any for a part: seen on AWS by
+// others (docs/conformance.md).
+func (c *call) checkVersionParameter() error {
+	id := c.query.Get("versionId")
+	switch {
+	case !c.query.Has("versionId"):
+		return nil
+	case c.Operation == "UploadPart":
+		return errInvalidArgument("versionId", id, "This operation does not accept a version-id.")
+	case id == "":
+		return errInvalidArgument("versionId", id, "Version id cannot be the empty string")
+	}
+	return nil
 }
 
 // checkKey refuses what no object can have as its key.
@@ -283,14 +304,35 @@ func (c *call) hasHeader(name string) bool {
 	return len(c.HTTP.Header.Values(name)) > 0 || c.header(name) != ""
 }
 
+// checkAuthentication refuses a request that is signed twice, or a presigned one that is
+// signed in part.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+func (c *call) checkAuthentication() error {
+	has := slices.DeleteFunc([]string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"},
+		func(name string) bool { return !c.query.Has(name) })
+	switch authorization := c.HTTP.Header.Get("Authorization"); {
+	case len(has) == 0:
+		return nil
+	case authorization != "":
+		return errInvalidArgument("Authorization", authorization, "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified")
+	case len(has) < 6:
+		return errQueryAuthentication()
+	}
+	return nil
+}
+
+func errQueryAuthentication() *wire.Error {
+	return wire.Errf(http.StatusBadRequest, "AuthorizationQueryParametersError", "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.")
+}
+
 func (c *call) checkPresigned() error {
-	if !c.query.Has("X-Amz-Signature") || c.HTTP.Header.Get("Authorization") != "" {
+	if !c.query.Has("X-Amz-Signature") {
 		return nil
 	}
 	at, err := time.Parse("20060102T150405Z", c.query.Get("X-Amz-Date"))
 	seconds, err2 := strconv.Atoi(c.query.Get("X-Amz-Expires"))
 	if err != nil || err2 != nil || seconds < 1 || seconds > 7*24*3600 {
-		return wire.Errf(http.StatusBadRequest, "AuthorizationQueryParametersError", "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.")
+		return errQueryAuthentication()
 	}
 	if expiry := at.Add(time.Duration(seconds) * time.Second); c.Now.After(expiry) {
 		e := wire.Errf(http.StatusForbidden, "AccessDenied", "Request has expired")
@@ -456,6 +498,10 @@ func errHeader(name, format string, args ...any) *wire.Error {
 	return e
 }
 
+func errInvalidRequest(format string, args ...any) *wire.Error {
+	return wire.Errf(http.StatusBadRequest, "InvalidRequest", format, args...)
+}
+
 func errMalformedXML() *wire.Error {
 	return wire.Errf(http.StatusBadRequest, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
 }
@@ -517,13 +563,23 @@ func parseXML(body []byte, root string, v any) error {
 		if !ok {
 			continue
 		}
-		if start.Name.Local != root || d.DecodeElement(v, &start) != nil {
+		if start.Name.Local != root || d.DecodeElement(v, &start) != nil || !isAtEnd(d) {
 			return errMalformedXML()
 		}
-		if element := unknownElement(body, reflect.TypeOf(v)); element != "" {
-			return wire.NotImplemented("s3", "the element "+element+" of "+root)
+		return checkElements(body, reflect.TypeOf(v))
+	}
+}
+
+// isAtEnd reports whether no other element follows.
+func isAtEnd(d *xml.Decoder) bool {
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return errors.Is(err, io.EOF)
 		}
-		return nil
+		if _, element := t.(xml.StartElement); element {
+			return false
+		}
 	}
 }
 

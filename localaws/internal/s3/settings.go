@@ -3,9 +3,11 @@ package s3
 import (
 	"cmp"
 	"encoding/xml"
+	"errors"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -437,9 +439,65 @@ func getLifecycle(c *call) (*response, error) {
 	return &response{xml: []byte(doc), header: map[string]string{headerTransition: c.b.Documents["transition"]}}, nil
 }
 
+// lifecycle is what a lifecycle configuration may have in it.
+type lifecycle struct {
+	Rules []struct {
+		ID, Status string
+		Prefix     *string
+		Filter     *struct {
+			lifecycleScope
+			And *struct {
+				lifecycleScope
+				Tags []s3Tag `xml:"Tag"`
+			}
+			Tag *s3Tag
+		}
+		Expiration *struct {
+			Date                      string
+			Days                      *int
+			ExpiredObjectDeleteMarker *bool
+		}
+		Transitions []struct {
+			Date         string
+			Days         *int
+			StorageClass string
+		} `xml:"Transition"`
+		NoncurrentVersionExpiration  *lifecycleNoncurrent
+		NoncurrentVersionTransitions []struct {
+			lifecycleNoncurrent
+			StorageClass string
+		} `xml:"NoncurrentVersionTransition"`
+		AbortIncompleteMultipartUpload *struct{ DaysAfterInitiation int }
+	} `xml:"Rule"`
+}
+
+type lifecycleScope struct {
+	Prefix                                    *string
+	ObjectSizeGreaterThan, ObjectSizeLessThan *int64
+}
+
+type lifecycleNoncurrent struct{ NoncurrentDays, NewerNoncurrentVersions *int }
+
+// check refuses what is in no lifecycle configuration. The document itself is kept.
+func (l lifecycle) check(body []byte) error {
+	if err := parseXML(body, "LifecycleConfiguration", &l); err != nil {
+		return err
+	}
+	for _, rule := range l.Rules {
+		if e := rule.Expiration; e != nil && e.Days != nil && *e.Days < 1 {
+			return errInvalidArgument("Days", strconv.Itoa(*e.Days), "'Days' for Expiration action must be a positive integer")
+		}
+	}
+	return nil
+}
+
 func putLifecycle(c *call) (*response, error) {
+	body, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
 	var in xmlNode
-	if err := c.readXML("LifecycleConfiguration", &in); err != nil {
+	if err := parseXML(body, "LifecycleConfiguration", &in); err != nil {
 		return nil, err
 	}
 	transition := cmp.Or(c.header(headerTransition), defaultTransition)
@@ -465,6 +523,9 @@ func putLifecycle(c *call) (*response, error) {
 	}
 	if len(in.Children) == 0 || len(in.Children) > 1000 {
 		return nil, errMalformedXML()
+	}
+	if err := (lifecycle{}).check(body); err != nil {
+		return nil, err
 	}
 	doc, err := s3XML("LifecycleConfiguration", in)
 	if err != nil {
@@ -502,7 +563,7 @@ func checkLifecycleRule(rule xmlNode) error {
 	case rule.XMLName.Local != "Rule", status != "Enabled" && status != "Disabled", scopes != 1:
 		return errMalformedXML()
 	case actions == 0:
-		return wire.Errf(http.StatusBadRequest, "InvalidRequest", "At least one action needs to be specified in a rule.")
+		return errInvalidRequest("At least one action needs to be specified in a rule.")
 	}
 	return checkLifecycleFilter(rule.element("Filter"))
 }
@@ -532,7 +593,7 @@ func checkLifecycleFilter(filter xmlNode) error {
 			continue
 		}
 		if key := n.child("Key"); keys[key] {
-			return wire.Errf(http.StatusBadRequest, "InvalidRequest", "Duplicate Tag Keys are not allowed.")
+			return errInvalidRequest("Duplicate Tag Keys are not allowed.")
 		}
 		keys[n.child("Key")] = true
 	}
@@ -576,9 +637,28 @@ func errCrossLocationLogging(source, target string) *wire.Error {
 	return e
 }
 
+// bucketLogging is what a logging configuration may have in it.
+type bucketLogging struct {
+	LoggingEnabled *struct {
+		TargetBucket, TargetPrefix string
+		TargetGrants               []struct {
+			Grantee    struct{ ID, DisplayName, URI, EmailAddress string }
+			Permission string
+		} `xml:"TargetGrants>Grant"`
+		TargetObjectKeyFormat *struct {
+			SimplePrefix      *struct{}
+			PartitionedPrefix *struct{ PartitionDateSource string }
+		}
+	}
+}
+
 func putBucketLogging(c *call) (*response, error) {
+	body, err := c.readBody()
+	if err != nil {
+		return nil, err
+	}
 	var in xmlNode
-	if err := c.readXML("BucketLoggingStatus", &in); err != nil {
+	if err := errors.Join(parseXML(body, "BucketLoggingStatus", &in), parseXML(body, "BucketLoggingStatus", &bucketLogging{})); err != nil {
 		return nil, err
 	}
 	doc := ""

@@ -31,10 +31,6 @@ import (
 
 var kmsKeyARN = regexp.MustCompile(`^arn:aws[a-zA-Z0-9-]*:kms:[a-z0-9-]+:([0-9]{12}):key/[a-zA-Z0-9-]+$`)
 
-func errUpdate(message string) *wire.Error {
-	return wire.Errf(http.StatusBadRequest, "InvalidRequest", "%s", message)
-}
-
 var errLockedEncryption = wire.Errf(http.StatusForbidden, "AccessDenied", "The encryption type for the specified object can’t be updated because that object is protected by S3 Object Lock. If the object has a governance-mode retention period or a legal hold, you must first remove the Object Lock status on the object before you issue your UpdateObjectEncryption request. You can't use the UpdateObjectEncryption operation with objects that have an Object Lock compliance mode retention period applied to them.")
 
 func updateObjectEncryption(c *call) (*response, error) {
@@ -57,7 +53,7 @@ func (c *call) readObjectEncryption() (to sseChoice, err error) {
 		return to, err
 	}
 	if !c.Signed {
-		return to, errUpdate("Requests that modify an object encryption configuration require Amazon Web Services Signature Version 4. Modify the request to use Amazon Web Services Signature Version 4, and then try again.")
+		return to, errInvalidRequest("Requests that modify an object encryption configuration require Amazon Web Services Signature Version 4. Modify the request to use Amazon Web Services Signature Version 4, and then try again.")
 	}
 	if len(in.Children) > 1 {
 		return to, errMalformedXML()
@@ -69,9 +65,9 @@ func (c *call) readObjectEncryption() (to sseChoice, err error) {
 	switch kind {
 	case "SSE-KMS":
 	case "DSSE-KMS", "SSE-C":
-		return to, errUpdate("The UpdateObjectEncryption operation doesn't support updating the encryption type to DSSE-KMS or SSE-C. Modify the request to specify SSE-KMS for the updated encryption type, and then try again.")
+		return to, errInvalidRequest("The UpdateObjectEncryption operation doesn't support updating the encryption type to DSSE-KMS or SSE-C. Modify the request to specify SSE-KMS for the updated encryption type, and then try again.")
 	default:
-		return to, errUpdate("Requests that modify an object encryption configuration require a valid new encryption type. Valid values are SSEKMS . Modify the request to specify SSE-KMS for the updated encryption type, and then try again.")
+		return to, errInvalidRequest("Requests that modify an object encryption configuration require a valid new encryption type. Valid values are SSEKMS . Modify the request to specify SSE-KMS for the updated encryption type, and then try again.")
 	}
 	to.algorithm = sseKMS
 	seen := map[string]bool{}
@@ -87,7 +83,7 @@ func (c *call) readObjectEncryption() (to sseChoice, err error) {
 		case name != "BucketKeyEnabled":
 			return to, errMalformedXML()
 		case value != "true" && value != "false":
-			return to, errUpdate("The BucketKeyEnabled value isn't valid. Valid values are true or false . Modify the request to specify a valid value, and then try again.")
+			return to, errInvalidRequest("The BucketKeyEnabled value isn't valid. Valid values are true or false . Modify the request to specify a valid value, and then try again.")
 		default:
 			to.bucketKey = value == "true"
 		}
@@ -95,9 +91,9 @@ func (c *call) readObjectEncryption() (to sseChoice, err error) {
 	arn := kmsKeyARN.FindStringSubmatch(to.keyID)
 	switch {
 	case to.keyID == "":
-		return to, errUpdate("Requests that modify an object's encryption type to SSE-KMS require an Amazon Web Services KMS key Amazon Resource Name (ARN). Modify the request to specify a KMS key ARN, and then try again.")
+		return to, errInvalidRequest("Requests that modify an object's encryption type to SSE-KMS require an Amazon Web Services KMS key Amazon Resource Name (ARN). Modify the request to specify a KMS key ARN, and then try again.")
 	case arn == nil:
-		return to, errUpdate("Requests that modify an object's encryption type to SSE-KMS require a valid Amazon Web Services KMS key Amazon Resource Name (ARN). Confirm that you have a correctly formatted KMS key ARN in your request, and then try again.")
+		return to, errInvalidRequest("Requests that modify an object's encryption type to SSE-KMS require a valid Amazon Web Services KMS key Amazon Resource Name (ARN). Confirm that you have a correctly formatted KMS key ARN in your request, and then try again.")
 	case arn[1] != c.b.Account:
 		return to, wire.Errf(http.StatusForbidden, "AccessDenied", "The Amazon Web Services KMS key in the request must be owned by the same account as the bucket. Modify the request to specify a KMS key from the same account, and then try again.")
 	}
@@ -116,7 +112,7 @@ func (c *call) reEncrypt(to sseChoice) error {
 	defer from.close()
 	switch {
 	case from.object.Algorithm == sseC:
-		return errUpdate("The UpdateObjectEncryption operation doesn't support source objects with the encryption type DSSE-KMS or SSE-C. Only source objects encrypted with SSE-S3 or SSE-KMS are supported.")
+		return errInvalidRequest("The UpdateObjectEncryption operation doesn't support source objects with the encryption type DSSE-KMS or SSE-C. Only source objects encrypted with SSE-S3 or SSE-KMS are supported.")
 	case from.object.protected(c):
 		return errLockedEncryption
 	}
