@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -137,7 +138,7 @@ func (s *Service) admit(r *wire.Request, in startQueryInput) (q query, known boo
 				return nil
 			})
 			if err != nil || known {
-				if known && (q.Input.QueryString != in.QueryString || q.WorkGroup != in.WorkGroup) {
+				if known && !reflect.DeepEqual(q.Input, in) {
 					return invalid("Idempotent parameters do not match")
 				}
 				return err
@@ -423,7 +424,8 @@ func (s *Service) results(r *wire.Request, in queryResultsInput) (any, error) {
 	}
 	first := 0
 	if in.NextToken != "" {
-		if first, err = strconv.Atoi(strings.TrimPrefix(in.NextToken, q.ID+"+")); err != nil || first < 0 || first > math.MaxInt32 {
+		row, own := strings.CutPrefix(in.NextToken, q.ID+"+")
+		if first, err = strconv.Atoi(row); !own || err != nil || first < 0 || first > math.MaxInt32 {
 			return nil, invalid("The token is not valid.")
 		}
 	}

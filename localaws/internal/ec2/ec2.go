@@ -47,7 +47,10 @@ func New(db *bolt.DB, identities *policy.Identities, events *trail.Service, keys
 	return &Service{db: db, identities: identities, trail: events, keys: keys}
 }
 
-const ec2Namespace = "http://ec2.amazonaws.com/doc/2016-11-15/"
+const (
+	apiVersion   = "2016-11-15" // others mean other things by the same requests
+	ec2Namespace = "http://ec2.amazonaws.com/doc/" + apiVersion + "/"
+)
 
 // call is one call to EC2 while it is executed.
 type call struct {
@@ -113,6 +116,10 @@ func (s *Service) Serve(r *wire.Request) {
 	}
 	if name := wire.UnknownParameter(r.Form(), slices.Concat(op.parameters, []string{"Action", "Version", "DryRun"})...); name != "" {
 		s.Fail(r, wire.NotImplemented(r.Service, "the parameter "+name+" of "+r.Operation))
+		return
+	}
+	if v := r.Form().Get("Version"); v != apiVersion {
+		s.Fail(r, wire.NotImplemented(r.Service, "the API version "+v))
 		return
 	}
 	c := &call{Request: r, s: s, event: trail.Event{Request: r, Source: "ec2.amazonaws.com", Name: r.Operation, ReadOnly: op.readOnly, Parameters: ec2Parameters(r.Form())}}
@@ -294,6 +301,9 @@ func (fs ec2Filters) match(get func(name string) []string) (bool, error) {
 		values := get(name)
 		if values == nil {
 			return false, wire.Errf(http.StatusBadRequest, "InvalidParameterValue", "The filter '%s' is invalid", name)
+		}
+		if len(patterns) == 0 {
+			return false, wire.NotImplemented("ec2", "a filter without a value: "+name)
 		}
 		all = all && slices.ContainsFunc(patterns, func(p string) bool {
 			return slices.ContainsFunc(values, filterPattern(p).MatchString)

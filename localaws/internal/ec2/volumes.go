@@ -466,8 +466,13 @@ func withTags(tags map[string]string, f url.Values, list string) (map[string]str
 	if tags == nil {
 		tags = map[string]string{}
 	}
+	seen := map[string]bool{}
 	for _, n := range formNumbers(f, list) {
 		key, value := f.Get(list+"."+n+".Key"), f.Get(list+"."+n+".Value")
+		if seen[key] {
+			return nil, wire.Errf(http.StatusBadRequest, "InvalidParameterValue", "Duplicate tag key '%s' specified.", key)
+		}
+		seen[key] = true
 		if key == "" || len([]rune(key)) > 127 || strings.HasPrefix(strings.ToLower(key), "aws:") {
 			return nil, wire.Errf(http.StatusBadRequest, "InvalidParameterValue", "Tag key '%s' is not valid: it has 1 to 127 characters and does not begin with aws:", key)
 		}
@@ -483,6 +488,9 @@ func withTags(tags map[string]string, f url.Values, list string) (map[string]str
 }
 
 func createTags(c *call) (any, error) {
+	if len(formNumbers(c.Form(), "Tag")) == 0 {
+		return nil, missingParameter("Tag")
+	}
 	return changeTags(c, func(tags map[string]string) (map[string]string, error) { return withTags(tags, c.Form(), "Tag") })
 }
 
@@ -497,6 +505,9 @@ func deleteTags(c *call) (any, error) {
 		}
 		for _, n := range numbers {
 			key, member := f.Get("Tag."+n+".Key"), "Tag."+n+".Value"
+			if key == "" {
+				return nil, missingParameter("Tag." + n + ".Key")
+			}
 			if !f.Has(member) || tags[key] == f.Get(member) {
 				delete(tags, key)
 			}

@@ -266,6 +266,9 @@ type getPartitionIndexesInput struct {
 
 // getPartitionIndexes finds none: CreateTable refuses them.
 func getPartitionIndexes(tx *bolt.Tx, r *wire.Request, in getPartitionIndexesInput) (any, error) {
+	if in.NextToken != "" {
+		return nil, invalid("The token is not valid.")
+	}
 	_, err := findTable(tx, r, tableName{in.catalogInput, in.DatabaseName, in.TableName})
 	return map[string]any{"PartitionIndexDescriptorList": []any{}}, err
 }

@@ -88,7 +88,7 @@ type encryptInput struct {
 
 func encrypt(c *call, in encryptInput) (any, error) {
 	defer clear(in.Plaintext)
-	if err := algorithm(in.EncryptionAlgorithm); err != nil {
+	if err := errors.Join(algorithm(in.EncryptionAlgorithm), checkGrantTokens(in.GrantTokens)); err != nil {
 		return nil, err
 	}
 	if err := checkLength("plaintext", len(in.Plaintext), maxPlaintext); err != nil {
@@ -187,10 +187,7 @@ type decryptInput struct {
 }
 
 func decrypt(c *call, in decryptInput) (any, error) {
-	if err := algorithm(in.EncryptionAlgorithm); err != nil {
-		return nil, err
-	}
-	if err := noEnclave(in.Recipient); err != nil {
+	if err := errors.Join(algorithm(in.EncryptionAlgorithm), checkGrantTokens(in.GrantTokens), noEnclave(in.Recipient)); err != nil {
 		return nil, err
 	}
 	in.EncryptionAlgorithm = symmetricDefault
@@ -224,12 +221,8 @@ type reEncryptInput struct {
 }
 
 func reEncrypt(c *call, in reEncryptInput) (any, error) {
-	for _, name := range []string{in.SourceEncryptionAlgorithm, in.DestinationEncryptionAlgorithm} {
-		if err := algorithm(name); err != nil {
-			return nil, err
-		}
-	}
-	if err := required("destinationKeyId", in.DestinationKeyId); err != nil {
+	if err := errors.Join(algorithm(in.SourceEncryptionAlgorithm), algorithm(in.DestinationEncryptionAlgorithm), checkGrantTokens(in.GrantTokens),
+		required("destinationKeyId", in.DestinationKeyId)); err != nil {
 		return nil, err
 	}
 	source, to, blob, err := c.reEncrypt(in)
@@ -307,9 +300,6 @@ type generateKeyOutput struct {
 }
 
 func generateKey(c *call, in generateKeyInput) (any, error) {
-	if err := noEnclave(in.Recipient); err != nil {
-		return nil, err
-	}
 	k, err := c.generate(in)
 	if err != nil {
 		return nil, err
@@ -327,6 +317,9 @@ func generateKeyWithoutPlaintext(c *call, in generateKeyInput) (any, error) {
 }
 
 func (c *call) generate(in generateKeyInput) (k newDataKey, err error) {
+	if err := errors.Join(noEnclave(in.Recipient), checkGrantTokens(in.GrantTokens)); err != nil {
+		return k, err
+	}
 	if (in.KeySpec == "") == (in.NumberOfBytes == nil) {
 		return k, kmsError("ValidationException", "Please specify either number of bytes or key spec.")
 	}

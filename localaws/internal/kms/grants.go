@@ -3,6 +3,7 @@ package kms
 import (
 	"encoding/base64"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -208,6 +209,9 @@ func (c *call) checkGrant(in createGrantInput) error {
 	if err := required("granteePrincipal", in.GranteePrincipal); err != nil {
 		return err
 	}
+	if err := checkGrantTokens(in.GrantTokens); err != nil {
+		return err
+	}
 	if len(in.Operations) == 0 {
 		return required("operations", "")
 	}
@@ -235,6 +239,36 @@ func (c *call) checkGrant(in createGrantInput) error {
 // grant is checked all the same.
 func grantToken(k keyRecord, grantID string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(k.arn() + " " + grantID))
+}
+
+func readGrantToken(token string) (arn, grantID string, ok bool) {
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	arn, grantID, ok = strings.Cut(string(b), " ")
+	return arn, grantID, err == nil && ok && strings.HasPrefix(arn, "arn:aws:kms:") && grantIDPattern.MatchString(grantID)
+}
+
+var grantIDPattern = regexp.MustCompile("^[0-9a-f]{64}$")
+
+func errGrantToken() *wire.Error {
+	return kmsError("InvalidGrantTokenException", "Invalid grant token")
+}
+
+// maxGrantTokens is how many tokens a request may have.
+const maxGrantTokens = 10
+
+// checkGrantTokens refuses what is no token. A token that is one adds nothing: here every
+// grant is in effect at once.
+// Source: https://docs.aws.amazon.com/kms/latest/developerguide/grants.html#grant_token
+func checkGrantTokens(tokens []string) error {
+	if len(tokens) > maxGrantTokens {
+		return kmsError("ValidationException", "1 validation error detected: Value at 'grantTokens' failed to satisfy constraint: Member must have length less than or equal to %d", maxGrantTokens)
+	}
+	for _, token := range tokens {
+		if _, _, ok := readGrantToken(token); !ok {
+			return errGrantToken()
+		}
+	}
+	return nil
 }
 
 type listGrantsInput struct {
@@ -310,10 +344,9 @@ type retireGrantInput struct {
 // by policy or by a grant.
 func retireGrant(c *call, in retireGrantInput) (any, error) {
 	if in.GrantToken != "" {
-		token, err := base64.RawURLEncoding.DecodeString(in.GrantToken)
-		arn, id, ok := strings.Cut(string(token), " ")
-		if err != nil || !ok || in.KeyId != "" || in.GrantId != "" {
-			return nil, kmsError("InvalidGrantTokenException", "Invalid grant token")
+		arn, id, ok := readGrantToken(in.GrantToken)
+		if !ok || in.KeyId != "" || in.GrantId != "" {
+			return nil, errGrantToken()
 		}
 		in.KeyId, in.GrantId = arn, id
 	}

@@ -225,6 +225,9 @@ type describeKeyInput struct {
 }
 
 func describeKey(c *call, in describeKeyInput) (any, error) {
+	if err := checkGrantTokens(in.GrantTokens); err != nil {
+		return nil, err
+	}
 	var m keyMetadata
 	err := c.view(func(tx *bolt.Tx) error {
 		k, err := c.allowed(tx, in.KeyId, anyName, nil)

@@ -69,6 +69,8 @@ var operations = map[string]operation{
 	"GetSessionToken":   {getSessionToken, []string{"DurationSeconds"}},
 }
 
+const apiVersion = "2011-06-15"
+
 // call is one call to STS while it is executed.
 type call struct {
 	*wire.Request
@@ -91,7 +93,7 @@ func (s *Service) Serve(r *wire.Request) {
 		XMLName   xml.Name
 		Result    any
 		RequestID string `xml:"ResponseMetadata>RequestId"`
-	}{xml.Name{Space: "https://sts.amazonaws.com/doc/2011-06-15/", Local: r.Operation + "Response"}, result, r.ID})
+	}{xml.Name{Space: "https://sts.amazonaws.com/doc/" + apiVersion + "/", Local: r.Operation + "Response"}, result, r.ID})
 }
 
 func (s *Service) run(r *wire.Request) (any, error) {
@@ -103,6 +105,9 @@ func (s *Service) run(r *wire.Request) (any, error) {
 		return nil, wire.Errf(http.StatusForbidden, "InvalidClientTokenId", "The security token included in the request is invalid")
 	case !ok:
 		return nil, wire.NotImplemented(r.Service, r.Operation)
+	}
+	if v := r.Form().Get("Version"); v != apiVersion {
+		return nil, wire.NotImplemented(r.Service, "the API version "+v)
 	}
 	if name := wire.UnknownParameter(r.Form(), slices.Concat(op.parameters, []string{"Action", "Version"})...); name != "" {
 		return nil, wire.NotImplemented(r.Service, "the parameter "+name+" of "+r.Operation)

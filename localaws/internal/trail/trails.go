@@ -757,6 +757,9 @@ func tagsOf(_ *wire.Request, in listTagsInput) string {
 }
 
 func (s *Service) listTags(tx *bolt.Tx, r *wire.Request, in listTagsInput) (any, error) {
+	if in.NextToken != "" { // reserved, and no answer has one
+		return nil, wire.Errf(http.StatusBadRequest, "InvalidTokenException", "The token is not valid.")
+	}
 	list := []any{}
 	for _, arn := range in.ResourceIdList {
 		if err := checkTagged(r, arn); err != nil {

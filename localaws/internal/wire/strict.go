@@ -43,8 +43,21 @@ func unknownField(raw []byte, t reflect.Type) string {
 			return ""
 		}
 		for _, e := range list {
+			if isNull(e) { // which encoding/json makes a zero value of
+				return "null"
+			}
 			if f := unknownField(e, t.Elem()); f != "" {
 				return f
+			}
+		}
+	case reflect.Map:
+		var object map[string]json.RawMessage
+		if json.Unmarshal(raw, &object) != nil {
+			return ""
+		}
+		for name, value := range object {
+			if isNull(value) {
+				return name + ".null"
 			}
 		}
 	case reflect.Struct:
@@ -64,6 +77,8 @@ func unknownField(raw []byte, t reflect.Type) string {
 	}
 	return ""
 }
+
+func isNull(raw json.RawMessage) bool { return string(bytes.TrimSpace(raw)) == "null" }
 
 // fieldNamed finds the type of the field that JSON calls name.
 func fieldNamed(t reflect.Type, name string) (reflect.Type, bool) {
