@@ -557,6 +557,7 @@ func TestRecorded_S3Checksums(t *testing.T) {
 	c := s3Client(t, s, "alice")
 	makeBucket(t, c, "sums")
 	const body, crc32, crc32c, sha256, composite = "123456789", "y/Q5Jg==", "4waSgw==", "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=", "7kxlUA=="
+	const emptySHA = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 	type h = map[string]string
 	invalid := func(message string) h { return h{"Code": "InvalidRequest", "Message": message} }
 	single := invalid("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
@@ -588,7 +589,16 @@ func TestRecorded_S3Checksums(t *testing.T) {
 		{"test_no_md5_good_sha_crc_in_trailer_but_not_streaming", body, h{"X-Amz-Trailer": "x-amz-checksum-crc32"}, trailer},
 		{"a trailer that is not announced", chunks("x-amz-checksum-crc32:" + crc32 + "\r\n"), streaming(), trailer},
 		{"another trailer than was announced", chunks("x-amz-checksum-crc32:" + crc32 + "\r\n"), streaming("X-Amz-Trailer", "x-amz-checksum-crc32c"), trailer},
-		{"a trailer twice", chunks("x-amz-checksum-crc32:AAAAAA==\r\n", "x-amz-checksum-crc32:"+crc32+"\r\n"), streaming("X-Amz-Trailer", "x-amz-checksum-crc32"), trailer},
+		{"test_strm_unsgnd_pyld_trl_bad_then_good_trailer_ok", chunks("x-amz-checksum-crc32:AAAAAA==\r\n", "x-amz-checksum-crc32:"+crc32+"\r\n"), streaming("X-Amz-Trailer", "x-amz-checksum-crc32, "), nil},
+		{"test_strm_unsgnd_pyld_trl_good_then_bad_trailer", chunks("x-amz-checksum-crc32:"+crc32+"\r\n", "x-amz-checksum-crc32:AAAAAA==\r\n"), streaming("X-Amz-Trailer", "x-amz-checksum-crc32"),
+			h{"Code": "BadDigest", "Message": "The CRC32 you specified did not match the calculated checksum."}},
+		{"test_strm_unsgnd_pyld_trl_too_many_bytes", "12\r\n" + body + body + "\r\n0\r\n\r\n", streaming(),
+			h{"Code": "IncompleteBody", "Message": "You did not provide the number of bytes specified by the Content-Length HTTP header", "NumberBytesExpected": "9", "NumberBytesProvided": "18"}},
+		{"test_strm_unsgnd_pyld_trl_zero_chunk_mid_stream", "4\r\n1234\r\n0\r\n\r\n5\r\n56789\r\n0\r\n\r\n", streaming(),
+			h{"Code": "IncompleteBody", "Message": "You did not provide the number of bytes specified by the Content-Length HTTP header", "NumberBytesExpected": "9", "NumberBytesProvided": "4"}},
+		{"test_strm_unsgnd_pyld_trl_no_zero_chunk", "9\r\n" + body + "\r\n", streaming(), h{"Code": "IncompleteBody", "Message": "The request body terminated unexpectedly"}},
+		{"test_no_md5_bad_sha", body, h{"X-Amz-Content-Sha256": emptySHA}, h{"Code": "XAmzContentSHA256Mismatch", "Message": "The provided 'x-amz-content-sha256' header does not match what was computed.",
+			"ClientComputedContentSHA256": emptySHA, "S3ComputedContentSHA256": "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"}},
 		{"another header behind the body", chunks("x-amz-checksum-crc32:"+crc32+"\r\n", "x-amz-meta-a:b\r\n"), streaming("X-Amz-Trailer", "x-amz-checksum-crc32"), trailer},
 		{"test_no_md5_good_sha_chunk_encoding_declared_ok", body, h{"Content-Encoding": "aws-chunked"}, nil},
 	} {
@@ -642,6 +652,8 @@ func TestRecorded_S3Checksums(t *testing.T) {
 			h{"Code": "InvalidArgument", "Message": "Invalid Base64 or multiple checksums present in request", "ArgumentName": "Checksum", "ArgumentValue": "CRC32:y/Q5Jh==;"}},
 		{"two checksums of a part", upload, document("<ChecksumCRC32>" + crc32 + "</ChecksumCRC32><ChecksumCRC32C>" + crc32c + "</ChecksumCRC32C>"), nil,
 			h{"Code": "InvalidArgument", "Message": "Invalid Base64 or multiple checksums present in request", "ArgumentName": "Checksum", "ArgumentValue": "CRC32:y/Q5Jg==;CRC32C:4waSgw==;"}},
+		{"test_multipart_mpu_no_etags", upload, strings.Replace(partSum, `<ETag>"25f9e794323b453885f5181f1b624d0b"</ETag>`, "", 1), nil,
+			h{"Code": "MalformedXML", "Message": "The XML you provided was not well-formed or did not validate against our published schema"}},
 		{"two checksums of the object", upload, partSum, h{"X-Amz-Checksum-Crc32": composite, "X-Amz-Checksum-Crc32c": crc32c}, single},
 		{"another algorithm than the upload's", upload, partSum, h{"X-Amz-Checksum-Crc32c": crc32c}, mismatch("crc32", "crc32c")},
 		{"another checksum of the whole", whole, document(""), h{"X-Amz-Checksum-Crc32": composite}, digest},
@@ -659,6 +671,16 @@ func TestRecorded_S3Checksums(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, crc32, *read.ChecksumCRC32)
 	require.NoError(t, read.Body.Close())
+
+	// test_mpu.py: test_create_upload_complete_delete_complete, test_get_object_partNumber_and_range, test_get_object_partNumber_errors
+	require.Equal(t, invalid("Cannot specify both Range header and partNumber query parameter"), s3Error(t, s, "GET", "/sums/parts?partNumber=0", "", h{"Range": "bytes=1-2"}))
+	require.Equal(t, "Part number must be an integer between 1 and 10000, inclusive", s3Error(t, s, "GET", "/sums/parts?partNumber=0", "", nil)["Message"])
+	require.Empty(t, s3Error(t, s, "POST", upload, partSum, nil))
+	_, err = c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("sums"), Key: aws.String("parts")})
+	require.NoError(t, err)
+	require.Equal(t, "NoSuchUpload", s3Error(t, s, "POST", upload, partSum, nil)["Code"])
+	put(t, c, "sums", "parts", "another")
+	require.Equal(t, "NoSuchUpload", s3Error(t, s, "POST", upload, partSum, nil)["Code"])
 
 	// test_mpu_no_checksum_part_good_global_checksum: S3 ignores a checksum of the whole where the upload has no algorithm.
 	plain := begin("plain", nil)

@@ -43,7 +43,9 @@ func TestPutObject_ChecksTheBody(t *testing.T) {
 	const hello = "hello kms day1"
 	sum := sha256.Sum256([]byte(hello))
 	right := md5.Sum([]byte(hello))
-	const signed = "5;chunk-signature=aa\r\nhello\r\n9;chunk-signature=bb\r\n kms day1\r\n0;chunk-signature=cc\r\n\r\n" //nolint:dupword // no words
+	signature64 := strings.Repeat("0a", 32)
+	signed := strings.ReplaceAll("5;chunk-signature=SUM\r\nhello\r\n9 ; chunk-signature = SUM\r\n kms day1\r\n0;chunk-signature=SUM\r\n", "SUM", signature64)
+	oneSigned := "e;chunk-signature=" + signature64 + "\r\n" + hello + "\r\n0;chunk-signature=" + signature64 + "\r\n"
 	const chunked = "e\r\n" + hello + "\r\n0\r\n"
 	type h = map[string]string
 	streaming := func(kind string, more ...string) h {
@@ -74,17 +76,28 @@ func TestPutObject_ChecksTheBody(t *testing.T) {
 		{"two checksums", h{"X-Amz-Checksum-Sha1": sum64("sha1", hello), "X-Amz-Checksum-Crc32": sum64("crc32", hello)}, hello, "InvalidRequest"},
 		{"signed chunks", streaming("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), signed, ""},
 		{"chunks with a trailer", streaming(unsigned, "X-Amz-Trailer", "x-amz-checksum-crc32"), chunked + "x-amz-checksum-crc32:" + sum64("crc32", hello) + "\r\n\r\n", ""},
-		{"signed chunks with a trailer", streaming(trailer, "X-Amz-Trailer", "x-amz-checksum-sha256"), chunked + "x-amz-checksum-sha256:" + sum64("sha256", hello) + "\r\nx-amz-trailer-signature:00\r\n\r\n", ""},
+		{"signed chunks with a trailer", streaming(trailer, "X-Amz-Trailer", "x-amz-checksum-sha256"), oneSigned + "x-amz-checksum-sha256:" + sum64("sha256", hello) + "\r\nx-amz-trailer-signature:00\r\n\r\n", ""},
+		{"signed chunks with an unsigned trailer", streaming(trailer, "X-Amz-Trailer", "x-amz-checksum-sha256"), oneSigned + "x-amz-checksum-sha256:" + sum64("sha256", hello) + "\r\n\r\n", "IncompleteBody"},
+		{"signed chunks without a trailer", streaming(trailer), oneSigned + "\r\n", "IncompleteBody"},
+		{"chunks without signatures", streaming("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), chunked + "\r\n", "IncompleteBody"},
+		{"chunks with an empty signature", streaming("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), strings.ReplaceAll(oneSigned, signature64, "") + "\r\n", "IncompleteBody"},
+		{"chunks with something behind the signature", streaming("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), strings.ReplaceAll(oneSigned, signature64, signature64+";a=b") + "\r\n", "IncompleteBody"},
+		{"chunks with something before the signature", streaming("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), strings.ReplaceAll(oneSigned, ";", ";a=b;") + "\r\n", "SignatureDoesNotMatch"},
+		{"chunks with what is no signature", streaming("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"), strings.ReplaceAll(oneSigned, signature64, "invalid") + "\r\n", "SignatureDoesNotMatch"},
+		{"unsigned chunks with an extension", streaming(unsigned), strings.Replace(chunked, "\r\n", ";a=b\r\n", 1) + "\r\n", "NotImplemented"},
+		{"lines that end early", streaming(unsigned), strings.ReplaceAll(chunked, "\r\n", "\n") + "\n", "IncompleteBody"},
+		{"chunks with half a line at the end", streaming(unsigned), chunked + "\r", "IncompleteBody"},
+		{"an end in the middle", streaming(unsigned), "5\r\nhello\r\n0\r\n9\r\n kms day1\r\n0\r\n\r\n", "IncompleteBody"},
 		{"chunks with another trailer", streaming(unsigned, "X-Amz-Trailer", "x-amz-checksum-crc32"), chunked + "x-amz-checksum-crc32:" + sum64("crc32", "x") + "\r\n\r\n", "BadDigest"},
 		{"chunks without their trailer", streaming(unsigned, "X-Amz-Trailer", "x-amz-checksum-crc32"), chunked + "\r\n", "MalformedTrailerError"},
 		{"chunks that are too short", streaming(unsigned), "4\r\nhell\r\n0\r\n\r\n", "IncompleteBody"},
 		{"chunks that are too long", streaming(unsigned), "f\r\nhello kms day10\r\n0\r\n\r\n", "IncompleteBody"},
 		{"chunks that end early", streaming(unsigned), "e\r\nhello", "IncompleteBody"},
 		{"chunks without an end", streaming(unsigned), "e\r\n" + hello + "\r\n", "IncompleteBody"},
-		{"a chunk of another size", streaming(unsigned), "3\r\nhello kms day1\r\n0\r\n\r\n", "InvalidChunkSizeError"},
-		{"a chunk of no size", streaming(unsigned), "zz\r\nhello kms day1\r\n0\r\n\r\n", "InvalidChunkSizeError"},
-		{"a chunk of negative size", streaming(unsigned), "-1\r\nhello kms day1\r\n0\r\n\r\n", "InvalidChunkSizeError"},
-		{"more behind the end", streaming(unsigned), chunked + "\r\nmore", "InvalidChunkSizeError"},
+		{"a chunk of another size", streaming(unsigned), "3\r\nhello kms day1\r\n0\r\n\r\n", "IncompleteBody"},
+		{"a chunk of no size", streaming(unsigned), "zz\r\nhello kms day1\r\n0\r\n\r\n", "IncompleteBody"},
+		{"a chunk of negative size", streaming(unsigned), "-1\r\nhello kms day1\r\n0\r\n\r\n", "IncompleteBody"},
+		{"more behind the end", streaming(unsigned), chunked + "\r\nmore", "IncompleteBody"},
 		{"chunks of unknown length", streaming(unsigned, "X-Amz-Decoded-Content-Length", ""), chunked + "\r\n", "MissingContentLength"},
 		{"unknown streaming", streaming("STREAMING-NONSENSE"), chunked + "\r\n", "NotImplemented"},
 	} {

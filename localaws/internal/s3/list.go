@@ -271,11 +271,11 @@ func listObjectVersions(c *call) (*response, error) {
 		return nil, err
 	}
 	marker, id := c.query.Get("key-marker"), c.query.Get("version-id-marker")
-	if id != "" && marker == "" {
-		return nil, errInvalidArgument("version-id-marker", id, "A version-id marker cannot be specified without a key marker.")
-	}
 	if err := checkVersionID("version-id-marker", id); err != nil {
 		return nil, err
+	}
+	if id != "" && marker == "" {
+		return nil, errInvalidArgument("version-id-marker", id, "A version-id marker cannot be specified without a key marker.")
 	}
 	if err := c.s.db.View(func(tx *bolt.Tx) error { return l.walk(tx, c.bucket, marker, id, true) }); err != nil {
 		return nil, err

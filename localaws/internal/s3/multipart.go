@@ -63,6 +63,13 @@ type partRecord struct {
 // minPart is the smallest size of any part but the last: 5 MiB.
 const minPart = 5 << 20
 
+// maxPart is the largest number of a part.
+const maxPart = 10_000
+
+func errPartNumber(v string) *wire.Error {
+	return errInvalidArgument("partNumber", v, "Part number must be an integer between 1 and %d, inclusive", maxPart)
+}
+
 func partKey(bucket, upload string, number int) string {
 	return store.Key(bucket, upload, fmt.Sprintf("%05d", number))
 }
@@ -231,8 +238,8 @@ func uploadPart(c *call) (*response, error) {
 func (c *call) storePart(u uploadRecord, p *payload) (partRecord, error) {
 	part := partRecord{Modified: c.Now.UTC()}
 	var err error
-	if part.Number, err = strconv.Atoi(c.query.Get("partNumber")); err != nil || part.Number < 1 || part.Number > 10_000 {
-		return part, errInvalidArgument("partNumber", c.query.Get("partNumber"), "Part number must be an integer between 1 and 10000, inclusive")
+	if part.Number, err = strconv.Atoi(c.query.Get("partNumber")); err != nil || part.Number < 1 || part.Number > maxPart {
+		return part, errPartNumber(c.query.Get("partNumber"))
 	}
 	if err := u.checkPart(p); err != nil {
 		return part, err
@@ -408,7 +415,7 @@ func completeMultipartUpload(c *call) (*response, error) {
 			return err
 		}
 		if len(u.Completed) > 0 {
-			return nil
+			return c.checkKept(tx, u)
 		}
 		if uploaded, err = c.parts(tx, u.ID); err != nil {
 			return err
@@ -650,6 +657,20 @@ func etagOfParts(tags string, n int) string {
 	return fmt.Sprintf("%x-%d", h.Sum(nil), n)
 }
 
+// checkKept refuses to repeat the completion of an upload whose object was deleted since:
+// seen on AWS by OpenStack Swift (test/s3api, test_mpu.py). [U]: that it is the same where
+// the object was overwritten.
+func (c *call) checkKept(tx *bolt.Tx, u uploadRecord) error {
+	o, err := findVersion(tx, c.bucket, c.key, u.Object.VersionID)
+	if e, ok := asError(err); err != nil && (!ok || e.Status != http.StatusNotFound) {
+		return err
+	}
+	if err != nil || o.DeleteMarker || o.ETag != u.Object.ETag {
+		return errNoSuchUpload(u.ID)
+	}
+	return nil
+}
+
 // wantedWhole is what a client expects of the object that its parts become.
 type wantedWhole struct {
 	algorithm, checksum string // empty for none
@@ -684,6 +705,9 @@ func (u *uploadRecord) checkListed(listed []completedPart, w wantedWhole) error 
 	var whole []byte
 	complete := true // every part has a checksum
 	for _, l := range listed {
+		if l.ETag == "" {
+			return errMalformedXML()
+		}
 		shown, several, invalid := "", false, false
 		for _, name := range slices.Sorted(maps.Keys(checksums)) {
 			if v := *l.field(name); v != "" {

@@ -221,12 +221,12 @@ func (c *call) describeRead(o *objectRecord) (a *response, offset, length int64,
 	if !o.matchesIfRange(c.HTTP.Header.Get("If-Range")) {
 		ranged = ""
 	}
-	part, err := intParam(c.query, "partNumber", 0, 1, 10_000)
-	switch {
-	case err != nil:
-		return nil, 0, 0, err
-	case part > 0 && ranged != "":
+	part, err := strconv.Atoi(c.query.Get("partNumber"))
+	switch { // the order: test/s3api of OpenStack Swift, test_mpu.py
+	case c.query.Has("partNumber") && c.HTTP.Header.Get("Range") != "":
 		return nil, 0, 0, errInvalidRequest("Cannot specify both Range header and partNumber query parameter")
+	case c.query.Has("partNumber") && (err != nil || part < 1 || part > maxPart):
+		return nil, 0, 0, errPartNumber(c.query.Get("partNumber"))
 	case part > max(len(o.Parts), 1):
 		e := wire.Errf(http.StatusRequestedRangeNotSatisfiable, "InvalidPartNumber", "The requested partnumber is not satisfiable")
 		e.Extra = map[string]string{"PartNumberRequested": strconv.Itoa(part), "ActualPartCount": strconv.Itoa(max(len(o.Parts), 1))} // recorded: localstack test_s3.snapshot.json, test_get_object_part

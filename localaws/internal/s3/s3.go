@@ -153,6 +153,9 @@ func (c *call) answer() (*response, error) {
 	if c.HTTP.Method == http.MethodOptions {
 		return c.preflight()
 	}
+	if c.op == nil && c.HTTP.Method == http.MethodHead && c.bucket == "" && c.key == "" { // seen on AWS by OpenStack Swift: test/s3api, test_input_errors.py
+		return nil, wire.Errf(http.StatusMethodNotAllowed, "MethodNotAllowed", "The specified method is not allowed against this resource.")
+	}
 	if c.op == nil || c.op.handle == nil {
 		return nil, wire.NotImplemented("s3", c.Operation)
 	}
@@ -440,9 +443,14 @@ func errorElements(b *bytes.Buffer, e *wire.Error) {
 	}
 }
 
+// quotes are as S3 writes them: clients look for its messages in the text of the answer.
+var quotes = strings.NewReplacer("&#39;", "'", "&#34;", "&quot;")
+
 func element(b *bytes.Buffer, name, value string) {
 	b.WriteString("<" + name + ">")
-	_ = xml.EscapeText(b, []byte(value)) // a bytes.Buffer takes everything
+	var escaped strings.Builder
+	_ = xml.EscapeText(&escaped, []byte(value)) // a strings.Builder takes everything
+	b.WriteString(quotes.Replace(escaped.String()))
 	b.WriteString("</" + name + ">")
 }
 
