@@ -691,3 +691,46 @@ func TestRecorded_S3Checksums(t *testing.T) {
 	require.Equal(t, "rosUhgp5mIg=", *stored.ChecksumCRC64NVME)
 	require.Nil(t, stored.ChecksumSHA256)
 }
+
+// LocalStack's tests, at each step.
+func TestRecorded_S3UploadsAndBuckets(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	makeBucket(t, c, "begun")
+	put(t, c, "begun", "test key.txt", "test-body")
+	type h = map[string]string
+	require.Empty(t, s3Error(t, s, "PUT", "/begun/dest-key", "", h{"X-Amz-Copy-Source": "begun%2Ftest+key.txt"}), "test_copy_object_special_character_plus_for_space")
+	require.Equal(t, "test-body", get(t, c, "begun", "dest-key"))
+	require.Empty(t, s3Error(t, s, "GET", "/begun/dest-key", "x", nil), "test_get_object_ignores_request_body")
+	require.Empty(t, s3Error(t, s, "PUT", "/begun/algo-only-checksum", "x", h{"X-Amz-Checksum-Algorithm": "SHA256"}), "test_s3_checksum_no_automatic_sdk_calculation")
+	require.Equal(t, h{"Code": "MalformedXML", "Message": "The XML you provided was not well-formed or did not validate against our published schema"},
+		s3Error(t, s, "PUT", "/begun-too", "<CreateBucketConfiguration/>", nil), "test_different_location_constraint")
+	made, err := c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("begun-west"), CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: "us-west-1"}})
+	require.NoError(t, err)
+	require.Equal(t, "http://begun-west.s3.amazonaws.com/", *made.Location, "test_create_bucket_head_bucket")
+
+	begin := func(key string) string {
+		out, err := c.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String("begun"), Key: &key})
+		require.NoError(t, err)
+		_, err = c.UploadPart(t.Context(), &s3.UploadPartInput{Bucket: aws.String("begun"), Key: &key, UploadId: out.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("test")})
+		require.NoError(t, err)
+		return *out.UploadId
+	}
+	const document = `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"098f6bcd4621d373cade4e832627b4f6"</ETag></Part></CompleteMultipartUpload>`
+	none := h{"If-None-Match": "*"}
+	id := begin("dest-key")
+	require.Equal(t, "PreconditionFailed", s3Error(t, s, "POST", "/begun/dest-key?uploadId="+id, document, none)["Code"])
+	_, err = c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("begun"), Key: aws.String("dest-key")})
+	require.NoError(t, err)
+	require.Equal(t, h{"Code": "ConditionalRequestConflict", "Condition": "If-None-Match", "Key": "dest-key", "Message": "The conditional request cannot succeed due to a conflicting operation against this resource."},
+		s3Error(t, s, "POST", "/begun/dest-key?uploadId="+id, document, none), "test_multipart_if_none_match_with_delete")
+	other := begin("dest-key")
+	require.Equal(t, h{"Code": "InvalidArgument", "ArgumentName": "upload-id-marker", "ArgumentValue": other, "Message": "Invalid uploadId marker"},
+		s3Error(t, s, "GET", "/begun?uploads&key-marker=a&upload-id-marker="+other, "", nil), "test_list_multiparts_next_marker")
+	listed, err := c.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: aws.String("begun"), UploadIdMarker: &other})
+	require.NoError(t, err)
+	require.Len(t, listed.Uploads, 2, "without a key-marker it is ignored")
+	require.Empty(t, *listed.UploadIdMarker)
+	require.Empty(t, s3Error(t, s, "POST", "/begun/dest-key?uploadId="+other, document, none), "an upload that began after the deletion")
+}

@@ -235,8 +235,11 @@ func createBucket(c *call) (*response, error) {
 			return nil, err
 		}
 	}
-	if in.Location != nil {
+	switch {
+	case in.Location != nil:
 		return nil, wire.NotImplemented("s3", "directory buckets")
+	case len(body) > 0 && in.LocationConstraint == "" && len(in.Tags) == 0: // recorded: localstack test_s3.snapshot.json, test_different_location_constraint
+		return nil, errMalformedXML()
 	}
 	if err := checkLocation(c.Region, in.LocationConstraint); err != nil {
 		return nil, err
@@ -268,6 +271,9 @@ func createBucket(c *call) (*response, error) {
 		return nil, errInvalidArgument("x-amz-bucket-object-lock-enabled", v, "The value of x-amz-bucket-object-lock-enabled is true or false")
 	}
 	answer := &response{header: map[string]string{"Location": "/" + c.bucket, "X-Amz-Bucket-Arn": bucketARN(c.bucket)}}
+	if in.LocationConstraint != "" { // recorded: localstack test_s3.snapshot.json, test_create_bucket_head_bucket
+		answer.header["Location"] = "http://" + c.bucket + ".s3.amazonaws.com/"
+	}
 	err = c.commit(func(tx *bolt.Tx) error {
 		old, ok, err := store.Load[bucketRecord](tx, BucketBucket, c.bucket)
 		switch {

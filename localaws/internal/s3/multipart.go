@@ -40,6 +40,7 @@ type uploadRecord struct {
 	Header    EnvelopeHeader // the data key, wrapped
 	Algorithm string         // of the checksums; empty where the client named none
 	Composite bool           // the object's checksum is made of its parts'
+	Existed   bool           `json:",omitempty"` // when the upload began there was an object of its key
 	// Completed has the parts that the upload was completed with, and Object what
 	// became of it: a client that lost the answer gets it again. Empty before.
 	Completed []completedPart `json:",omitempty"`
@@ -157,6 +158,11 @@ func createMultipartUpload(c *call) (*response, error) {
 		if _, err := c.bucketIn(tx); err != nil {
 			return err
 		}
+		err := checkMatch(tx, c.bucket, c.key, "*")
+		if e, ok := asError(err); err != nil && (!ok || e.Code != "NoSuchKey") {
+			return err
+		}
+		u.Existed = err == nil
 		return store.Save(tx, UploadBucket, store.Key(c.bucket, u.ID), u)
 	})
 	if err != nil {
@@ -472,18 +478,26 @@ func completeMultipartUpload(c *call) (*response, error) {
 }
 
 // checkOverwritten refuses to complete an upload on condition of an ETag if the
-// object that has it was written after the upload began.
+// object that has it was written after the upload began, and on condition that there is no object
+// if there was one. Recorded: localstack test_s3_api.snapshot.json, test_multipart_if_none_match_with_delete.
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 func (c *call) checkOverwritten(tx *bolt.Tx, u uploadRecord) error {
-	if c.HTTP.Header.Get("If-Match") == "" {
+	switch {
+	case c.HTTP.Header.Get("If-None-Match") != "" && u.Existed: // checkWriteConditions found none
+		return c.errConflict("If-None-Match")
+	case c.HTTP.Header.Get("If-Match") == "":
 		return nil
 	}
 	o, err := findVersion(tx, c.bucket, c.key, "")
 	if err != nil || !o.Modified.After(u.Initiated) {
 		return err
 	}
+	return c.errConflict("If-Match")
+}
+
+func (c *call) errConflict(condition string) *wire.Error {
 	e := wire.Errf(http.StatusConflict, "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation against this resource.")
-	e.Extra = map[string]string{"Condition": "If-Match", "Key": c.key}
+	e.Extra = map[string]string{"Condition": condition, "Key": c.key}
 	return e
 }
 
@@ -887,7 +901,15 @@ func listMultipartUploads(c *call) (*response, error) {
 	slices.SortFunc(uploads, func(a, b uploadRecord) int {
 		return cmp.Or(strings.Compare(a.Key, b.Key), a.Initiated.Compare(b.Initiated), strings.Compare(a.ID, b.ID))
 	})
+	// Recorded: localstack test_s3_list_operations.snapshot.json, test_list_multiparts_next_marker.
+	// [U]: a marker that is an upload no more.
 	marker, idMarker := c.query.Get("key-marker"), c.query.Get("upload-id-marker")
+	if marker == "" {
+		idMarker = ""
+	}
+	if slices.ContainsFunc(uploads, func(u uploadRecord) bool { return u.ID == idMarker && u.Key != marker }) {
+		return nil, errInvalidArgument("upload-id-marker", idMarker, "Invalid uploadId marker")
+	}
 	from := slices.IndexFunc(uploads, func(u uploadRecord) bool { return u.Key == marker && u.ID == idMarker }) + 1
 	if from == 0 { // none is named, or it is no more: all uploads of the key are past
 		for from < len(uploads) && uploads[from].Key <= marker {

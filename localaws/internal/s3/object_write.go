@@ -95,7 +95,7 @@ func (c *call) copySource() (*call, error) {
 	}
 	// S3 takes the URL of an object, too: localstack test_s3.py, test_response_structure.
 	path = strings.TrimPrefix(path, "https://"+c.HTTP.Host+"/")
-	path, err := url.PathUnescape(strings.TrimPrefix(path, "/"))
+	path, err := url.QueryUnescape(strings.TrimPrefix(path, "/")) // a space may be +: recorded, test_copy_object_special_character_plus_for_space
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if err == nil && bucket != "" && key == "" { // recorded: localstack test_s3.snapshot.json, test_s3_copy_object_wrong_format
 		return nil, errInvalidArgument("x-amz-copy-source", "x-amz-copy-source", "Invalid copy source object key")
