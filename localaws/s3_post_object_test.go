@@ -88,15 +88,15 @@ func TestPostObject_StoresWhatItsPolicyAllows(t *testing.T) {
 	}{
 		"a longer file":       {func(map[string]string) {}, "hello kms day1", 400, "EntityTooLarge", "<MaxSizeAllowed>10</MaxSizeAllowed>"},
 		"no file":             {func(map[string]string) {}, "", 400, "InvalidArgument", "POST requires exactly one file upload per request."},
-		"another type":        {func(f map[string]string) { f["Content-Type"] = "image/png" }, "x", 403, "AccessDenied", `Invalid according to Policy: Policy Condition failed: [&#34;starts-with&#34;, &#34;$content-type&#34;, &#34;text/&#34;]`},
+		"another type":        {func(f map[string]string) { f["Content-Type"] = "image/png" }, "x", 403, "AccessDenied", `Invalid according to Policy: Policy Condition failed: [&quot;starts-with&quot;, &quot;$content-type&quot;, &quot;text/&quot;]`},
 		"one of another type": {func(f map[string]string) { f["Content-Type"] = "text/plain,image/png" }, "x", 403, "AccessDenied", "Policy Condition failed"},
 		"another value":       {func(f map[string]string) { f["x-amz-meta-colour"] = "red" }, "x", 403, "AccessDenied", "Policy Condition failed"},
 		"a value is missing":  {func(f map[string]string) { delete(f, "x-amz-meta-colour") }, "x", 403, "AccessDenied", "Policy Condition failed"},
 		"another key":         {func(f map[string]string) { f["key"] = "elsewhere" }, "x", 403, "AccessDenied", "Policy Condition failed"},
 		"more than it covers": {func(f map[string]string) { f["acl"], f["x-amz-storage-class"] = "private", "STANDARD_IA" }, "x", 403, "AccessDenied", "Extra input fields: acl, x-amz-storage-class"},
-		"no key":              {func(f map[string]string) { delete(f, "key") }, "x", 400, "InvalidArgument", "Bucket POST must contain a field named &#39;key&#39;."},
-		"no policy":           {func(f map[string]string) { delete(f, "policy") }, "x", 400, "InvalidArgument", "Bucket POST must contain a field named &#39;policy&#39;."},
-		"no signature":        {func(f map[string]string) { delete(f, "X-Amz-Signature") }, "x", 400, "InvalidArgument", "Bucket POST must contain a field named &#39;X-Amz-Signature&#39;."},
+		"no key":              {func(f map[string]string) { delete(f, "key") }, "x", 400, "InvalidArgument", "Bucket POST must contain a field named 'key'."},
+		"no policy":           {func(f map[string]string) { delete(f, "policy") }, "x", 400, "InvalidArgument", "Bucket POST must contain a field named 'policy'."},
+		"no signature":        {func(f map[string]string) { delete(f, "X-Amz-Signature") }, "x", 400, "InvalidArgument", "Bucket POST must contain a field named 'X-Amz-Signature'."},
 		"no field of signatures": {func(f map[string]string) { // recorded: localstack test_s3.py, test_post_request_missing_fields
 			for _, name := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature"} {
 				delete(f, name)

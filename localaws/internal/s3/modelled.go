@@ -81,8 +81,9 @@ var modelled = map[string][]string{
 	"PutBucketLifecycleConfiguration": {strings.ToLower(headerTransition)},
 	"PutBucketAcl":                    slices.Concat(allGrantHeaders, []string{"x-amz-acl"}),
 
-	// S3 ignores x-amz-checksum-algorithm in PutObject: recorded, localstack test_s3.py, test_s3_checksum_no_automatic_sdk_calculation.
-	"PutObject":  slices.Concat(writeHeaders, objectGrantHeaders, []string{"x-amz-checksum-algorithm"}),
+	// S3 ignores x-amz-checksum-algorithm and -type in PutObject: localstack test_s3.py, test_s3_checksum_no_automatic_sdk_calculation;
+	// OpenStack Swift test/s3api, test_strm_unsgnd_pyld_trl_crc_header_x_amz_checksum_type_ok.
+	"PutObject":  slices.Concat(writeHeaders, objectGrantHeaders, []string{"x-amz-checksum-algorithm", "x-amz-checksum-type"}),
 	"PostObject": writeHeaders,
 	"CopyObject": slices.Concat(writeHeaders, objectGrantHeaders, copyHeaders, []string{
 		"x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-checksum-algorithm",

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -407,6 +408,12 @@ func completeMultipartUpload(c *call) (*response, error) {
 	if err := parseXML(body, "CompleteMultipartUpload", &in); err != nil {
 		return nil, err
 	}
+	var etags struct {
+		Parts []struct{ ETag *string } `xml:"Part"` // an empty one is that of another part
+	}
+	if xml.Unmarshal(body, &etags) != nil || slices.Contains(etags.Parts, struct{ ETag *string }{}) {
+		return nil, errMalformedXML()
+	}
 	whole, err := wantedOf(wanted)
 	if err != nil {
 		return nil, err
@@ -719,9 +726,6 @@ func (u *uploadRecord) checkListed(listed []completedPart, w wantedWhole) error 
 	var whole []byte
 	complete := true // every part has a checksum
 	for _, l := range listed {
-		if l.ETag == "" {
-			return errMalformedXML()
-		}
 		shown, several, invalid := "", false, false
 		for _, name := range slices.Sorted(maps.Keys(checksums)) {
 			if v := *l.field(name); v != "" {

@@ -171,10 +171,7 @@ func errMalformedTrailer() *wire.Error {
 func (p *payload) readChecksum(c *call) error {
 	var trailing []string
 	if t := c.HTTP.Header.Get("X-Amz-Trailer"); t != "" {
-		for one := range strings.SplitSeq(t, ",") {
-			if strings.TrimSpace(one) == "" {
-				continue
-			}
+		for one := range strings.SplitSeq(strings.TrimRight(strings.TrimSpace(t), ","), ",") { // S3 overlooks commas at the end
 			name, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(one)), "x-amz-checksum-")
 			if !ok || checksums[name] == nil {
 				return errInvalidRequest("The value specified in the x-amz-trailer header is not supported")
@@ -272,15 +269,19 @@ func (p *payload) end(err error) error {
 		if p.wantSignature && !p.chunked.signature {
 			return errTerminated()
 		}
-		if p.wantChecksum = decodeChecksum(p.algorithm, p.chunked.trailers["x-amz-checksum-"+p.algorithm]); p.wantChecksum == nil {
+		value, ok := p.chunked.trailers["x-amz-checksum-"+p.algorithm]
+		if !ok {
 			return errMalformedTrailer()
+		}
+		if p.wantChecksum = decodeChecksum(p.algorithm, value); p.wantChecksum == nil {
+			return errInvalidRequest("Value for x-amz-checksum-%s trailing header is invalid.", p.algorithm)
 		}
 		delete(p.chunked.trailers, "x-amz-checksum-"+p.algorithm)
 	}
 	switch {
 	case p.chunked != nil && len(p.chunked.trailers) > 0: // that X-Amz-Trailer does not announce
 		return errMalformedTrailer()
-	case p.wantSignature && !p.trailer:
+	case p.wantSignature && !p.trailer, p.chunked != nil && p.chunked.more && !p.trailer:
 		return errTerminated()
 	}
 	switch {
@@ -322,6 +323,7 @@ type chunkedReader struct {
 	// signed is whether every chunk has a signature, and signature whether the trailing
 	// headers had one. localaws knows no secret keys: it looks at their form only.
 	signed, signature bool
+	more              bool // something follows the end; S3 overlooks it behind a trailing header
 }
 
 // checkExtension looks at what follows the size of a chunk. The errors are those that
@@ -396,7 +398,9 @@ func (c *chunkedReader) nextChunk() error {
 		case err != nil:
 			return err
 		case line == "":
-			return c.atEnd()
+			_, err := c.r.Peek(1)
+			c.more = err == nil
+			return nil
 		}
 		name, value, ok := strings.Cut(line, ":")
 		name = strings.ToLower(strings.TrimSpace(name))
@@ -409,14 +413,6 @@ func (c *chunkedReader) nextChunk() error {
 			c.trailers[name] = strings.TrimSpace(value)
 		}
 	}
-}
-
-// atEnd checks that nothing follows.
-func (c *chunkedReader) atEnd() error {
-	if _, err := c.r.Peek(1); !errors.Is(err, io.EOF) {
-		return errTerminated()
-	}
-	return nil
 }
 
 func (c *chunkedReader) line() (string, error) {
