@@ -16,10 +16,10 @@ import (
 	"strings"
 )
 
-// keptServices is what the sandbox registers of the Terraform AWS provider's some 240
-// services, which take over 25 minutes to compile on two cores: the services of the
-// resources and data sources in sandbox/provider/resources.go. Kept code asks the
-// connection (internal/conns) for no other clients.
+// keptServices are the services of the resources and data sources in
+// sandbox/provider/resources.go. All of the Terraform AWS provider's some 240 services take over
+// 25 minutes to compile on two cores. Kept code asks the connection (internal/conns) for no
+// other clients than those of these services.
 var keptServices = []string{"athena", "cloudtrail", "ec2", "glue", "iam", "kms", "meta", "s3", "sts"}
 
 const (

@@ -15,11 +15,11 @@ import (
 	"strings"
 )
 
-// cutUnused deletes from the package in dir the declarations that its users do not
-// need: those in used, the names that users mention, and what these mention in turn.
-// Names are compared without regard to scope or type, so that a declaration may stay
-// that is not needed, and none that is needed is deleted. An API operation, which is a
-// method of Client, stays if its name is mentioned; other methods stay with their type.
+// cutUnused deletes declarations from the package in dir. It keeps those in used, the names
+// that the package's users mention, and what these declarations mention in turn. It compares
+// names without regard to scope or type: it may keep a declaration that is not needed, and
+// deletes none that is. An API operation, which is a method of Client, stays if its name is
+// mentioned; other methods stay with their type.
 func cutUnused(dir string, used map[string]bool) error {
 	files := map[string]*ast.File{}
 	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
