@@ -663,6 +663,8 @@ func TestRecorded_S3Checksums(t *testing.T) {
 		{"test_complete_multipart_upload_malformed_request", upload, strings.Replace(partSum, `"25f9e794323b453885f5181f1b624d0b"`, "", 1), nil,
 			h{"Code": "InvalidPart", "ETag": "", "PartNumber": "1", "UploadId": strings.TrimPrefix(upload, "/sums/parts?uploadId="),
 				"Message": "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."}},
+		{"a checksum of the object, and none of its part", upload, document(""), h{"X-Amz-Checksum-Crc32": composite},
+			invalid("The upload was created using a crc32 checksum. The complete request must include the checksum for each part. It was missing for part 1 in the request.")},
 		{"two checksums of the object", upload, partSum, h{"X-Amz-Checksum-Crc32": composite, "X-Amz-Checksum-Crc32c": crc32c}, single},
 		{"another algorithm than the upload's", upload, partSum, h{"X-Amz-Checksum-Crc32c": crc32c}, mismatch("crc32", "crc32c")},
 		{"another checksum of the whole", whole, document(""), h{"X-Amz-Checksum-Crc32": composite}, digest},
@@ -690,6 +692,17 @@ func TestRecorded_S3Checksums(t *testing.T) {
 	require.Equal(t, "NoSuchUpload", s3Error(t, s, "POST", upload, partSum, nil)["Code"])
 	put(t, c, "sums", "parts", "another")
 	require.Equal(t, "NoSuchUpload", s3Error(t, s, "POST", upload, partSum, nil)["Code"])
+
+	versioned(t, c, "sums-versions")
+	begun, err := c.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: aws.String("sums-versions"), Key: aws.String("k")})
+	require.NoError(t, err)
+	marked := "/sums-versions/k?uploadId=" + *begun.UploadId
+	require.Empty(t, s3Error(t, s, "PUT", marked+"&partNumber=1", body, nil))
+	require.Empty(t, s3Error(t, s, "POST", marked, document(""), nil))
+	require.Empty(t, s3Error(t, s, "POST", marked, document(""), nil), "again")
+	_, err = c.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("sums-versions"), Key: aws.String("k")})
+	require.NoError(t, err)
+	require.Empty(t, s3Error(t, s, "POST", marked, document(""), nil), "the version is there")
 
 	// test_mpu_no_checksum_part_good_global_checksum: S3 ignores a checksum of the whole where the upload has no algorithm.
 	plain := begin("plain", nil)

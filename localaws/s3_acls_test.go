@@ -191,3 +191,20 @@ func TestPrivateACL_WhereOwnershipIsEnforced(t *testing.T) {
 	require.Len(t, acl.Grants, 1)
 	require.Equal(t, owner, *acl.Grants[0].Grantee.ID)
 }
+
+func TestPutBucketAcl_KeepsGrantsBehindTheOwners(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s3Client(t, s, "alice")
+	withACLs(t, c, "listed")
+	owner := bucketOwner(t, c, "listed")
+	grants := []types.Grant{
+		{Grantee: &types.Grantee{Type: types.TypeCanonicalUser, ID: &owner}, Permission: types.PermissionFullControl},
+		{Grantee: &types.Grantee{Type: types.TypeGroup, URI: aws.String("http://acs.amazonaws.com/groups/s3/LogDelivery")}, Permission: types.PermissionWrite},
+	}
+	_, err := c.PutBucketAcl(t.Context(), &s3.PutBucketAclInput{Bucket: aws.String("listed"), AccessControlPolicy: &types.AccessControlPolicy{Owner: &types.Owner{ID: &owner}, Grants: grants}})
+	require.NoError(t, err)
+	out, err := c.GetBucketAcl(t.Context(), &s3.GetBucketAclInput{Bucket: aws.String("listed")})
+	require.NoError(t, err)
+	require.Equal(t, grants, out.Grants)
+}

@@ -145,4 +145,8 @@ func TestDeleteObjects_DeletesOnceWhatIsNamedTwice(t *testing.T) {
 	versions, err := c.ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: aws.String("twice")})
 	require.NoError(t, err)
 	require.Len(t, versions.DeleteMarkers, 1)
+	version := types.ObjectIdentifier{Key: aws.String("k"), VersionId: versions.Versions[0].VersionId}
+	out, err = c.DeleteObjects(t.Context(), &s3.DeleteObjectsInput{Bucket: aws.String("twice"), Delete: &types.Delete{Objects: []types.ObjectIdentifier{key, version}}})
+	require.NoError(t, err)
+	require.Len(t, out.Deleted, 2, "a version is something else than its key")
 }

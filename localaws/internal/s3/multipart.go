@@ -680,13 +680,13 @@ func etagOfParts(tags string, n int) string {
 
 // checkKept refuses to repeat the completion of an upload whose object was deleted since:
 // seen on AWS by OpenStack Swift (test/s3api, test_mpu.py). [U]: that it is the same where
-// the object was overwritten.
+// the object was overwritten, and not where its version is behind a delete marker.
 func (c *call) checkKept(tx *bolt.Tx, u uploadRecord) error {
 	o, err := findVersion(tx, c.bucket, c.key, u.Object.VersionID)
 	if e, ok := asError(err); err != nil && (!ok || e.Status != http.StatusNotFound) {
 		return err
 	}
-	if err != nil || o.DeleteMarker || o.ETag != u.Object.ETag {
+	if err != nil || o.ETag != u.Object.ETag {
 		return errNoSuchUpload(u.ID)
 	}
 	return nil
