@@ -402,3 +402,18 @@ func TestAWSCLI_ValidatesLogsOfAMember(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, validate("--account-id", memberAccount), "INVALID: not found")
 }
+
+func TestOrganizationTrail_OtherTrailsAreNotShared(t *testing.T) {
+	t.Parallel()
+	s, cfg, _ := withOrganization(t, time.Now)
+	in := organizationTrail()
+	in.IsOrganizationTrail = nil
+	_, err := cloudtrail.NewFromConfig(cfg).CreateTrail(t.Context(), in)
+	require.NoError(t, err)
+	c := cloudtrail.NewFromConfig(awsConfig(t, s, memberAccount, noRetries))
+	described, err := c.DescribeTrails(t.Context(), nil)
+	require.NoError(t, err)
+	require.Empty(t, described.TrailList)
+	_, err = c.GetTrail(t.Context(), &cloudtrail.GetTrailInput{Name: aws.String(auditTrail)})
+	requireCode(t, err, "TrailNotFoundException")
+}
