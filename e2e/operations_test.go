@@ -75,7 +75,7 @@ func TestOperations_DestroyExcludesProtected(t *testing.T) {
 		key("gone", components.CustomerKeyArgs{}),
 	), nil)
 	outputs := s.Up(t)
-	require.NoError(t, pulumiCommand(t, l, s, "destroy", "--yes", "--skip-preview", "--exclude-protected"))
+	require.NoError(t, pulumiCommand(t, l, s, "destroy", "--yes", "--skip-preview", "--exclude-protected", "--stack", "sandbox"))
 	require.Equal(t, "Enabled", string(keyState(t, l, outputs["kept"].(string))))
 	require.Equal(t, "PendingDeletion", string(keyState(t, l, outputs["gone"].(string))))
 }

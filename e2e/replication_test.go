@@ -179,7 +179,7 @@ func TestReplication_Operations(t *testing.T) {
 	t.Log("or by renaming what the state has")
 	for _, r := range resources(t, s) {
 		if name := r.URN.Name(); strings.HasPrefix(name, "renamed") {
-			require.NoError(t, pulumiCommand(t, l, s, "state", "rename", "--yes", string(r.URN), strings.Replace(name, "renamed", "source", 1)))
+			require.NoError(t, pulumiCommand(t, l, s, "state", "rename", "--yes", "--stack", "sandbox", string(r.URN), strings.Replace(name, "renamed", "source", 1)))
 		}
 	}
 	s = open("source", nil)

@@ -209,11 +209,19 @@ func TestEnsure_StopsWaitingForTheLock(t *testing.T) {
 	}()
 	<-building
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := newInstaller(root, io.Discard).ensure(ctx, fake("k", writes("two", &built)))
+	defer cancel()
+	_, err := newInstaller(root, onWrite(cancel)).ensure(ctx, fake("k", writes("two", &built)))
 	require.ErrorIs(t, err, context.Canceled)
 	close(release)
 	require.NoError(t, <-held)
+}
+
+// onWrite is a writer that calls itself: the first progress is that ensure waits.
+type onWrite func()
+
+func (w onWrite) Write(b []byte) (int, error) {
+	w()
+	return len(b), nil
 }
 
 func TestGoError(t *testing.T) {
