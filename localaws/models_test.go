@@ -514,8 +514,8 @@ func (j *modelJudge) fixture(service, operation string) {
 		}
 		j.values = map[string]string{"Name": name, "TrailName": name, "S3BucketName": bucket, "ResourceId": trail, "ResourceIdList": trail, "ResourceArn": trail, "MaxResults": "10"}
 	case "ec2":
-		volume := within(j.t, j.form("ec2", "Action=CreateVolume&Size=1&AvailabilityZone=us-east-1a"), "<volumeId>", "<")
-		snapshot := within(j.t, j.form("ec2", "Action=CreateSnapshot&VolumeId="+volume), "<snapshotId>", "<")
+		volume := within(j.t, j.form("ec2", "Version=2016-11-15&Action=CreateVolume&Size=1&AvailabilityZone=us-east-1a"), "<volumeId>", "<")
+		snapshot := within(j.t, j.form("ec2", "Version=2016-11-15&Action=CreateSnapshot&VolumeId="+volume), "<snapshotId>", "<")
 		j.values = map[string]string{
 			"VolumeId": volume, "VolumeIds": volume, "SnapshotId": snapshot, "SnapshotIds": snapshot, "Resources": snapshot, "AvailabilityZone": "us-east-1a",
 			"ZoneNames": "us-east-1a", "ZoneIds": "use1-az1", "RegionNames": "us-east-1", "Size": "4", "MaxResults": "10", "OwnerIds": "self", "KmsKeyId": "alias/aws/ebs", "SourceRegion": "us-east-1", "SourceSnapshotId": snapshot,
