@@ -626,7 +626,7 @@ func TestRecorded_S3Checksums(t *testing.T) {
 			all[k] = v
 		}
 		_, answer := send(t, s, "POST", "/sums/"+key+"?uploads", "", all)
-		var out struct{ UploadId string } //nolint:revive // S3's name
+		var out struct{ UploadId string }
 		require.NoError(t, xml.Unmarshal([]byte(answer), &out), answer)
 		return "/sums/" + key + "?uploadId=" + out.UploadId
 	}

@@ -79,7 +79,7 @@ func (o *options) orphans(c *cobra.Command, flags orphanFlags) error {
 	}
 	var found []check.Orphan
 	var notes []string
-	if len(cfg.Keys) > 0 || cfg.Bucket != "" || flags.Likeness.Description != "" || flags.BucketPrefix != "" || flags.trail == "" {
+	if len(cfg.Keys) > 0 || cfg.Bucket != "" || flags.Description != "" || flags.BucketPrefix != "" || flags.trail == "" {
 		var like check.Likeness
 		like, found, err = findOrphans(ctx, cfg, flags.Likeness, o.stack == "" && o.outputs == "" || cfg.Alias != "")
 		if like.Description == "" {
