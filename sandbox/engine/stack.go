@@ -234,12 +234,6 @@ type command struct {
 	fastDestroy    bool
 }
 
-// exists reports whether the stack is certain to exist.
-func (c command) exists() bool {
-	_, err := os.Stat(c.file)
-	return err == nil
-}
-
 // needless returns the answer to a command that need not run: the Automation API
 // selects the stack that it names in every command, and asks for results.
 func (c command) needless(args []string) (answer string, ok bool) {
@@ -248,7 +242,8 @@ func (c command) needless(args []string) (answer string, ok bool) {
 	}
 	switch args[1] {
 	case "select":
-		return "", c.exists()
+		_, err := os.Stat(c.file)
+		return "", err == nil
 	case "output":
 		return "{}", c.withoutResults
 	case "history":

@@ -54,7 +54,7 @@ type Cut struct {
 // noticed and not half cut.
 func (c Cut) Trim(src, dst string) error {
 	for _, root := range trimmedRoots {
-		if err := c.copyKept(src, dst, root); err != nil {
+		if err := copyModule(src, dst, root, c.keeps); err != nil {
 			return fmt.Errorf("copying the provider's module from %s: %w", src, err)
 		}
 	}
@@ -88,9 +88,20 @@ func (c Cut) Trim(src, dst string) error {
 	return nil
 }
 
-// copyKept copies one file or folder, without the tests and the services that are
-// not kept.
-func (c Cut) copyKept(src, dst, root string) error {
+// keeps reports whether a file or folder of the module is copied.
+func (c Cut) keeps(rel string, isDir bool) bool {
+	switch {
+	case isDir:
+		return !c.dropDir(rel)
+	case strings.HasSuffix(rel, "_test.go"):
+		return c.Test != nil && c.Test(rel)
+	}
+	return path.Base(rel) != "sweep.go" || c.Test != nil // cleans up after acceptance tests
+}
+
+// copyModule copies the file or folder root of a module, as far as keep says; it asks for
+// paths in the module.
+func copyModule(src, dst, root string, keep func(rel string, isDir bool) bool) error {
 	return filepath.WalkDir(filepath.Join(src, root), func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -99,17 +110,13 @@ func (c Cut) copyKept(src, dst, root string) error {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() {
-			if c.dropDir(filepath.ToSlash(rel)) {
-				return fs.SkipDir
-			}
+		switch kept := keep(filepath.ToSlash(rel), d.IsDir()); {
+		case !kept && d.IsDir():
+			return fs.SkipDir
+		case !kept:
+			return nil
+		case d.IsDir():
 			return os.MkdirAll(filepath.Join(dst, rel), 0o755)
-		}
-		if strings.HasSuffix(rel, "_test.go") && (c.Test == nil || !c.Test(filepath.ToSlash(rel))) {
-			return nil
-		}
-		if d.Name() == "sweep.go" && c.Test == nil { // cleans up after acceptance tests
-			return nil
 		}
 		data, err := os.ReadFile(name)
 		if err != nil {

@@ -67,7 +67,7 @@ var instances Instances
 		"testdata/request.go": "package testdata",
 		"snapshot/request":    "a request",
 		"LICENSE.txt":         "Apache",
-	}), dir))
+	}), dir, ".", isBuilt))
 	require.NoFileExists(t, filepath.Join(dir, "client_test.go"))
 	require.NoFileExists(t, filepath.Join(dir, "testdata", "request.go"))
 	require.NoFileExists(t, filepath.Join(dir, "snapshot", "request"))

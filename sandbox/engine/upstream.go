@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -107,7 +107,7 @@ func downloadModule(ctx context.Context, tmp string, m pinnedModule) (string, er
 // cutClient copies an AWS SDK client's module without the operations that the code in
 // users does not mention.
 func cutClient(src, dst, pkg, users string) error {
-	if err := copyModule(src, dst); err != nil {
+	if err := copyModule(src, dst, ".", isBuilt); err != nil {
 		return err
 	}
 	used, err := mentionedBy(users, pkg)
@@ -130,36 +130,20 @@ func cutClient(src, dst, pkg, users string) error {
 // cutBridge copies the Pulumi bridge's module without a function that the provider does
 // not call: it imports the generators of Pulumi's SDKs.
 func cutBridge(src, dst string) error {
-	if err := copyModule(src, dst); err != nil {
+	if err := copyModule(src, dst, ".", isBuilt); err != nil {
 		return err
 	}
 	return os.Remove(filepath.Join(dst, "pkg", "pf", "tfbridge", "provider_mux.go"))
 }
 
-// copyModule copies a module's Go files and what else it needs to be built, without
-// the tests.
-func copyModule(src, dst string) error {
-	return filepath.WalkDir(src, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(src, name)
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if d.Name() == "tests" || d.Name() == "testdata" {
-				return fs.SkipDir
-			}
-			return os.MkdirAll(filepath.Join(dst, rel), 0o755)
-		}
-		if rel != "go.mod" && rel != "LICENSE" && rel != "LICENSE.txt" && (filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go")) {
-			return nil
-		}
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(dst, rel), data, 0o644)
-	})
+// isBuilt reports whether a file or folder of a module is needed to build it.
+func isBuilt(rel string, isDir bool) bool {
+	name := path.Base(rel)
+	switch {
+	case isDir:
+		return name != "tests" && name != "testdata"
+	case rel == "go.mod" || rel == "LICENSE" || rel == "LICENSE.txt":
+		return true
+	}
+	return path.Ext(name) == ".go" && !strings.HasSuffix(name, "_test.go")
 }
