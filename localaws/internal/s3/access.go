@@ -180,7 +180,7 @@ func (c *call) conditions() map[string]string {
 	if c.Signed {
 		m["s3:signatureversion"], m["s3:authtype"] = "AWS4-HMAC-SHA256", "REST-HEADER"
 		switch {
-		case c.query.Has("X-Amz-Signature"):
+		case c.isPresigned():
 			m["s3:authtype"] = "REST-QUERY-STRING"
 		case c.Operation == "PostObject":
 			m["s3:authtype"] = "POST"

@@ -92,7 +92,7 @@ func (c *call) dataEvent(failure error) trail.Event {
 	switch {
 	case c.Operation == "PostObject":
 		delete(additional, "AuthenticationMethod") // no value is documented for forms
-	case c.HTTP.Header.Get("Authorization") == "" && c.query.Has("X-Amz-Signature"):
+	case c.HTTP.Header.Get("Authorization") == "" && c.isPresigned():
 		additional["AuthenticationMethod"] = "QueryString"
 	}
 	if c.HTTP.TLS != nil {

@@ -13,8 +13,12 @@ import (
 // signing are the headers of a signed request, and what the SDKs add to every request.
 var signing = []string{"x-amz-content-sha256", "x-amz-date", "x-amz-security-token", "x-amz-user-agent"}
 
-// presigning are the parameters of the signature of a presigned URL.
-var presigning = []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Security-Token", "X-Amz-Signature", "X-Amz-SignedHeaders"}
+// querySignature are the parameters that the signature of a presigned URL needs, and
+// presigning those that it may have.
+var (
+	querySignature = []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"}
+	presigning     = append(slices.Clone(querySignature), "X-Amz-Security-Token")
+)
 
 // digests are the headers of a body, of the operations that have one.
 var digests = []string{
@@ -122,7 +126,7 @@ func (c *call) modelsHeader(name string) bool {
 	if slices.Contains(signing, name) || c.op.hasBody(c.HTTP.Method) && slices.Contains(digests, name) {
 		return true
 	}
-	if c.query.Has("X-Amz-Signature") && slices.ContainsFunc(presigning, func(p string) bool { return strings.EqualFold(p, name) }) {
+	if c.isPresigned() && slices.ContainsFunc(presigning, func(p string) bool { return strings.EqualFold(p, name) }) {
 		return true // checkSignedHeaders refuses it
 	}
 	if name == "x-amz-expected-bucket-owner" { // of an operation that has a bucket already
@@ -138,7 +142,7 @@ func (c *call) modelsHeader(name string) bool {
 // a header does so only in a presigned URL, in the spellings that [call.header] finds,
 // and where there is no header of the name.
 func (c *call) modelsParameter(name string) bool {
-	presigned := c.query.Has("X-Amz-Signature")
+	presigned := c.isPresigned()
 	lower := strings.ToLower(name)
 	switch {
 	case slices.ContainsFunc(presigning, func(p string) bool { return strings.EqualFold(p, name) }):

@@ -818,7 +818,7 @@ type listedPart struct {
 }
 
 func listParts(c *call) (*response, error) {
-	marker, err := intParam(c.query, "part-number-marker", 0, 0, 10_000)
+	marker, err := intParam(c.query, "part-number-marker", 0, 0, maxPart)
 	if err != nil {
 		return nil, err
 	}

@@ -420,7 +420,7 @@ func (c *call) objectParts(o *objectRecord) (*attributesParts, error) {
 	if err != nil {
 		return nil, err
 	}
-	marker, err := intParam(given, "part-number-marker", 0, 0, 10_000)
+	marker, err := intParam(given, "part-number-marker", 0, 0, maxPart)
 	if err != nil {
 		return nil, err
 	}

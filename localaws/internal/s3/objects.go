@@ -335,8 +335,9 @@ func (c *call) describe(o *objectRecord) error {
 		return e
 	}
 	size := 0
-	headers := maps.Clone(c.HTTP.Header)
-	if c.query.Has("X-Amz-Signature") { // a presigned URL: see call.header
+	headers := c.HTTP.Header
+	if c.isPresigned() { // see call.header
+		headers = maps.Clone(headers)
 		for name, values := range c.query {
 			headers[http.CanonicalHeaderKey(name)] = values
 		}

@@ -91,7 +91,7 @@ func (c *call) payload(limit int64) (*payload, error) {
 			return nil, errInvalidArgument("x-amz-content-sha256", content, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, or a valid sha256 value.")
 		}
 		p.sha256, p.wantSHA256 = sha256.New(), want
-	case content != "" && c.query.Has("X-Amz-Signature"): // S3 compares it in a presigned request (seen by OpenStack Swift, as the errors of chunks)
+	case content != "" && c.isPresigned(): // S3 compares it in a presigned request (seen by OpenStack Swift, as the errors of chunks)
 		p.sha256, p.wantSHA256 = sha256.New(), []byte{}
 	case content != "":
 		return nil, errInvalidArgument("x-amz-content-sha256", content, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, or a valid sha256 value.")

@@ -293,10 +293,13 @@ func resource(h *http.Request) (bucket, key string) {
 	return bucket, key
 }
 
+// isPresigned reports whether the request is that of a presigned URL.
+func (c *call) isPresigned() bool { return c.query.Has("X-Amz-Signature") }
+
 // header reads a header, which a presigned URL may carry in its query.
 func (c *call) header(name string) string {
 	v := c.HTTP.Header.Get(name)
-	if v == "" && c.query.Has("X-Amz-Signature") {
+	if v == "" && c.isPresigned() {
 		v = cmp.Or(c.query.Get(name), c.query.Get(strings.ToLower(name)))
 	}
 	return v
@@ -311,14 +314,12 @@ func (c *call) hasHeader(name string) bool {
 // signed in part.
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 func (c *call) checkAuthentication() error {
-	has := slices.DeleteFunc([]string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"},
-		func(name string) bool { return !c.query.Has(name) })
 	switch authorization := c.HTTP.Header.Get("Authorization"); {
-	case len(has) == 0:
+	case !slices.ContainsFunc(querySignature, c.query.Has):
 		return nil
 	case authorization != "":
 		return errInvalidArgument("Authorization", authorization, "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified")
-	case len(has) < 6:
+	case slices.ContainsFunc(querySignature, func(name string) bool { return !c.query.Has(name) }):
 		return errQueryAuthentication()
 	}
 	return nil
@@ -329,7 +330,7 @@ func errQueryAuthentication() *wire.Error {
 }
 
 func (c *call) checkPresigned() error {
-	if !c.query.Has("X-Amz-Signature") {
+	if !c.isPresigned() {
 		return nil
 	}
 	at, err := time.Parse("20060102T150405Z", c.query.Get("X-Amz-Date"))

@@ -478,8 +478,9 @@ type lifecycleScope struct {
 
 type lifecycleNoncurrent struct{ NoncurrentDays, NewerNoncurrentVersions *int }
 
-// check refuses what is in no lifecycle configuration. The document itself is kept.
-func (l lifecycle) check(body []byte) error {
+// checkLifecycle refuses what is in no lifecycle configuration. The document itself is kept.
+func checkLifecycle(body []byte) error {
+	var l lifecycle
 	if err := parseXML(body, "LifecycleConfiguration", &l); err != nil {
 		return err
 	}
@@ -524,7 +525,7 @@ func putLifecycle(c *call) (*response, error) {
 	if len(in.Children) == 0 || len(in.Children) > 1000 {
 		return nil, errMalformedXML()
 	}
-	if err := (lifecycle{}).check(body); err != nil {
+	if err := checkLifecycle(body); err != nil {
 		return nil, err
 	}
 	doc, err := s3XML("LifecycleConfiguration", in)
