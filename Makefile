@@ -29,7 +29,7 @@ demo:
 	$(GO) run ./sandbox demo
 
 test: install
-	@$(GO) run ./sandbox install --trino || echo 'the tests that need Trino are skipped: the line above says why'
+	@$(GO) run ./sandbox install --trino || echo 'the tests that need Trino are skipped: the line above names the reason'
 	$(GO) vet ./...
 	$(GOTEST) $$($(GO) list ./... | grep -vE '/(localaws|verify/check)(/|$$)')
 	@[ -n '$(RACE)' ] || echo 'no C compiler: localaws and verify/check are tested without the race detector'

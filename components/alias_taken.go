@@ -83,7 +83,7 @@ func noSuchAlias(err error) bool {
 	return false
 }
 
-// checkTaken says why no key is made while the alias names this one.
+// checkTaken returns why no key is made while the alias names this one.
 func checkTaken(h *pulumi.ResourceHookArgs, name, alias string, key kms.LookupKeyResult, taken func(kms.LookupKeyResult) bool) error {
 	if pendingDeletion(key) {
 		return wrong("AliasName", "%s names %s, which is %s: a key in its place could not read what it has encrypted. "+

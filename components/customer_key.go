@@ -28,8 +28,8 @@ type CustomerKey struct {
 	// AliasArn is the alias's ARN; empty for an existing key.
 	AliasArn pulumi.StringOutput `pulumi:"aliasArn"`
 	// EncryptPolicy, DecryptPolicy and EncryptDecryptPolicy are IAM policy
-	// documents, as JSON, that allow a role or user of the key's account just that
-	// with the key.
+	// documents, as JSON. They allow a role or user of the key's account to encrypt
+	// with the key, to decrypt, or both.
 	EncryptPolicy        pulumi.StringOutput `pulumi:"encryptPolicy"`
 	DecryptPolicy        pulumi.StringOutput `pulumi:"decryptPolicy"`
 	EncryptDecryptPolicy pulumi.StringOutput `pulumi:"encryptDecryptPolicy"`
@@ -46,9 +46,8 @@ type CustomerKey struct {
 type CustomerKeyArgs struct {
 	// AliasName is the key's first alias: "alias/" and 1 to 250 letters, digits, "/",
 	// "_" and "-", not beginning with "alias/aws/". The default is "alias/" and
-	// the component's name. Before a key is made, and at preview, AWS is asked
-	// whether the alias names one already: then none is made, above all not
-	// beside one that is pending deletion.
+	// the component's name. Preview and up fail, and make no key, if the alias
+	// names a key already, one that is pending deletion included.
 	// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html
 	AliasName string `pulumi:"aliasName,optional"`
 	// AdditionalAliases are further names of the key, with the rules of AliasName. The
@@ -61,8 +60,8 @@ type CustomerKeyArgs struct {
 	// days. The default is 365. Rotation is always on (CIS AWS 3.6).
 	// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_EnableKeyRotation.html
 	RotationPeriodInDays *int `pulumi:"rotationPeriodInDays,optional"`
-	// DeletionWindowInDays is how long a deleted key can still be rescued: 7 to
-	// 30 days. The default is 30. What it has encrypted is lost after that.
+	// DeletionWindowInDays is how long the deletion of a key can be canceled: 7
+	// to 30 days. The default is 30. What the key has encrypted is lost after that.
 	// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_ScheduleKeyDeletion.html
 	DeletionWindowInDays *int `pulumi:"deletionWindowInDays,optional"`
 	// MultiRegion makes a multi-Region primary key, of which [NewReplicaKey]
@@ -81,8 +80,8 @@ type CustomerKeyArgs struct {
 	// their own (Encrypt, Decrypt, GenerateDataKey, ReEncrypt) as well as through
 	// any service. They must exist, or KMS refuses the policy.
 	DirectUsers pulumi.StringArrayInput `pulumi:"directUsers,optional"`
-	// Accounts are the numbers of other accounts whose principals may use the
-	// key through S3 and EC2, as far as their own IAM policies let them.
+	// Accounts are AWS account IDs. Principals of these accounts may use the key
+	// through S3 and EC2, as far as their own IAM policies allow it.
 	Accounts pulumi.StringArrayInput `pulumi:"accounts,optional"`
 	// Services are service principals that may use the key on this account's
 	// behalf, as in "cloudtrail.amazonaws.com". CloudTrail, CloudWatch Logs
@@ -102,20 +101,21 @@ type CustomerKeyArgs struct {
 	AllowAutoScaling bool `pulumi:"allowAutoScaling,optional"`
 	// Statements are further statements of the key policy.
 	Statements []PolicyStatement `pulumi:"statements,optional"`
-	// Policy is the key policy, whole, as a JSON document, instead of the one
-	// that the arguments above make. It must leave the account in command of the
-	// key: a statement that allows kms:* to the account root.
+	// Policy is the whole key policy, as a JSON document. It is mutually exclusive
+	// with the arguments that make a policy (Administrators to Statements). It must
+	// have a statement that allows kms:* to the account root, so that the account
+	// can always manage the key.
 	Policy pulumi.StringInput `pulumi:"policy,optional"`
 	// GuardDeletion refuses to delete the key while EBS volumes, snapshots, the
 	// Region's EBS default or a bucket's default encryption outside the stack use
-	// it; the error names them. The preview of an up or a destroy asks, so that
-	// nothing is deleted, and so does the deletion of the key itself: without a
-	// preview (--skip-preview, the Automation API), the aliases, the bucket and what
-	// else depends on the key are deleted by then, and only the key is kept. Objects
-	// are not looked for: a bucket that has encrypted with the key and no longer does
-	// is not found. A Go program must call keyguard.Register first. destroy then
-	// needs --run-program, and without it stops before it has deleted anything.
-	// The default is false.
+	// it; the error names them. The preview of an up or a destroy checks this, so
+	// that nothing is deleted, and the deletion of the key checks it again. Without a
+	// preview (--skip-preview, the Automation API) the second check comes after the
+	// aliases, the bucket and other dependents of the key are deleted, and only the
+	// key is kept. Objects are not examined: a bucket that has encrypted with the key
+	// and no longer does is not found. A Go program must call keyguard.Register
+	// first. destroy then needs --run-program, and without it stops before it
+	// deletes anything. The default is false.
 	GuardDeletion bool `pulumi:"guardDeletion,optional"`
 	// Tags are the key's tags.
 	Tags pulumi.StringMapInput `pulumi:"tags,optional"`
@@ -338,9 +338,9 @@ func (a *CustomerKeyArgs) needsGuard(ctx *pulumi.Context, component, name string
 	return nil
 }
 
-// newKeyPolicy sets the policy once the key is there, because the policy needs
-// the account's number and the key's ARN has it: no call to ask for it. Until
-// then the key has AWS's default policy, which gives it to the account alone.
+// newKeyPolicy sets the policy after the key is made, because the policy needs the
+// account ID, which the key's ARN contains: no further call is needed. Until then
+// the key has AWS's default policy, which allows its use to the account alone.
 func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource, keyArn, keyID pulumi.StringOutput, args *CustomerKeyArgs) (*kms.KeyPolicy, error) {
 	var policy pulumi.StringOutput
 	if args.Policy != nil {
@@ -394,7 +394,7 @@ func newKeyPolicy(ctx *pulumi.Context, name string, parent, key pulumi.Resource,
 	return kp, nil
 }
 
-// hintServices says which services have no statement of their own.
+// hintServices logs which services have no statement of their own.
 func hintServices(ctx *pulumi.Context, parent pulumi.Resource, services []string) error {
 	for _, service := range services {
 		if _, ok := presetOf(service); !ok {

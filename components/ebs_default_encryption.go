@@ -33,9 +33,9 @@ type EBSDefaultEncryption struct {
 
 // What OnDestroy may be.
 const (
-	// EBSKeepOn leaves encryption by default on, under the AWS-managed key.
+	// EBSKeepOn leaves encryption by default on, under the AWS managed key.
 	EBSKeepOn = "keepOn"
-	// EBSSwitchOff switches it off, and resets the key to the AWS-managed one.
+	// EBSSwitchOff switches it off, and resets the key to the AWS managed one.
 	EBSSwitchOff = "switchOff"
 	// EBSRestore puts the switch and the key back to what they were before the
 	// first up.
@@ -62,8 +62,8 @@ type EBSDefaultEncryptionArgs struct {
 	// that key and stops. The default is false.
 	TakeOver bool `pulumi:"takeOver,optional"`
 	// OnDestroy is what destroy leaves: "keepOn" (encryption on, under the
-	// AWS-managed key), "switchOff", or "restore" (the settings before the first
-	// up; the AWS-managed key if the default was a key of this stack, which destroy
+	// AWS managed key), "switchOff", or "restore" (the settings before the first
+	// up; the AWS managed key if the default was a key of this stack, which destroy
 	// deletes). For "restore" a Go program must call ebsrestore.Register first, and
 	// destroy needs --run-program; without it, destroy stops before it has deleted
 	// anything. The default is "keepOn".
@@ -144,7 +144,7 @@ func (c *EBSDefaultEncryption) lookUp(ctx *pulumi.Context) pulumi.Output {
 }
 
 // set makes the key the default first and then turns the switch, so that no
-// volume is encrypted under the AWS-managed key in between; destroy goes the
+// volume is encrypted under the AWS managed key in between; destroy goes the
 // other way.
 func (c *EBSDefaultEncryption) set(ctx *pulumi.Context, name string, args *EBSDefaultEncryptionArgs, current pulumi.Output) error {
 	before, err := c.remember(ctx, name, current)
@@ -354,7 +354,7 @@ func (c *EBSDefaultEncryption) mayTake(ctx *pulumi.Context, args *EBSDefaultEncr
 	return wrong("TakeOver", "the default EBS key in %s is %s, which is not this stack's: set TakeOver (in the stack: pulumi config set ebsTakeOver true) to replace it, or only look the settings up (LookupEBSDefaultEncryption; in a baseline: EBS.Existing) to leave it, and ask its owner", now.region, now.KmsKeyArn)
 }
 
-// account asks AWS for the number of the account that the component is in. It
+// account asks AWS for the ID of the account that the component is in. It
 // calls by name, because the package that has the function is the largest of
 // pulumi-aws.
 func (c *EBSDefaultEncryption) account(ctx *pulumi.Context) (string, error) {

@@ -152,7 +152,7 @@ func TestEBSDefaultEncryption_TakeOver(t *testing.T) {
 	}{
 		{"first up, nothing set", none, nil, false, false},
 		{"first up, the alias as an ARN", on("arn:aws:kms:us-east-1:111122223333:alias/aws/ebs"), nil, false, false},
-		{"first up, the AWS-managed key by its ARN", on(managed), nil, false, false},
+		{"first up, the AWS managed key by its ARN", on(managed), nil, false, false},
 		{"first up, key of another owner", on(foreignKey), nil, false, true},
 		{"first up, key of another owner, switched off", EBSSettings{KmsKeyArn: foreignKey}, nil, false, true},
 		{"first up, key of another owner, allowed", on(foreignKey), nil, true, false},
@@ -160,7 +160,7 @@ func TestEBSDefaultEncryption_TakeOver(t *testing.T) {
 		{"later, ours is set", on(ownKey), before("alias/aws/ebs"), false, false},
 		{"later, the other owner's key was replaced and ours is set", on(ownKey), before(foreignKey), false, false},
 		{"later, drift", on(foreignKey), before("alias/aws/ebs"), false, false},
-		{"later, drift to the AWS-managed key", none, before("alias/aws/ebs"), false, false},
+		{"later, drift to the AWS managed key", none, before("alias/aws/ebs"), false, false},
 	} {
 		for _, preview := range []bool{true, false} {
 			name := c.name + ", by up"

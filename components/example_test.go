@@ -56,7 +56,7 @@ func ExampleNewEncryptedBucket() {
 }
 
 // EBS encryption by default under a key. After destroy it is still on, under the
-// AWS-managed key.
+// AWS managed key.
 func ExampleNewEBSDefaultEncryption() {
 	pulumi.Run(func(ctx *pulumi.Context) error {
 		key, err := components.NewCustomerKey(ctx, "volumes", nil)

@@ -74,7 +74,7 @@ func (e *ExistingKey) validate(name string) error {
 	}))
 }
 
-// checkExistingKey says why a key cannot serve S3 and EBS.
+// checkExistingKey returns why a key cannot serve S3 and EBS.
 // Source: https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
 func checkExistingKey(k kms.LookupKeyResult) error {
 	switch {

@@ -25,7 +25,7 @@ const (
 )
 
 // KeyGuard returns an error that names what still uses the key with this ARN,
-// except for own, or that says why it could not find out. [UseKeyGuard]
+// except for own, or states why it could not find out. [UseKeyGuard]
 // registers one.
 type KeyGuard func(ctx context.Context, keyArn string, own OwnUses) error
 

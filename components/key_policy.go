@@ -38,7 +38,7 @@ type keyPolicy struct {
 
 // document writes the policy of key. The same policy gives the same bytes:
 // principals are sorted and named once, and a single one is a scalar, which is
-// how KMS itself answers. The first statement keeps the account in command of
+// how KMS itself answers. The first statement keeps the account in control of
 // its key whatever else is said.
 func (p keyPolicy) document(key keyARN) (string, error) {
 	viaS3, viaEC2 := via("s3", key.region), via("ec2", key.region)
@@ -109,8 +109,8 @@ func (p keyPolicy) document(key keyARN) (string, error) {
 const maxKeyPolicy = 32 * 1024
 
 // validateKeyPolicy refuses a policy given whole that would lock the account
-// out of the key: one that lets neither the account root nor anybody else in
-// it change the policy again. account is empty where it is not known yet.
+// out of the key: one that lets neither the account root nor another principal of
+// the account change the policy again. account is empty where it is not known yet.
 func validateKeyPolicy(field, document, account string) error {
 	var d struct {
 		Statement json.RawMessage

@@ -115,12 +115,12 @@ func TestValidateKeyPolicy(t *testing.T) {
 	const lockedOut = "would lock the account out"
 	for _, c := range []struct{ name, statements, account, want string }{
 		{"the account root", `[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*"}]`, "111122223333", ""},
-		{"the account's number", `[{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"kms:*"}]`, "111122223333", ""},
-		{"the account's number, not known yet", `[{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"kms:*"}]`, "", ""},
+		{"the account ID", `[{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"kms:*"}]`, "111122223333", ""},
+		{"the account ID, not known yet", `[{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"kms:*"}]`, "", ""},
 		{"a role of the account", `[{"Effect":"Allow","Principal":{"AWS":["arn:aws:iam::111122223333:role/x"]},"Action":["kms:Get*","kms:PutKeyPolicy"]}]`, "111122223333", ""},
 		{"one statement without a list", `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"*"}`, "111122223333", ""},
 		{"another account", `[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::444455556666:root"},"Action":"kms:*"}]`, "111122223333", lockedOut},
-		{"another account's number", `[{"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"kms:*"}]`, "111122223333", lockedOut},
+		{"the ID of another account", `[{"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"kms:*"}]`, "111122223333", lockedOut},
 		{"a service", `[{"Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},"Action":"kms:*"}]`, "111122223333", lockedOut},
 		{"use only", `[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:Decrypt"}]`, "111122223333", lockedOut},
 		{"under a condition", `[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"kms:*","Condition":{"Bool":{"x":"true"}}}]`, "111122223333", lockedOut},

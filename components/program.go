@@ -9,7 +9,7 @@ import (
 )
 
 // ProgramKey is the key of a value in the context, any that can be compared,
-// that says which program a component belongs to. A plugin sets it, since every
+// that identifies the program of a component. A plugin sets it, since every
 // component there has a context of its own; a Go program is identified by its log.
 type ProgramKey struct{}
 

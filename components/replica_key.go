@@ -49,8 +49,8 @@ type ReplicaKeyArgs struct {
 	// Description is what the key is for, at most 8192 characters. The default
 	// names the component.
 	Description string `pulumi:"description,optional"`
-	// DeletionWindowInDays is how long a deleted replica can still be rescued: 7
-	// to 30 days. The default is 30.
+	// DeletionWindowInDays is how long the deletion of a replica can be canceled:
+	// 7 to 30 days. The default is 30.
 	DeletionWindowInDays *int `pulumi:"deletionWindowInDays,optional"`
 	// Administrators manage the replica: see CustomerKeyArgs.Administrators.
 	Administrators pulumi.StringArrayInput `pulumi:"administrators,optional"`

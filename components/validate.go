@@ -101,7 +101,7 @@ func rootARN(partition, account string) string {
 	return "arn:" + partition + ":iam::" + account + ":root"
 }
 
-// parseKeyARN accepts the ARN of a key, and says why it does not accept an
+// parseKeyARN accepts the ARN of a key, and returns why it does not accept an
 // alias: one is resolved in the account of its user, so a writer from
 // another account would encrypt under a key of its own.
 // Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html
@@ -208,7 +208,7 @@ func validateService(field, service string) error {
 
 func validateAccount(field, account string) error {
 	if !accountPattern.MatchString(account) {
-		return invalid(field, account, "it must be an account number of 12 digits")
+		return invalid(field, account, "it must be an AWS account ID of 12 digits")
 	}
 	return nil
 }

@@ -112,12 +112,12 @@ var stackDrifts = []drift{
 		by: `aws ec2 disable-ebs-encryption-by-default`},
 	{of: "EBS default key", what: "another key", shows: "replace ebs.DefaultKmsKey: keyArn",
 		by: anotherKey + `aws ec2 modify-ebs-default-kms-key-id --kms-key-id $ANOTHER`},
-	{of: "EBS default key", what: "reset to the AWS-managed key", shows: "replace ebs.DefaultKmsKey: keyArn",
+	{of: "EBS default key", what: "reset to the AWS managed key", shows: "replace ebs.DefaultKmsKey: keyArn",
 		by: `aws ec2 reset-ebs-default-kms-key-id`},
 
 	{of: "bucket encryption", what: "SSE-S3", shows: "update s3.BucketServerSideEncryptionConfigurationV2: rules",
 		by: sseS3},
-	{of: "bucket encryption", what: "AWS-managed key", shows: "update s3.BucketServerSideEncryptionConfigurationV2: rules",
+	{of: "bucket encryption", what: "AWS managed key", shows: "update s3.BucketServerSideEncryptionConfigurationV2: rules",
 		by: setEncryption + `'{"Rules":[{"ApplyServerSideEncryptionByDefault":{"SSEAlgorithm":"aws:kms"},"BucketKeyEnabled":true}]}'`},
 	{of: "bucket encryption", what: "alias instead of the key's ARN", shows: "update s3.BucketServerSideEncryptionConfigurationV2: rules",
 		by: setEncryption + `'{"Rules":[{"ApplyServerSideEncryptionByDefault":{"SSEAlgorithm":"aws:kms","KMSMasterKeyID":"'$ALIAS'"},"BucketKeyEnabled":true}]}'`},
@@ -403,8 +403,8 @@ func (d *drifting) failing(t *testing.T) []string {
 }
 
 // To the provider a key that is about to be deleted is gone. No other is made in
-// its place, which could not read what it has encrypted: preview and up say how
-// it is rescued, and what they say is enough.
+// its place, which could not read what it has encrypted: preview and up print the
+// commands that cancel the deletion, and those are enough.
 func TestDrift_KeyScheduledForDeletion(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t)
@@ -415,10 +415,10 @@ func TestDrift_KeyScheduledForDeletion(t *testing.T) {
 	var out bytes.Buffer
 	_, err := d.stack.Stack.Preview(t.Context(), optpreview.Refresh(), optpreview.ProgressStreams(&out), optpreview.ErrorProgressStreams(&out))
 	require.Error(t, err)
-	rescue := rescues(t, out.String(), "pending deletion", `aws kms cancel-key-deletion --key-id \S+`, `aws kms enable-key --key-id \S+`)
+	cancel := commandsOf(t, out.String(), "pending deletion", `aws kms cancel-key-deletion --key-id \S+`, `aws kms enable-key --key-id \S+`)
 	require.Contains(t, d.failing(t), "key.deletion")
 
-	d.change(t, rescue...)
+	d.change(t, cancel...)
 	found, preview := steps(t, d.stack)
 	require.Empty(t, found, preview.Output)
 	require.Equal(t, d.before, d.clients.account(t, d.variables), "AWS shows what it showed before")
@@ -428,10 +428,10 @@ func TestDrift_KeyScheduledForDeletion(t *testing.T) {
 	d.change(t, `aws kms schedule-key-deletion --key-id $KEY --pending-window-in-days 7`)
 	said, err := d.stack.TryUp(t.Context(), optup.Refresh())
 	require.Error(t, err)
-	d.change(t, rescues(t, said, "pending deletion", `aws kms cancel-key-deletion --key-id \S+`, `aws kms enable-key --key-id \S+`)...)
+	d.change(t, commandsOf(t, said, "pending deletion", `aws kms cancel-key-deletion --key-id \S+`, `aws kms enable-key --key-id \S+`)...)
 	said, err = d.stack.TryUp(t.Context(), optup.Refresh())
 	require.Error(t, err)
-	d.importResource(t, rescues(t, said, "names "+d.variables["KEY"]+" already", `pulumi import [^`+"`"+`]+`)[0])
+	d.importResource(t, commandsOf(t, said, "names "+d.variables["KEY"]+" already", `pulumi import [^`+"`"+`]+`)[0])
 	said, err = d.stack.TryUp(t.Context(), optup.Refresh())
 	require.NoError(t, err, said)
 	require.Equal(t, d.before, d.clients.account(t, d.variables), "AWS shows what it showed before")
@@ -439,8 +439,8 @@ func TestDrift_KeyScheduledForDeletion(t *testing.T) {
 	require.Empty(t, found, preview.Output)
 }
 
-// rescues takes the commands out of an error that says a text.
-func rescues(t *testing.T, said, text string, patterns ...string) (commands []string) {
+// commandsOf takes the commands out of an error that contains a text.
+func commandsOf(t *testing.T, said, text string, patterns ...string) (commands []string) {
 	t.Helper()
 	require.Contains(t, said, text)
 	for _, p := range patterns {
@@ -509,7 +509,7 @@ func (s step) String() string {
 	return out
 }
 
-// steps runs a preview after a refresh and says what an up would do.
+// steps runs a preview after a refresh and returns what an up would do.
 func steps(t *testing.T, s *lab.Stack) ([]step, lab.Preview) {
 	t.Helper()
 	stream := make(chan events.EngineEvent)

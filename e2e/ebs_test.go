@@ -49,25 +49,25 @@ func asHook(t *testing.T, l *lab.Lab) {
 	}
 }
 
-// ebsByMeaning is [clients.ebs] with one name for the AWS-managed key: AWS
+// ebsByMeaning is [clients.ebs] with one name for the AWS managed key: AWS
 // answers its alias while no default was ever set, and its ARN from then
 // on.
 func (c clients) ebsByMeaning(t *testing.T) (enabled bool, key string) {
 	t.Helper()
 	enabled, key = c.ebs(t)
 	if key == "alias/aws/ebs" {
-		return enabled, "the AWS-managed key"
+		return enabled, "the AWS managed key"
 	}
 	described, err := c.kms.DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: &key})
 	require.NoError(t, err)
 	if described.KeyMetadata.KeyManager == kmstypes.KeyManagerTypeAws {
-		return enabled, "the AWS-managed key"
+		return enabled, "the AWS managed key"
 	}
 	return enabled, key
 }
 
 // account is all that the lab's account holds, but for the stack's key, which
-// is pending deletion in the end, and the AWS-managed key, which AWS makes when
+// is pending deletion in the end, and the AWS managed key, which AWS makes when
 // it is first needed and never takes away.
 func account(t *testing.T, l *lab.Lab, without string) map[string]map[string]any {
 	t.Helper()
@@ -118,8 +118,8 @@ func restoring(t *testing.T, l *lab.Lab) (s *lab.Stack, ours string) {
 // see asHook.)
 func TestEBS_RestoreOnDestroy(t *testing.T) {
 	for name, begin := range map[string]struct{ enabled, customerKey bool }{
-		"off, AWS-managed key": {false, false},
-		"on, AWS-managed key":  {true, false},
+		"off, AWS managed key": {false, false},
+		"on, AWS managed key":  {true, false},
 		"off, customer key":    {false, true},
 		"on, customer key":     {true, true},
 	} {

@@ -518,7 +518,7 @@ func (i *interrupted) left(t *testing.T) (account string, orphans []string) {
 	}
 	for _, defaults := range kinds["ebsDefaults"] {
 		if arn, ok := defaults["keyArn"].(string); ok && i.own[arn[strings.LastIndex(arn, "/")+1:]] == "" {
-			defaults["keyArn"] = "AWS-managed"
+			defaults["keyArn"] = "AWS managed"
 		}
 	}
 	for _, records := range kinds {

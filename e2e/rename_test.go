@@ -95,7 +95,7 @@ func TestRename_OfAComponentKeepsKeyAndBucket(t *testing.T) {
 }
 
 // A key and a bucket that a program had made by itself move into the component
-// with a transform that says what they were called.
+// with a transform that states their old names.
 func TestRename_FromResourcesOfOnesOwn(t *testing.T) {
 	t.Parallel()
 	requireUpgraded(t, func(ctx *pulumi.Context) error {

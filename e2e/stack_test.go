@@ -113,7 +113,7 @@ func TestStack_FromUpToDestroyAndUpAgain(t *testing.T) {
 	}
 	require.NotContains(t, preview.Output, "BucketObjectv2")
 
-	t.Log("destroy leaves the account protected and the key to be rescued")
+	t.Log("destroy leaves the account protected and the deletion of the key can be canceled")
 	s.Destroy(t)
 	enabled, ebsKey = c.ebs(t)
 	require.True(t, enabled, "encryption by default stays on")

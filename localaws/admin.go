@@ -104,7 +104,7 @@ func (c *callCounter) count(call Call) {
 	c.n[[2]string{call.Service, call.Operation}]++
 }
 
-// Calls says how many calls of each operation were answered since the start or
+// Calls returns how many calls of each operation were answered since the start or
 // the last ResetCalls, the most frequent first.
 func (s *Server) Calls() []CallCount {
 	s.calls.mu.Lock()

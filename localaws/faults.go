@@ -7,9 +7,9 @@ import (
 )
 
 // Fault is something that goes wrong on demand. One of Status, Drop and
-// DropAnswer says what; Delay may come with any of them, or alone.
+// DropAnswer states what goes wrong; Delay may come with any of them, or alone.
 type Fault struct {
-	// Service and Operation say which calls it meets: "kms", "GenerateDataKey".
+	// Service and Operation select the calls: "kms", "GenerateDataKey".
 	// Empty means every one.
 	Service   string `json:"service,omitempty"`
 	Operation string `json:"operation,omitempty"`

@@ -160,7 +160,7 @@ func TestKMS_AccessWithoutAKey(t *testing.T) {
 	requireCode(t, err, "AccessDeniedException")
 	require.ErrorContains(t, err, "on resource: arn:aws:kms:us-east-1:123456789012:alias/1 because")
 
-	// Another account's key can be used, where its policy says so, not managed.
+	// Another account's key can be used if its policy allows it, but not managed.
 	stranger := kmsClient(t, s, "999999999999")
 	open := made(t, kmsClient(t, s, "alice"), func(in *kms.CreateKeyInput) {
 		in.Policy = aws.String(keyPolicy(`{"Effect":"Allow","Principal":"*","Action":"kms:*","Resource":"*"}`))

@@ -339,7 +339,7 @@ func (s *Server) serve(l net.Listener) {
 		Handler:           s,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		// Clients that hang up in a handshake are no news to anybody.
+		// A client that disconnects during the handshake is not worth a log line.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	s.mu.Lock()

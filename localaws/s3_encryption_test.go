@@ -113,7 +113,7 @@ func TestS3_EncryptionByHeader(t *testing.T) {
 	require.Equal(t, arn, *out.SSEKMSKeyId)
 	require.Nil(t, out.BucketKeyEnabled)
 	managed := put(t, c, "headers", "k", "x", func(in *s3.PutObjectInput) { in.ServerSideEncryption = "aws:kms" })
-	require.NotEqual(t, arn, *managed.SSEKMSKeyId, "without a key id it is the AWS-managed key")
+	require.NotEqual(t, arn, *managed.SSEKMSKeyId, "without a key id it is the AWS managed key")
 	described, err := kms.NewFromConfig(awsConfig(t, s, "alice")).DescribeKey(t.Context(), &kms.DescribeKeyInput{KeyId: aws.String("alias/aws/s3")})
 	require.NoError(t, err)
 	require.Equal(t, *described.KeyMetadata.Arn, *managed.SSEKMSKeyId)

@@ -28,7 +28,7 @@ func newServer(t testing.TB, opts ...func(*Options)) *Server {
 }
 
 // awsConfig is what an unmodified SDK needs to talk to s in us-east-1 as the
-// user of an access key id ("alice", or an account number).
+// user of an access key id ("alice", or an account ID).
 func awsConfig(t testing.TB, s *Server, accessKey string, opts ...func(*config.LoadOptions) error) aws.Config {
 	t.Helper()
 	ca, err := os.Open(s.CAFile())

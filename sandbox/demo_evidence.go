@@ -183,7 +183,7 @@ func (d *demo) leftovers(ctx context.Context) (string, error) {
 	state := described.KeyMetadata.KeyState
 	fmt.Fprintf(d.out, "  buckets:                   %d\n  EBS encryption by default: %t, under %s\n  the key:                   %s", len(buckets.Buckets), enabled, key, state)
 	if date := described.KeyMetadata.DeletionDate; date != nil {
-		fmt.Fprintf(d.out, " (until %s it can be rescued: aws kms cancel-key-deletion)", date.UTC().Format("2006-01-02"))
+		fmt.Fprintf(d.out, " (until %s, aws kms cancel-key-deletion keeps it)", date.UTC().Format("2006-01-02"))
 	}
 	fmt.Fprintln(d.out)
 	switch {
@@ -196,5 +196,5 @@ func (d *demo) leftovers(ctx context.Context) (string, error) {
 	case state != kmstypes.KeyStatePendingDeletion:
 		return "", fmt.Errorf("the key is in state %s", state)
 	}
-	return "no bucket, EBS still encrypts, the key can be rescued for 30 days", nil
+	return "no bucket, EBS still encrypts, the deletion of the key can be canceled for 30 days", nil
 }

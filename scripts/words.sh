@@ -9,7 +9,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-words='\b(some|no|every)body('\''s)?\b|\bwhoever\b|\banother'\''s\b|\bdying\b|\bsays whether\b|\banswers with\b|\bwhat there is\b|\bthat is there already\b|\bnone of (its|the) [a-z]+ business\b|\b(mystery|lookalike|flyCanary|grounded)\b'
+words='\b(some|no|any|every)body('\''s)?\b|\bwhoever\b|\banother'\''s\b|\bdying\b|\bsays (whether|why|which|how|what)\b|\brescued?s?\b|\baccount('\''s)? numbers?\b|\banswers with\b|\bwhat there is\b|\bthat is there already\b|\bnone of (its|the) [a-z]+ business\b|\b(mystery|lookalike|flyCanary|grounded)\b'
 
 [ $# -gt 0 ] || set -- '*.go' '*.md' '*.tmpl' '*.yml' '*.yaml' '*.sh' '*.ts' '*.py' '*.txtar' Makefile .ci/run
 found=$(git grep -nIiE "$words" -- "$@" ':!docs/style.md' ':!scripts/words.sh' | grep -v 'words:ok' || true)

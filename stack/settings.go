@@ -12,7 +12,7 @@ import (
 )
 
 // settings are the stack's configuration, with the course's values where
-// nothing is set. docs/configuration.md says what each is for.
+// nothing is set. docs/configuration.md describes each.
 type settings struct {
 	aliasName         string
 	additionalAliases []string

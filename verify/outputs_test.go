@@ -60,7 +60,7 @@ func TestParseOutputs_Bad(t *testing.T) {
 	}
 }
 
-// A stack without a bucket, or one that leaves EBS alone, says so by an empty
+// A stack without a bucket, or one that leaves EBS alone, shows it by an empty
 // output.
 func TestParseOutputs_LeftOut(t *testing.T) {
 	t.Parallel()

@@ -33,7 +33,7 @@ func Register(ctx *pulumi.Context) error { return components.UseEBSRestorer(ctx,
 // then another owner has set it since.
 //
 // Where the customer managed key of before cannot be used any more, it leaves
-// the AWS-managed key, since no volume could be created under the other.
+// the AWS managed key, since no volume could be created under the other.
 func Restore(ctx context.Context, region, ours string, before components.EBSSettings) error {
 	account := before.Account
 	if account == "" {

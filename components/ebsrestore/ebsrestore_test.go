@@ -56,14 +56,14 @@ func (r *region) untouched(t *testing.T) string {
 	return managed
 }
 
-// TestRestore_AllFourBeginnings: off or on, the AWS-managed key or a
+// TestRestore_AllFourBeginnings: off or on, the AWS managed key or a
 // customer's.
 func TestRestore_AllFourBeginnings(t *testing.T) { //nolint:paralleltest // Restore reads the environment
 	for _, c := range []struct {
 		name    string
 		enabled bool
 		theirs  bool
-	}{{"off, AWS-managed", false, false}, {"on, AWS-managed", true, false}, {"off, a customer's", false, true}, {"on, a customer's", true, true}} {
+	}{{"off, AWS managed", false, false}, {"on, AWS managed", true, false}, {"off, a customer's", false, true}, {"on, a customer's", true, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRegion(t)
 			before := components.EBSSettings{Account: "123456789012", Enabled: c.enabled, KmsKeyArn: r.untouched(t)}

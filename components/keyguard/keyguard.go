@@ -226,7 +226,7 @@ func bucketUses(ctx context.Context, client *s3.Client, name string, k key) (boo
 	}), nil
 }
 
-// readable says what to do about a call that was refused.
+// readable adds to a refused call what to do about it.
 func readable(action string, err error) error {
 	var api smithy.APIError
 	if errors.As(err, &api) {

@@ -97,7 +97,7 @@ func judge(ctx context.Context, module, dir string, services []string, run strin
 	return nil
 }
 
-// test runs one test, unless it has a log, and says how it ended and what processor time
+// test runs one test, unless it has a log, and returns how it ended and what processor time
 // it and its terraform commands used.
 func test(ctx context.Context, dir, service, name string, types []string) (string, time.Duration) {
 	var used time.Duration

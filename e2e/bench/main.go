@@ -29,7 +29,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // stop has nothing left to do
 }
 
-// groups lists what can be measured, in the order of the tables. chart says what the
+// groups lists what can be measured, in the order of the tables. chart describes what the
 // chart shows that e2e/charts draws of a group's figures, if it draws one.
 var groups = []struct {
 	name    string
@@ -117,7 +117,7 @@ func groupNames() []string {
 	return names
 }
 
-// check says what is wrong with the flags, before anything is measured.
+// check returns what is wrong with the flags, before anything is measured.
 func (b *bench) check(f *flag.FlagSet, only, sizes, pairs, write, figures string) (chosen []string, err error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))

@@ -86,7 +86,7 @@ func (a *account) close() error {
 // addr is HOST:PORT of the account's localaws.
 func (a *account) addr() string { return strings.TrimPrefix(a.server.URL(), "https://") }
 
-// deleted says how many baselines' buckets and keys the last command deleted.
+// deleted returns how many baselines' buckets and keys the last command deleted.
 func (a *account) deleted() int {
 	calls := map[string]int{}
 	for _, c := range a.server.Calls() {

@@ -56,7 +56,7 @@ func (c comparison) ratio() float64 { return c.Pulumi / c.Terraform }
 
 // measureTerraform makes, looks at and deletes the same resources by this project and
 // by Terraform, with the same provider's code, in accounts of their own. Where
-// Terraform or the provider's code is missing, its table says so.
+// Terraform or the provider's code is missing, its table states it.
 func measureTerraform(ctx context.Context, b *bench) ([]table, error) {
 	t := table{title: "Beside Terraform", header: []string{"operation", "baselines", "latency", "rounds", "this project", "Terraform", "ratio", "target", ""}}
 	cpu := table{title: "Processor time beside Terraform", header: []string{"operation", "baselines", "latency", "this project", "its program", "its engine", "its provider", "Terraform", "its core", "its provider"}}

@@ -23,7 +23,7 @@ const (
 // Source: https://aws.amazon.com/kms/pricing/, https://aws.amazon.com/s3/pricing/
 const costLimit = maxKeys*1.0/730*(maxHours+1) + maxCalls*0.005/1000
 
-// plan says what the run will do, before it does anything.
+// plan prints what the run will do, before it does anything.
 func plan(o options, target aws.Config) string {
 	where := "AWS, with the profile " + o.profile
 	if target.BaseEndpoint != nil {

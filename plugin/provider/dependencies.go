@@ -45,7 +45,7 @@ var types = sync.OnceValues(func() (map[string]properties, error) {
 func resourceRef(token string) string { return "#/resources/" + token }
 
 // spread returns the inputs of a component with their dependencies where outputs may
-// stand. The SDK for Java says what an argument depends on beside the argument as a
+// stand. The SDK for Java sends what an argument depends on beside the argument as a
 // whole, and the Go SDK refuses an object or a list as an output that a component
 // takes as a plain value: then the outputs among its members get the dependencies.
 func spread(token string, inputs property.Map) (property.Map, error) {

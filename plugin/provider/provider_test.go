@@ -108,7 +108,7 @@ func TestSchema_Plain(t *testing.T) {
 	}
 }
 
-// What a component cannot do without is required, so that a compiler says so.
+// What a component cannot do without is required, so that a compiler reports it.
 func TestSchema_Required(t *testing.T) {
 	t.Parallel()
 	spec := committed(t)

@@ -131,7 +131,7 @@ type source struct {
 // errUnavailable is wrapped by a source that cannot be had on this machine.
 var errUnavailable = errors.New("not available")
 
-// stamp says what is installed. It is written last.
+// stamp records what is installed. It is written last.
 type stamp struct {
 	Key    string `json:"key"`
 	Source string `json:"source"`

@@ -34,7 +34,7 @@ const (
 // copied at all; the rest is documentation, examples and its main program.
 var trimmedRoots = []string{"go.mod", "LICENSE", "internal", "names", "version", "xpprovider"}
 
-// A Cut says what is left of the provider: services that are registered with it,
+// A Cut lists what is left of the provider: services that are registered with it,
 // libraries that these import, and AWS SDK packages that kept code asks the connection for.
 type Cut struct {
 	Services, Libraries, Clients []string

@@ -65,7 +65,7 @@ func InstallTrino(ctx context.Context, root string, progress io.Writer) (Trino, 
 }
 
 // FindTrino returns the Trino that [InstallTrino] has put in root/.sandbox. The
-// error says what is missing.
+// error names what is missing.
 func FindTrino(ctx context.Context, root string) (Trino, error) {
 	in := newInstaller(root, io.Discard)
 	a := trinoArtifact(nil)

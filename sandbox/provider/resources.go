@@ -20,7 +20,7 @@ import (
 // property names it answers to.
 const version = "6.83.0"
 
-// resources says which Terraform resource stands behind which Pulumi token.
+// resources maps Pulumi's tokens to Terraform's resources.
 var resources = map[string]tokens.Type{
 	"aws_athena_workgroup": "aws:athena/workgroup:Workgroup",
 

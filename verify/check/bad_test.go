@@ -67,7 +67,7 @@ func badStacks() []badStack {
 			"key.enabled": f, "key.customer": e, "key.spec": e, "key.alias": f, "key.rotation": e, "key.deletion": e, "key.policy": e, "key.grants": e, "key.multi-region": e,
 			"bucket.encryption": f, "bucket.foreign-keys": f, "object.encryption": f, "ebs.key": f, "trail.write": f, "trail.read": f,
 		}, map[string]string{"key.enabled": "no such key", "key.rotation": "NotFoundException"}},
-		{"an AWS-managed key", func(t *testing.T, s *stack) {
+		{"an AWS managed key", func(t *testing.T, s *stack) {
 			s.put(t, s.cfg, "x", nil)
 			s.config.Keys, s.config.Alias = []string{"alias/aws/s3"}, ""
 		}, wants{
@@ -85,9 +85,9 @@ func badStacks() []badStack {
 		{"bucket default SSE-S3", func(t *testing.T, s *stack) {
 			s.setDefault(t, s3types.ServerSideEncryptionAes256, "", false)
 		}, wants{"bucket.encryption": f, "bucket.bucket-key": f}, map[string]string{"bucket.encryption": "the default is SSE-S3 (AES256): no KMS key is used"}},
-		{"bucket default the AWS-managed key", func(t *testing.T, s *stack) {
+		{"bucket default the AWS managed key", func(t *testing.T, s *stack) {
 			s.setDefault(t, s3types.ServerSideEncryptionAwsKms, "", true)
-		}, wants{"bucket.encryption": f}, map[string]string{"bucket.encryption": "AWS-managed key (aws/s3)"}},
+		}, wants{"bucket.encryption": f}, map[string]string{"bucket.encryption": "AWS managed key (aws/s3)"}},
 		{"bucket default an alias", func(t *testing.T, s *stack) {
 			s.setDefault(t, s3types.ServerSideEncryptionAwsKms, alias, true)
 		}, wants{"bucket.encryption": f}, map[string]string{"bucket.encryption": "S3 looks an alias up in the account of the writer"}},
@@ -161,7 +161,7 @@ func badStacks() []badStack {
 		{"EBS key reset", func(t *testing.T, s *stack) {
 			_, err := ec2.NewFromConfig(s.cfg).ResetEbsDefaultKmsKeyId(t.Context(), &ec2.ResetEbsDefaultKmsKeyIdInput{})
 			require.NoError(t, err)
-		}, wants{"ebs.key": f}, map[string]string{"ebs.key": "AWS-managed"}},
+		}, wants{"ebs.key": f}, map[string]string{"ebs.key": "AWS managed"}},
 		{"EBS on in one Region of many", func(_ *testing.T, s *stack) {
 			s.config.AllRegions = true
 		}, wants{"ebs.encryption": f}, map[string]string{"ebs.encryption": "not as expected for "}},

@@ -84,7 +84,7 @@ var bucketChecks = []Check{
 		run:       withBucket(bucketPublicAccess),
 	}, {
 		ID: "bucket.policy", Title: "the bucket policy is not public", Severity: "critical",
-		Why:       "a public policy hands the data to anybody whom the key lets through",
+		Why:       "a public policy gives the data to every caller that may use the key",
 		Expected:  "S3 calls the policy not public",
 		Proves:    "S3 itself classifies the policy as not public, and verify's own analysis finds no statement that admits an outsider; if the two differ, the result is inconclusive",
 		NotProven: "that the principals that the policy names should have access",
@@ -105,7 +105,7 @@ var bucketChecks = []Check{
 		Why:       "an object under another key is not under this key's policy, and is lost with the other key",
 		Expected:  "the policy denies everyone uploads that name other encryption, s3:ReplicateObject and s3:UpdateObjectEncryption",
 		Proves:    "`Deny` statements refuse, for every principal and every object: an upload that names another KMS key, SSE-S3 (except for AWS services named in the policy) or a customer-provided key; and, except for principals named by ARN, `s3:ReplicateObject` and `s3:UpdateObjectEncryption`, which choose a key that no condition key is documented to hold. With `--events s3://` or a table, also: of the versions that the trail's data events show re-encrypted in place, or written under another KMS key, within `--since`, none is under another key now",
-		NotProven: "uploads with `aws:kms` and no key ID, for which S3 documents the AWS-managed key; what existing objects are encrypted under: `object.encryption`; what named exceptions do",
+		NotProven: "uploads with `aws:kms` and no key ID, for which S3 documents the AWS managed key; what existing objects are encrypted under: `object.encryption`; what named exceptions do",
 		Remedy:    "deny these requests in the bucket policy: aws s3api put-bucket-policy",
 		Needs:     []Permission{{"s3:GetBucketPolicy", onBucket}, {"s3:ListBucket", onBucket}, {"kms:DescribeKey", onKey}},
 		run:       withBucket(bucketForeignKeys),
@@ -327,14 +327,14 @@ func bucketEncryption(ctx context.Context, r *run) report.Result {
 	return x
 }
 
-// notByARN says why a bucket's default key is not want, the ARN of the key;
+// notByARN returns why a bucket's default key is not want, the ARN of the key;
 // empty where it is.
 func (r *run) notByARN(ctx context.Context, key, want string) string {
 	switch {
 	case key == want:
 		return ""
 	case key == "", strings.HasSuffix(key, "alias/aws/s3"):
-		return "with the AWS-managed key (aws/s3)"
+		return "with the AWS managed key (aws/s3)"
 	case strings.Contains(key, "alias/"):
 		why := fmt.Sprintf("with the alias %s: S3 looks an alias up in the account of the writer, so a writer of another account encrypts under a key of its own", key)
 		if arn, _, err := r.resolve(ctx, key); err == nil && arn != want {
@@ -353,7 +353,7 @@ func (r *run) notByARN(ctx context.Context, key, want string) string {
 		return fmt.Sprintf("with a key of another account (%s): %s", accountOf(key), key)
 	}
 	if _, managedByAWS, err := r.resolve(ctx, key); err == nil && managedByAWS {
-		return "with an AWS-managed key: " + key
+		return "with an AWS managed key: " + key
 	}
 	return "with another key: " + key
 }

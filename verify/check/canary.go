@@ -58,8 +58,8 @@ var canaryChecks = []Check{
 	}, {
 		ID: "canary.refused", Title: "an upload that names another algorithm or key is refused", Severity: "high",
 		Why:       "the bucket's default has no effect on an upload that names other encryption",
-		Expected:  "AccessDenied for SSE-S3, and for the AWS-managed key",
-		Proves:    "the bucket refuses an upload that names SSE-S3, and one that names the AWS-managed key",
+		Expected:  "AccessDenied for SSE-S3, and for the AWS managed key",
+		Proves:    "the bucket refuses an upload that names SSE-S3, and one that names the AWS managed key",
 		NotProven: "that it refuses every other key, and SSE-C",
 		Remedy:    "deny s3:PutObject with another algorithm or key: aws s3api put-bucket-policy",
 		Needs:     canaryNeeds,
@@ -219,7 +219,7 @@ func (f *canary) byDefault(ctx context.Context) report.Result {
 }
 
 // explicit uploads under the key and without a Bucket Key, reads it back, and
-// says which events that must leave.
+// states which events that must leave.
 func (f *canary) explicit(ctx context.Context, key, caller string) (write, read *want) {
 	name := f.prefix + "explicit.txt"
 	object := bucketARN(f.r.cfg) + "/" + name
@@ -269,7 +269,7 @@ func (f *canary) foreign(ctx context.Context) report.Result {
 		{"foreign-algorithm.txt", "SSE-S3 (AES256)", func(in *s3.PutObjectInput) {
 			in.ServerSideEncryption = types.ServerSideEncryptionAes256
 		}},
-		{"foreign-key.txt", "the AWS-managed key (aws/s3)", func(in *s3.PutObjectInput) {
+		{"foreign-key.txt", "the AWS managed key (aws/s3)", func(in *s3.PutObjectInput) {
 			in.ServerSideEncryption, in.SSEKMSKeyId = types.ServerSideEncryptionAwsKms, aws.String("alias/aws/s3")
 		}},
 	}
@@ -317,7 +317,7 @@ func (f *canary) refusal(what string, put answer[*s3.PutObjectOutput]) report.Re
 			"run verify as a caller whose own policies allow the upload", put.evidence)
 	case strings.Contains(Reason(put.err), " kms:"):
 		return inconclusive("refused, but by KMS and not by the bucket: another caller may be let through: "+Reason(put.err),
-			"run verify as a caller who may use the AWS-managed key", put.evidence)
+			"run verify as a caller who may use the AWS managed key", put.evidence)
 	}
 	return pass("refused: "+Reason(put.err), put.evidence)
 }

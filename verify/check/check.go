@@ -1,5 +1,5 @@
 // Package check proves from a live AWS account that its data is encrypted under
-// the key it should be: it asks KMS, S3, EC2 and CloudTrail and says what they
+// the key it should be: it asks KMS, S3, EC2 and CloudTrail and reports what they
 // answered. It writes nothing to the account unless [Config.Canary] asks for
 // it. It formats nothing: package report writes what this package finds.
 package check
@@ -24,7 +24,7 @@ import (
 	"github.com/securethecloud/kms-baseline/verify/report"
 )
 
-// Config says what to look at and how. AWS and one of Keys and Bucket are
+// Config states what to examine and how. AWS and one of Keys and Bucket are
 // required.
 type Config struct {
 	// AWS has the credentials and the Region that the key is in.

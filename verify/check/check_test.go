@@ -306,7 +306,7 @@ func TestRun_TimedOut(t *testing.T) {
 	require.Equal(t, report.Pass, result(t, rep, "bucket.tls").Status, "what was found until then is in the report\n%s", show(rep))
 }
 
-// deadline is a context whose deadline passes when the test says so.
+// deadline is a context whose deadline passes when the test decides.
 type deadline struct {
 	context.Context
 	passed chan struct{}

@@ -28,7 +28,7 @@ var ebsChecks = []Check{
 		run:       withEBS(ebsEncryption),
 	}, {
 		ID: "ebs.key", Title: "the default key for EBS is the key", Severity: "high",
-		Why:       "without a default key EBS uses the AWS-managed key, whose policy the account cannot change",
+		Why:       "without a default key EBS uses the AWS managed key, whose policy the account cannot change",
 		Expected:  "the Region's default key for EBS is the key",
 		Proves:    "the Region's default key for EBS is the key, named by ARN, id or alias",
 		NotProven: "other Regions: a key belongs to one Region",
@@ -163,7 +163,7 @@ func ebsKey(ctx context.Context, r *run) report.Result {
 			r.sawEBSKey(a.out)
 			return pass("the default key is "+a.out, seen)
 		case strings.HasSuffix(a.out, "alias/aws/ebs"):
-			return fail("the default key is the AWS-managed one (aws/ebs)", remedy, seen)
+			return fail("the default key is the AWS managed one (aws/ebs)", remedy, seen)
 		}
 		arn, managedByAWS, err := r.resolve(ctx, a.out)
 		r.sawEBSKey(cmp.Or(arn, a.out))
@@ -175,7 +175,7 @@ func ebsKey(ctx context.Context, r *run) report.Result {
 		case arn == want:
 			return pass(fmt.Sprintf("the default key is %s (given as %s)", arn, a.out), seen)
 		case managedByAWS:
-			return fail("the default key is an AWS-managed one: "+arn, remedy, seen)
+			return fail("the default key is an AWS managed one: "+arn, remedy, seen)
 		}
 		return fail("the default key is another one: "+arn, remedy, seen)
 	}()

@@ -37,7 +37,7 @@ type sqlEvents struct {
 
 const (
 	// maxSQLRows bounds the rows of one query: more events under the wanted keys are
-	// not examined, and the run says so.
+	// not examined, and the run reports it.
 	maxSQLRows = 100_000
 	// deliveryDelay is how long an event may take to be in a log file. The usual time
 	// is five minutes, without a guarantee.

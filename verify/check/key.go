@@ -29,7 +29,7 @@ var keyChecks = []Check{
 		run:       eachKey(keyEnabled),
 	}, {
 		ID: "key.customer", Title: "the key is customer managed", Severity: "high",
-		Why:       "the account can neither change the policy of an AWS-managed key nor disable it",
+		Why:       "the account can neither change the policy of an AWS managed key nor disable it",
 		Expected:  "key manager CUSTOMER, in the account that was named",
 		Proves:    "the key is customer managed, not a key of an AWS service; with `--account`, it belongs to that account",
 		NotProven: "who may administer the key",
@@ -72,7 +72,7 @@ var keyChecks = []Check{
 		run:      eachKey(keyDeletion),
 	}, {
 		ID: "key.policy", Title: "the key policy is not open to the world", Severity: "critical",
-		Why:       "a key that anybody may use protects nothing from anybody",
+		Why:       "a key that every caller may use protects nothing",
 		Expected:  "no statement lets in accounts that it does not name",
 		Proves:    "no statement admits an outsider; see below",
 		NotProven: "that the accounts, roles and services that the policy names should have access; that no grant gives more: `key.grants`",
@@ -81,7 +81,7 @@ var keyChecks = []Check{
 		run:       eachKey(keyPolicy),
 	}, {
 		ID: "key.grants", Title: "no grant gives another account more than the key policy does", Severity: "high",
-		Why:       "a grant lets its grantee use the key whatever the key policy says, and stands in no policy that anybody reads",
+		Why:       "a grant lets its grantee use the key whatever the key policy says, and no policy shows it",
 		Expected:  "every grantee is of the key's account or an AWS service, or the key policy itself allows it or its account the same operations",
 		Proves:    "no grant gives a principal of another account an operation that the key policy does not allow that principal or its whole account without a condition; grants to AWS services are accepted",
 		NotProven: "that the grants to the key's own account, to accounts that the policy names and to services are needed (`aws kms list-grants`)",

@@ -385,7 +385,7 @@ func (t *tally) list(ctx context.Context, keys chan<- version) {
 	}
 }
 
-// answer counts one answer, and says how many failed so far.
+// answer counts one answer, and returns how many failed so far.
 func (t *tally) answer(key string, a answer[*s3.HeadObjectOutput]) int {
 	if a.err != nil {
 		return t.failed(key, "s3:HeadObject", a.err)
@@ -456,7 +456,7 @@ func (t *tally) findings() objectFindings {
 	return t.f
 }
 
-// notUnderKey says why an object is not encrypted under the key; empty where it
+// notUnderKey returns why an object is not encrypted under the key; empty where it
 // is.
 func (r *run) notUnderKey(ctx context.Context, o *s3.HeadObjectOutput) string {
 	want := r.keyARN()

@@ -26,7 +26,7 @@ type AccountName struct {
 	NotExamined string
 }
 
-// Organization says which accounts and Regions to examine, and how. Accounts,
+// Organization states which accounts and Regions to examine, and how. Accounts,
 // Regions and Role are required.
 type Organization struct {
 	// Each is what is checked in every account and Region. Its AWS has the

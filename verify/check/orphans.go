@@ -287,9 +287,9 @@ func orphanBuckets(ctx context.Context, cfg Config, prefix string) ([]Orphan, er
 	return found, nil
 }
 
-// Remove is the AWS CLI's command that removes an orphan. A key can be rescued for 30 days
-// after it, S3 refuses to delete a bucket with objects, and Athena a workgroup with
-// queries.
+// Remove is the AWS CLI's command that removes an orphan. The deletion of a key can
+// be canceled for 30 days, S3 refuses to delete a bucket with objects, and Athena
+// a workgroup with queries.
 func (o Orphan) Remove(region string) string {
 	switch {
 	case o.Key != "":

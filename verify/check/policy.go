@@ -414,7 +414,7 @@ func outsiderIs(kind, name string) truth {
 	case "CanonicalUser":
 		return no
 	}
-	// Federated: whom a web identity provider knows may be anybody.
+	// Federated: a web identity provider may admit any person.
 	if kind == "Federated" && strings.HasPrefix(name, "arn:") {
 		return no
 	}
@@ -653,7 +653,7 @@ func alwaysFalse(pattern string, how comparison) (can, cannot truth) {
 }
 
 // notTheirs is a key that says who the requester is by a text that outsiders
-// cannot choose: their account's number, their organization's id.
+// cannot choose: their account ID, their organization's ID.
 func notTheirs(pattern string, how comparison) (can, cannot truth) {
 	id, _, _ := strings.Cut(pattern, "/") // an organization's path begins with its id
 	switch {

@@ -129,7 +129,7 @@ func (r *run) judgeTrail(ctx context.Context, client *cloudtrail.Client, t types
 	} else if out, err := r.kms.DescribeKey(ctx, &kms.DescribeKeyInput{KeyId: &key}, inKeyRegion(key)); err != nil {
 		v.unclear = append(v.unclear, "encrypts its log files under "+key+", which could not be described: "+Reason(err))
 	} else if out.KeyMetadata.KeyManager == kmstypes.KeyManagerTypeAws {
-		v.lacks = append(v.lacks, "encrypts its log files under an AWS-managed key")
+		v.lacks = append(v.lacks, "encrypts its log files under an AWS managed key")
 	}
 	status, err := client.GetTrailStatus(ctx, &cloudtrail.GetTrailStatusInput{Name: &arn})
 	if err != nil {

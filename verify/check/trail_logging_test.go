@@ -56,7 +56,7 @@ func TestTrailLogging(t *testing.T) {
 		"one Region":                              {change: map[string]any{"IsMultiRegionTrail": false}, want: report.Fail, because: "covers one Region only"},
 		"no validation":                           {change: map[string]any{"LogFileValidationEnabled": false}, want: report.Fail, because: "does not validate"},
 		"no key":                                  {change: map[string]any{"KmsKeyId": nil}, want: report.Fail, because: "without a KMS key"},
-		"an AWS-managed key":                      {change: map[string]any{"KmsKeyId": "alias/aws/s3"}, want: report.Fail, because: "AWS-managed"},
+		"an AWS managed key":                      {change: map[string]any{"KmsKeyId": "alias/aws/s3"}, want: report.Fail, because: "AWS managed"},
 		"a key of another account":                {change: map[string]any{"KmsKeyId": "arn:aws:kms:us-east-1:111122223333:key/00000000-0000-0000-0000-000000000000"}, want: report.Inconclusive, because: "could not be described"},
 		"stopped":                                 {status: `{"IsLogging":false}`, want: report.Fail, because: "is not logging"},
 		"no status":                               {status: `{}`, want: report.Fail, because: "is not logging"},

@@ -16,7 +16,7 @@ const ocsfVersion = "1.8.0"
 // Source: https://schema.ocsf.io/1.8.0/classes/compliance_finding
 //
 // A check that is inconclusive, skipped or not evaluated has the compliance
-// status Other (99) with verify's own word: OCSF's Warning could be taken for a
+// status Other (99) with verify's own status text: OCSF's Warning could be taken for a
 // pass. If the responses are not AWS's own, cloud.provider states that.
 func WriteOCSF(w io.Writer, r *Report) error {
 	r = shown(r)

@@ -9,7 +9,7 @@ import (
 	"github.com/securethecloud/kms-baseline/localaws/internal/wire"
 )
 
-// ebsManagedAlias is the AWS-managed key that encrypts EBS volumes where no
+// ebsManagedAlias is the AWS managed key that encrypts EBS volumes where no
 // other key was chosen.
 const ebsManagedAlias = "alias/aws/ebs"
 
@@ -23,7 +23,7 @@ type ebsDefaults struct {
 }
 
 // key is the default key as GetEbsDefaultKmsKeyId answers it: the alias of the
-// AWS-managed key until it is first set or reset, and an ARN from then on.
+// AWS managed key until it is first set or reset, and an ARN from then on.
 // Source: https://docs.aws.amazon.com/cli/latest/reference/ec2/get-ebs-default-kms-key-id.html
 func (d ebsDefaults) key() string {
 	if d.KeyARN == "" {
@@ -103,7 +103,7 @@ func modifyEBSDefaultKey(c *call) (any, error) {
 	return setEBSDefaultKey(c, keyID)
 }
 
-// resetEBSDefaultKey returns the AWS-managed key's ARN, and makes the key
+// resetEBSDefaultKey returns the AWS managed key's ARN, and makes the key
 // where it is not there yet.
 func resetEBSDefaultKey(c *call) (any, error) {
 	return setEBSDefaultKey(c, ebsManagedAlias)

@@ -292,7 +292,7 @@ func volumeKMSKey(c *call, f url.Values) (string, error) {
 
 // usableEBSKey is [call.ebsKey] in a transaction of its own.
 func (c *call) usableEBSKey(keyID string) (arn string, err error) {
-	err = c.s.db.Update(func(tx *bolt.Tx) error { // the AWS-managed key is made on first use
+	err = c.s.db.Update(func(tx *bolt.Tx) error { // the AWS managed key is made on first use
 		arn, err = c.ebsKey(tx, keyID)
 		return err
 	})

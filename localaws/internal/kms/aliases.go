@@ -24,7 +24,7 @@ func checkAliasName(name string) error {
 	case !strings.HasPrefix(name, "alias/"):
 		return kmsError("ValidationException", `Alias must start with the prefix "alias/". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html`)
 	case strings.HasPrefix(name, "alias/aws/"):
-		return kmsError("NotAuthorizedException", "Aliases that begin with alias/aws/ are reserved for AWS-managed keys: %s", name)
+		return kmsError("NotAuthorizedException", "Aliases that begin with alias/aws/ are reserved for AWS managed keys: %s", name)
 	case len(name) > 256:
 		return invalid("aliasName", name[:50]+"...", "have length less than or equal to 256")
 	case strings.Contains(name, ":"):
@@ -171,7 +171,7 @@ type aliasEntry struct {
 	LastUpdatedDate *epoch `json:",omitempty"`
 }
 
-// listAliases also lists the AWS-managed aliases that have no key yet.
+// listAliases also lists the AWS managed aliases that have no key yet.
 func listAliases(c *call, in listAliasesInput) (any, error) {
 	if err := c.authorizeOn("*", "ListAliases"); err != nil {
 		return nil, err

@@ -180,7 +180,7 @@ func operation[In any](s *Service, readOnly bool, f func(*call, In) (any, error)
 }
 
 // view reads from the state. f runs a second time, allowed to write, if it
-// meets an AWS-managed key that was never used before.
+// meets an AWS managed key that was never used before.
 func (c *call) view(f func(tx *bolt.Tx) error) error {
 	if c.tx != nil {
 		return f(c.tx)
@@ -454,7 +454,7 @@ func (s *Service) ReEncryptDataKey(u Use, ciphertext []byte, from map[string]str
 }
 
 // ResolveKey returns the ARN and the state of the key that keyID names, without
-// using it. AWS-managed keys (alias/aws/s3, alias/aws/ebs) are made on first
+// using it. AWS managed keys (alias/aws/s3, alias/aws/ebs) are made on first
 // use: tx is nil, or one that may write.
 func (s *Service) ResolveKey(tx *bolt.Tx, account, region, keyID string) (arn, state string, err *wire.Error) {
 	c := &call{s: s, r: &wire.Request{Region: region, Now: s.now()}, account: account, tx: tx, keys: map[string]string{}, lists: map[string][]string{}}

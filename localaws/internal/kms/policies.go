@@ -26,7 +26,7 @@ func defaultKeyPolicy(account string) string {
 	})
 }
 
-// managedKeyPolicy is the policy of an AWS-managed key: every principal of the
+// managedKeyPolicy is the policy of an AWS managed key: every principal of the
 // account uses it through its service, and may look at it.
 func managedKeyPolicy(account, region, short, service string) string {
 	return policyJSON("auto-"+short+"-1",

@@ -123,7 +123,7 @@ var (
 )
 
 // errFirstUse asks for the transaction to be run again, allowed to write.
-var errFirstUse = errors.New("an AWS-managed key is used for the first time, in a transaction that cannot make it")
+var errFirstUse = errors.New("an AWS managed key is used for the first time, in a transaction that cannot make it")
 
 // find returns the key that id names, and adds its ARN to the event.
 func (c *call) find(tx *bolt.Tx, id string, how naming) (keyRecord, error) {
@@ -233,7 +233,7 @@ func newMaterial() []byte {
 
 func newMaterialID() string { return hex.EncodeToString(newMaterial()) }
 
-// makeManagedKey makes the AWS-managed key of a service. Users can look at it,
+// makeManagedKey makes the AWS managed key of a service. Users can look at it,
 // and use it through the service; its policy lets them do no more.
 func (s *Service) makeManagedKey(tx *bolt.Tx, account, region, alias, service string, now time.Time) (keyRecord, error) {
 	k, err := s.newKey(account, region, wire.NewUUID(), now)

@@ -105,7 +105,7 @@ func TestPolicy_Principals(t *testing.T) {
 		"every AWS":           {`"Principal":{"AWS":"*"}`, Allowed, Allowed, Allowed},
 		"by name":             {`"Principal":{"AWS":"` + alice.ARN + `"}`, Allowed, NoMatch, NoMatch},
 		"account root":        {`"Principal":{"AWS":"arn:aws:iam::123456789012:root"}`, Delegated, NoMatch, NoMatch},
-		"account number":      {`"Principal":{"AWS":"999999999999"}`, NoMatch, Delegated, NoMatch},
+		"account ID":          {`"Principal":{"AWS":"999999999999"}`, NoMatch, Delegated, NoMatch},
 		"root and name":       {`"Principal":{"AWS":["arn:aws:iam::123456789012:root","` + alice.ARN + `"]}`, Allowed, NoMatch, NoMatch},
 		"service":             {`"Principal":{"Service":"ec2.amazonaws.com"}`, NoMatch, NoMatch, NoMatch},
 		"all but one":         {`"NotPrincipal":{"AWS":"` + alice.ARN + `"}`, NoMatch, Allowed, Allowed},

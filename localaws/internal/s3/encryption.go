@@ -27,7 +27,7 @@ const (
 	sseS3  = "AES256"
 	sseKMS = "aws:kms"
 
-	// s3ManagedKey is the AWS-managed key of S3, which the header aws:kms
+	// s3ManagedKey is the AWS managed key of S3, which the header aws:kms
 	// without a key id means.
 	// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
 	s3ManagedKey = "alias/aws/s3"

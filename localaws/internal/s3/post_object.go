@@ -21,7 +21,7 @@ import (
 )
 
 // PostObject is an upload by an HTML form, which carries the signature and a policy
-// that says what the form may have in it.
+// that limits what the form may contain.
 // Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html
 // and https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html
 

@@ -74,7 +74,7 @@ type replicationTarget struct {
 }
 
 // queueReplication notes that o, whose record is being written to b, has to be
-// replicated, if a rule says so.
+// replicated, if a rule selects it.
 func queueReplication(tx *bolt.Tx, b *bucketRecord, record string, o *objectRecord) error {
 	o.ReplicationStatus = ""
 	if b.Replication == nil {

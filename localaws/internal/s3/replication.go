@@ -21,7 +21,7 @@ import (
 // Not served: filters that exclude objects (Not), UseSourceMultiRegionKey, replica
 // modification sync, ReplicationTime and Metrics, whose effects are in services that
 // localaws does not have. The wording of the errors is that of public records of
-// AWS's answers, and [U] where it says so.
+// AWS's answers, and [U] where it is marked.
 
 // replicationConfiguration is kept and given back as it came.
 type replicationConfiguration struct {

@@ -91,7 +91,7 @@ func getBucketPolicyStatus(c *call) (*response, error) {
 // bucketEncryption is the default for objects that name no encryption.
 type bucketEncryption struct {
 	Algorithm string // "AES256" or "aws:kms"
-	KeyID     string // as typed; "" is the AWS-managed key
+	KeyID     string // as typed; "" is the AWS managed key
 	BucketKey bool
 	// Configured tells a configuration from what every bucket has without one.
 	Configured bool `json:",omitempty"`
