@@ -11,6 +11,7 @@ package components
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -28,6 +29,7 @@ func child(parent pulumi.Resource, opts ...pulumi.ResourceOption) []pulumi.Resou
 // the component itself has in the state, and were a quarter of a stack's state.
 func apart(f func() error) (err error) {
 	var panicked any
+	returned := false
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -37,10 +39,14 @@ func apart(f func() error) (err error) {
 			}
 		}()
 		err = f()
+		returned = true
 	}()
 	<-done
-	if panicked != nil {
+	switch {
+	case panicked != nil:
 		panic(panicked)
+	case !returned: // as a test does that stops in a transform
+		runtime.Goexit()
 	}
 	return err
 }

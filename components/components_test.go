@@ -3,6 +3,7 @@ package components
 import (
 	"errors"
 	"os/exec"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -20,6 +21,13 @@ func TestApart(t *testing.T) {
 	var stack string
 	require.NoError(t, apart(func() error { stack = string(debug.Stack()); return nil }))
 	require.NotContains(t, stack, "tRunner", "the callers are not in it")
+	wentOn := make(chan bool, 2)
+	go func() {
+		defer func() { wentOn <- false }()
+		_ = apart(func() error { runtime.Goexit(); return nil })
+		wentOn <- true
+	}()
+	require.False(t, <-wentOn, "the caller ends with the function")
 	defer func() { require.Contains(t, recover(), "a nil map") }()
 	_ = apart(func() error { panic("a nil map") })
 	require.Fail(t, "a panic goes on in the caller")

@@ -96,13 +96,23 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 	if err := validateAll("ReplicaKey", name, missing, checkPlain(args.PrimaryKeyArn, validatePrimary), key.check(name), begin(ctx), key.needsGuard(ctx, "ReplicaKey", name)); err != nil {
 		return nil, err
 	}
-	window, err := days("DeletionWindowInDays", args.DeletionWindowInDays, 7, 30, 30)
-	if err != nil {
-		return nil, err
-	}
 	c := &ReplicaKey{}
 	if err := ctx.RegisterComponentResource(ReplicaKeyType, name, c, opts...); err != nil {
 		return nil, err
+	}
+	if err := apart(func() error { return c.create(ctx, name, args, key) }); err != nil {
+		return nil, err
+	}
+	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
+		"keyArn": c.KeyArn, "keyId": c.KeyId, "aliasName": c.AliasName, "aliasArn": c.AliasArn,
+	})
+}
+
+// create makes the replica and its policy and aliases, those of key.
+func (c *ReplicaKey) create(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, key *CustomerKeyArgs) error {
+	window, err := days("DeletionWindowInDays", args.DeletionWindowInDays, 7, 30, 30)
+	if err != nil {
+		return err
 	}
 	description := args.Description
 	if description == "" {
@@ -112,10 +122,10 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 		return false // a replica that has the alias may be this one, which is being replaced
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// The policy is shown by the resource that sets it.
-	opts = child(c, free, pulumi.HideDiffs([]string{"policy"}))
+	opts := child(c, free, pulumi.HideDiffs([]string{"policy"}))
 	if args.GuardDeletion {
 		opts = append(opts, beforeDelete(ctx, guardHook))
 	}
@@ -127,21 +137,19 @@ func NewReplicaKey(ctx *pulumi.Context, name string, args *ReplicaKeyArgs, opts 
 		Tags:                 args.Tags,
 	}, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("creating the replica key of %s: %w", name, err)
+		return fmt.Errorf("creating the replica key of %s: %w", name, err)
 	}
 	policy, err := newKeyPolicy(ctx, name, c, replica, replica.Arn, replica.KeyId, key)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	aliases, err := newAliases(ctx, name, c, replica.KeyId, policy, key.aliases(name))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.Key, c.Alias, c.AdditionalAliases = replica, aliases[0], aliases[1:]
 	c.KeyArn, c.KeyId, c.AliasName, c.AliasArn = replica.Arn, replica.KeyId, c.Alias.Name, c.Alias.Arn
-	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{
-		"keyArn": c.KeyArn, "keyId": c.KeyId, "aliasName": c.AliasName, "aliasArn": c.AliasArn,
-	})
+	return nil
 }
 
 func validatePrimary(arn string) error {
