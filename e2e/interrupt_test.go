@@ -44,6 +44,9 @@ type interruption struct {
 	fault localaws.Fault
 	// act is done once AWS has carried the call out, and before it answers.
 	act func(*interrupted)
+	// abrupt ends the run while calls are under way, so that the engine may not hear of
+	// what they have made.
+	abrupt bool
 	// child runs the program in a process of its own, so that it can be killed.
 	child bool
 	// maxRetries is how often the provider tries: its own 25 last for minutes.
@@ -67,10 +70,18 @@ var interruptions = []interruption{
 		time.AfterFunc(time.Minute, i.lab.AWS.ClearFaults)
 	}},
 	{name: "Ctrl-C", act: func(i *interrupted) { i.cancel() }},
-	{name: "program killed", act: func(i *interrupted) { i.kill("program") }, child: true},
-	{name: "provider killed", act: func(i *interrupted) { i.kill("provider") }},
-	{name: "engine killed", act: func(i *interrupted) { i.kill("engine") }},
-	{name: "engine and provider killed", act: func(i *interrupted) { i.kill("provider", "engine") }},
+	{name: "Ctrl-C twice", act: func(i *interrupted) {
+		pid := i.enginePID()
+		i.providers = children(pid)
+		for range 2 {
+			_ = syscall.Kill(pid, syscall.SIGINT)
+			time.Sleep(200 * time.Millisecond) // two signals that are pending at once are one
+		}
+	}, abrupt: true},
+	{name: "program killed", act: func(i *interrupted) { i.kill("program") }, child: true, abrupt: true},
+	{name: "provider killed", act: func(i *interrupted) { i.kill("provider") }, abrupt: true},
+	{name: "engine killed", act: func(i *interrupted) { i.kill("engine") }, abrupt: true},
+	{name: "engine and provider killed", act: func(i *interrupted) { i.kill("provider", "engine") }, abrupt: true},
 }
 
 func interruptionNamed(t *testing.T, name string) interruption {
@@ -539,7 +550,7 @@ func (i *interrupted) left(t *testing.T) (account string, orphans []string) {
 }
 
 // halfMade reports whether a key or a bucket may have been made that the stack
-// never heard of: the engine or the provider was killed before it was all made;
+// never heard of: the run ended abruptly before it was all made;
 // or the answer to CreateKey was lost, so that the client called again and got a
 // second key. Where AWS only fails, the stack keeps what is made so far.
 func (i *interrupted) halfMade(what string) bool {
@@ -553,7 +564,7 @@ func (i *interrupted) halfMade(what string) bool {
 			next = ""
 		}
 	}
-	return strings.HasSuffix(i.how.name, "killed") && i.calls[made] && !i.calls[next]
+	return i.how.abrupt && i.calls[made] && !i.calls[next]
 }
 
 // removeOrphans does as the documents say: it runs the commands that verify
@@ -694,6 +705,7 @@ func TestInterrupt(t *testing.T) {
 		{"AWS down from here on", "CreateBucket", "DeleteAlias"},
 		{"AWS down for a minute", "CreateBucket", "DeleteAlias"},
 		{"Ctrl-C", "CreateBucket", "DeleteBucket"},
+		{"Ctrl-C twice", "CreateKey", "DeleteBucket"},
 		{"program killed", "EnableKeyRotation", "DeleteAlias"},
 		{"provider killed", "PutObject", "DeleteObject"},
 		{"engine killed", "CreateKey", "ScheduleKeyDeletion"},
@@ -714,6 +726,7 @@ func TestInterrupt_FastDestroy(t *testing.T) {
 	for _, c := range []struct{ how, down string }{
 		{"access denied once", "DeleteBucket"},
 		{"Ctrl-C", "DeleteBucket"},
+		{"Ctrl-C twice", "DeleteBucket"},
 		{"program killed", "DeleteObject"},
 		{"provider killed", "DeleteAlias"},
 		{"engine killed", "DeleteBucket"},
