@@ -166,6 +166,10 @@ func brief(err error) error {
 	if auto.IsConcurrentUpdateError(err) {
 		return hinted{errors.New("the stack is locked by another command"), "wait for it; if it was killed: sandbox recover"}
 	}
+	// A full disk leaves an empty file beside the lock, which the engine takes for a lock.
+	if strings.Contains(err.Error(), "unexpected end of JSON input") {
+		return hinted{errors.New("the engine cannot read one of its files: the lock may be damaged, as by a full disk"), "make space, and if no other command is using the stack: sandbox recover"}
+	}
 	what, _, _ := strings.Cut(err.Error(), "\ncode: ")
 	return fmt.Errorf("%s: see the engine's output above", what)
 }
