@@ -335,7 +335,7 @@ func (d *demo) runVerify(ctx context.Context, args ...string) error {
 // buildVerify builds the real command, and returns its path.
 func buildVerify(ctx context.Context, root string, progress io.Writer) (string, error) {
 	program := filepath.Join(root, "bin", "verify")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./verify")
+	build := exec.CommandContext(ctx, "go", "build", engine.WithoutDWARF, "-o", program, "./verify")
 	build.Dir, build.Stdout, build.Stderr = root, progress, progress
 	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("building verify: %w", err)

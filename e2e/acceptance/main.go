@@ -1,7 +1,7 @@
 // Command acceptance runs the acceptance tests of Terraform's AWS provider, which
 // are written for an AWS account, unmodified against localaws:
 //
-//	go run ./sandbox exec -- go run ./e2e/acceptance -dir FOLDER -services s3,ec2 -run REGEXP
+//	bin/sandbox exec -- go run ./e2e/acceptance -dir FOLDER -services s3,ec2 -run REGEXP
 //
 // It needs the terraform program, and the provider's module that the sandbox builds its
 // own provider from. It cuts a copy of the module down to the packages that the tests

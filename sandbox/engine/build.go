@@ -81,13 +81,22 @@ func (c *buildCount) Write(b []byte) (int, error) {
 // goBuild builds a program, and counts the packages in count.
 func goBuild(ctx context.Context, count *buildCount, dir, dst, ldflags, pkg string) error {
 	// This downloads the modules. A package that is in the build cache is not stale.
-	stale, err := runGo(ctx, dir, nil, nil, "list", "-mod=readonly", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", pkg)
+	stale, err := runGo(ctx, dir, nil, nil, "list", "-mod=readonly", WithoutDWARF, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", pkg)
 	if err != nil {
 		return err
 	}
 	count.mu.Lock()
 	count.total, count.built, count.began = len(bytes.Fields(stale)), 0, time.Now()
 	count.mu.Unlock()
-	_, err = runGo(ctx, dir, nil, count, "build", "-v", "-mod=readonly", "-buildvcs=false", "-ldflags", strings.TrimSpace("-s -w "+ldflags), "-o", dst, pkg)
+	_, err = runGo(ctx, dir, compileEnv, count, "build", "-v", "-mod=readonly", "-buildvcs=false", WithoutDWARF, "-ldflags", strings.TrimSpace("-s -w "+ldflags), "-o", dst, pkg)
 	return err
 }
+
+// WithoutDWARF is the flag of go build that leaves out what only debuggers read, and
+// what takes a fifth of the compiler's time. The Makefile has the same flag, so that
+// packages which several programs need are compiled once.
+const WithoutDWARF = "-gcflags=all=-dwarf=false"
+
+// compileEnv lets the compiler collect less garbage. Together with WithoutDWARF it
+// takes a fifth to a third less time, and no more memory than with DWARF.
+var compileEnv = []string{"GOGC=200"}

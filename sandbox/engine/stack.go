@@ -307,7 +307,7 @@ func (c command) Run(ctx context.Context, workdir string, stdin io.Reader, stdou
 		code = cmd.ProcessState.ExitCode()
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		err = fmt.Errorf("%w: run `go run ./sandbox install`", err)
+		err = fmt.Errorf("%w: run `make install`", err)
 	}
 	if err == nil {
 		err = c.recovered(args)

@@ -25,7 +25,7 @@ func realTools(t *testing.T) *Tools {
 	require.NoError(t, err)
 	tools := ToolsIn(root)
 	if _, err := os.Stat(tools.Pulumi); err != nil {
-		t.Skip("the Pulumi engine is not installed: go run ./sandbox install")
+		t.Skip("the Pulumi engine is not installed: make install")
 	}
 	return tools
 }

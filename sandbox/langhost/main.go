@@ -259,9 +259,9 @@ func build(ctx context.Context, dir string, info *pulumirpc.ProgramInfo) (progra
 	args := []string{"build"}
 	program = within("buildTarget")
 	if program == "" {
-		// No debugger sees a program that only this run needs. To link it without
-		// symbols takes less time; traces of panics stay complete.
-		args = append(args, "-ldflags=-s -w")
+		// No debugger sees a program that only this run needs. To compile and link it
+		// without DWARF and symbols takes less time; traces of panics stay complete.
+		args = append(args, "-gcflags=all=-dwarf=false", "-ldflags=-s -w")
 		tmp, err := os.MkdirTemp("", "pulumi-go-")
 		if err != nil {
 			return "", nil, err

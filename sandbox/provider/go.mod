@@ -1,6 +1,6 @@
 // The module that the sandbox builds its AWS provider from. In place of the Terraform AWS
 // provider, the Pulumi bridge and two clients of the AWS SDK it uses copies of them, cut down to
-// what the sandbox's resources need, that `go run ./sandbox install` makes in .sandbox/upstream.
+// what the sandbox's resources need, that `make install` makes in .sandbox/upstream.
 module github.com/securethecloud/kms-baseline/sandbox/provider
 
 go 1.25.11
