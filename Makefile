@@ -84,6 +84,7 @@ words:
 
 generate:
 	$(GO) generate ./...
+	$(MAKE) -C plugin generate
 
 # What is to be fast, measured side by side; BENCH='-runs 1 -only course' for a
 # part, BENCH='-cold -write docs/benchmarks.md -json docs/benchmarks.json' for the
