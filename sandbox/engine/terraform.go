@@ -37,8 +37,7 @@ func BuildTerraformProvider(ctx context.Context, root, dst string) error {
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		return err
 	}
-	_, err = runGo(ctx, filepath.Join(root, "sandbox", "provider"), compileEnv, nil, "build", "-overlay", file, "-mod=readonly", "-buildvcs=false", WithoutDWARF, "-ldflags", "-s -w", "-o", dst, upstreamModule)
-	if err != nil {
+	if err := compile(ctx, nil, filepath.Join(root, "sandbox", "provider"), dst, "", upstreamModule, "-overlay", file); err != nil {
 		return fmt.Errorf("building the Terraform provider: %w", err)
 	}
 	return nil
