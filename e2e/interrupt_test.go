@@ -71,10 +71,8 @@ var interruptions = []interruption{
 	}},
 	{name: "Ctrl-C", act: func(i *interrupted) { i.cancel() }},
 	{name: "Ctrl-C twice", act: func(i *interrupted) {
-		pid := i.enginePID()
-		i.providers = children(pid)
 		for range 2 {
-			_ = syscall.Kill(pid, syscall.SIGINT)
+			i.signal(syscall.SIGINT, "engine")
 			time.Sleep(200 * time.Millisecond) // two signals that are pending at once are one
 		}
 	}, abrupt: true},
@@ -192,13 +190,16 @@ func (i *interrupted) called(c localaws.Call) {
 }
 
 // kill ends processes of the operation under way, as kill -9 does.
-func (i *interrupted) kill(whom ...string) {
+func (i *interrupted) kill(whom ...string) { i.signal(syscall.SIGKILL, whom...) }
+
+// signal sends a signal to processes of the operation under way.
+func (i *interrupted) signal(s syscall.Signal, whom ...string) {
 	pid := i.enginePID()
 	i.providers = children(pid)
 	for _, who := range whom {
 		victims := map[string][]int{"program": {i.child}, "engine": {pid}, "provider": i.providers}[who]
 		for _, v := range victims {
-			_ = syscall.Kill(v, syscall.SIGKILL) // it may have ended
+			_ = syscall.Kill(v, s) // it may have ended
 		}
 	}
 }
