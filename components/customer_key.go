@@ -47,7 +47,7 @@ type CustomerKeyArgs struct {
 	// AliasName is the key's first alias: "alias/" and 1 to 250 letters, digits, "/",
 	// "_" and "-", not beginning with "alias/aws/". The default is "alias/" and
 	// the component's name. Preview and up fail, and make no key, if the alias
-	// names a key already, one that is pending deletion included.
+	// names another key already, or one that is pending deletion.
 	// Source: https://docs.aws.amazon.com/kms/latest/APIReference/API_CreateAlias.html
 	AliasName string `pulumi:"aliasName,optional"`
 	// AdditionalAliases are further names of the key, with the rules of AliasName. The

@@ -29,7 +29,7 @@ type progress struct {
 	bad     map[report.Status]int
 }
 
-// newProgress is progress on stderr over so many accounts.
+// newProgress is progress on stderr over as many accounts as total.
 func newProgress(o *options, total int) *progress {
 	p := &progress{w: o.stderr, every: 30 * time.Second, total: total, begun: time.Now(), running: map[string]time.Time{}, bad: map[report.Status]int{}}
 	if f, ok := o.stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {

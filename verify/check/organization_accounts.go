@@ -14,7 +14,7 @@ import (
 
 // ListAccounts lists all accounts of the caller's organization: the caller is in
 // its management account, or in that of a delegated administrator. An account that
-// is not active cannot be examined, and reports it.
+// is not active cannot be examined: it is listed with the reason.
 // Source: https://docs.aws.amazon.com/organizations/latest/APIReference/API_ListAccounts.html
 //
 // It returns the endpoints that it called, too.

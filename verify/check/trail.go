@@ -448,7 +448,8 @@ func (r *run) readsOf(ctx context.Context, key, caller string) []*want {
 	return wants
 }
 
-// readByte reads an object's first byte, and returns the result.
+// readByte reads an object's first byte, and returns the evidence, and in words what came
+// of it.
 func (r *run) readByte(ctx context.Context, key string) (report.Evidence, string) {
 	in := &s3.GetObjectInput{Bucket: &r.cfg.Bucket, Key: &key, Range: aws.String("bytes=0-0")}
 	out, err := r.bucket().GetObject(ctx, in)
